@@ -1,0 +1,60 @@
+"""What an agent is: an object that turns Instances and Prompts into a Decision. No base class, no environment, no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from lambo_env.instances import Array, Decision, Instances
+from lambo_env.prompt import Prompts
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """The whole contract. ``decide`` never changes its arguments; all randomness comes from ``rng``.
+
+    An agent may also have ``supports(instances) -> str | None``: why it cannot decide these (the sweep prints the reason).
+    """
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return places int [B, N] and server CPU [B, N] in cycles/s for B instances under their prompts."""
+        ...
+
+
+@runtime_checkable
+class Adaptive(Agent, Protocol):
+    """An agent that learns on the way: ``adapt`` is called after each slot of a stream has been scored."""
+
+    def adapt(
+        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
+    ) -> int:
+        """Learn from the slot just decided; return how many expert labels were used."""
+        ...
+
+
+@runtime_checkable
+class Improver(Protocol):
+    """A search that starts from a given decision and returns one that costs no more."""
+
+    def improve(
+        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
+    ) -> Decision:
+        """Return a decision at most as costly as ``decision``."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Solved:
+    """A decision with a proof: no decision of the instance costs less than ``lower_bound`` (to 1e-5, the tolerances)."""
+
+    decision: Decision
+    lower_bound: Array  # [B], in units of the cost
+    proven: Array  # bool [B], whether the gap asked for was reached within the time limit
+
+
+def unsupported(agent: object, instances: Instances) -> str | None:
+    """Return why ``agent`` cannot decide ``instances``, or None; an agent without ``supports`` takes everything."""
+    supports = getattr(agent, "supports", None)
+    return None if supports is None else supports(instances)

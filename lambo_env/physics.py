@@ -1,0 +1,290 @@
+"""Latency, energy, the deadline's floors, the optimal CPU allocation and the cost: the only place that makes a number.
+
+Written once over the array API; NumPy and torch (any device, with gradients) run the same lines. Functional: nothing is written
+in place. Equations are those of docs/physics.md. Shapes: B instances, N UEs, M edge servers, P = M + 1 places (0 is local).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from lambo_env import validate
+from lambo_env.instances import (
+    LOCAL,
+    Array,
+    Decision,
+    Instances,
+    Objective,
+    Outcome,
+    at_place,
+    at_server,
+    one_hot_servers,
+    over_places,
+)
+
+LATE_TOLERANCE = 1e-6  # relative: a task allotted exactly its floor ends on its deadline, give or take rounding
+CAPACITY_TOLERANCE = 1e-6  # relative: what evaluate forgives
+FIT_TOLERANCE = 5e-7  # relative: what allocation and masks fill up to; half of what evaluate forgives
+
+
+# ---- latency, energy, deadlines -------------------------------------------------------------------------------------
+
+
+def local_s(instances: Instances) -> Array:
+    """Return C_i / f_i, the latency of local execution [B, N] in s."""
+    return instances.cycles / instances.local_cpu_hz
+
+
+def local_j(instances: Instances) -> Array:
+    """Return P_loc C_i / f_i, the energy of local execution [B, N] in J."""
+    return instances.local_power_w * local_s(instances)
+
+
+def upload_s(instances: Instances) -> Array:
+    """Return D_i / r_im, the upload time to each server [B, N, M] in s."""
+    return instances.data_bits[..., None] / instances.uplink_bps
+
+
+def upload_j(instances: Instances) -> Array:
+    """Return P_tx D_i / r_im, the transmit energy to each server [B, N, M] in J."""
+    return instances.tx_power_w[..., None] * upload_s(instances)
+
+
+def floors_hz(instances: Instances) -> Array:
+    """Return l_im = C_i / (T_i - D_i / r_im), the least CPU that meets the deadline [B, N, M]; inf where the upload alone is too long."""
+    xp = instances.xp
+    slack = instances.deadline_s[..., None] - upload_s(instances)
+    feasible = slack > 0
+    floor = instances.cycles[..., None] / xp.where(feasible, slack, 1.0)  # the inner where keeps gradients finite
+    return xp.where(feasible, floor, xp.inf)
+
+
+def is_late(latency_s: Array, deadline_s: Array) -> Array:
+    """Return whether a task misses its deadline, with the tolerance that rounding needs (bool)."""
+    return latency_s > deadline_s * (1 + LATE_TOLERANCE)
+
+
+def on_time(instances: Instances) -> Array:
+    """Return whether each place alone could meet the deadline, bool [B, N, M + 1]: local in time, or floor within the server."""
+    xp = instances.xp
+    fits = floors_hz(instances) <= instances.server_cpu_hz[:, None, :] * (1 + FIT_TOLERANCE)
+    return over_places(~is_late(local_s(instances), instances.deadline_s), fits, xp)
+
+
+# ---- objective ------------------------------------------------------------------------------------------------------
+
+
+def objective(instances: Instances, latency_weight: Array) -> Objective:
+    """Return c_L and c_E of weights [B]: 1 is pure latency (1, 0), 0 pure energy (0, 1), between them the normalised mix.
+
+    The mix is (w / mean of C_i / f_i, (1 - w) / sum of P_loc C_i / f_i): dimensionless, all-local play costs 1 where nothing is late.
+    """
+    xp = instances.xp
+    weight = xp.asarray(latency_weight, dtype=instances.cycles.dtype, device=array_api_compat.device(instances.cycles))
+    pure = (weight == 0) | (weight == 1)
+    energy_j = xp.sum(local_j(instances), axis=-1)
+    per_s = xp.where(pure, weight, weight / xp.mean(local_s(instances), axis=-1))
+    per_j = xp.where(pure, 1 - weight, (1 - weight) / xp.where(energy_j > 0, energy_j, 1.0))
+    return Objective(cost_per_s=per_s, cost_per_j=per_j)
+
+
+def late_cost(instances: Instances, goal: Objective) -> Array:
+    """Return what a late task costs [B, N], however late and wherever sent: (1 + penalty)(c_L T_i / N + c_E P_loc C_i / f_i)."""
+    per_s, per_j = goal.cost_per_s[:, None] / instances.num_ues, goal.cost_per_j[:, None]
+    return (1 + instances.late_penalty[:, None]) * (per_s * instances.deadline_s + per_j * local_j(instances))
+
+
+# ---- closed-form allocation -----------------------------------------------------------------------------------------
+
+
+def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any) -> Array:
+    """Return mu, so that f_i = max(l_i, mu sqrt(C_i)) uses up the capacity of one server: sorted, exact, no iteration.
+
+    With UEs sorted by l_i / sqrt(C_i) descending and prefix sums L_k, Q_k: mu = min over k < n of (F - L_k) / (Q - Q_k). Clamping
+    any set gives an upper bound on mu and the right set attains it.
+
+    Args:
+        floor: l_i [..., N]; 0 for a UE that is not on the server.
+        root: sqrt(C_i) [..., N]; 0 for a UE that is not on the server.
+        capacity_hz: F [...].
+        xp: array namespace.
+
+    Returns:
+        mu [...] in sqrt(cycles)/s; inf for an empty server.
+    """
+    ratio = floor / xp.where(root > 0, root, 1.0)
+    order = xp.argsort(ratio, axis=-1, descending=True)
+    floor, root = xp.take_along_axis(floor, order, axis=-1), xp.take_along_axis(root, order, axis=-1)
+    clamped = xp.cumulative_sum(floor, axis=-1) - floor  # L_k for k = 0 .. n - 1
+    rest = xp.flip(xp.cumulative_sum(xp.flip(root, axis=-1), axis=-1), axis=-1)  # Q - Q_k, without cancellation
+    level = (capacity_hz[..., None] - clamped) / xp.where(rest > 0, rest, 1.0)
+    return xp.min(xp.where(rest > 0, level, xp.inf), axis=-1)
+
+
+def served(floor: Array, member: Array, capacity_hz: Array, xp: Any) -> Array:
+    """Return which members [..., N] a server serves: all if their floors fit, else the smallest floors first while they fit."""
+    need = xp.where(member, floor, 0.0)
+    limit = (capacity_hz * (1 + FIT_TOLERANCE))[..., None]
+    fits = xp.sum(need, axis=-1)[..., None] <= limit
+    if bool(xp.all(fits)):
+        return member
+    order = xp.argsort(xp.where(member, floor, xp.inf), axis=-1)
+    rank = xp.argsort(order, axis=-1)
+    filled = xp.cumulative_sum(xp.take_along_axis(need, order, axis=-1), axis=-1)
+    return member & (fits | (xp.take_along_axis(filled, rank, axis=-1) <= limit))
+
+
+def allocate(instances: Instances, place: Array) -> Array:
+    """Return the optimal CPU [B, N] in cycles/s of an association: f_i = max(l_i, mu sqrt(C_i)) on each server (KKT).
+
+    The same for every objective. Local and dropped tasks get 0. Differentiable almost everywhere.
+    """
+    xp = instances.xp
+    floors = xp.permute_dims(floors_hz(instances), (0, 2, 1))  # [B, M, N]: reductions run over contiguous UEs
+    member = xp.permute_dims(one_hot_servers(place, instances.num_servers, xp), (0, 2, 1))
+    member = served(floors, member, instances.server_cpu_hz, xp)
+    floor = xp.where(member, floors, 0.0)
+    root = xp.where(member, xp.sqrt(instances.cycles)[:, None, :], 0.0)
+    level = water_level(floor, root, instances.server_cpu_hz, xp)[..., None]
+    share = xp.where(member, xp.where(xp.isfinite(level), level, 0.0) * root, 0.0)
+    cpu = xp.where(share > floor, share, floor)
+    return xp.sum(cpu, axis=1)  # a UE is a member of one server at most
+
+
+def allocate_equal(instances: Instances, place: Array) -> Array:
+    """Return equal shares [B, N] in cycles/s: each server splits its capacity evenly among its UEs, deadlines or not."""
+    xp = instances.xp
+    member = one_hot_servers(place, instances.num_servers, xp)
+    count = xp.sum(xp.astype(member, instances.cycles.dtype), axis=1)
+    share = instances.server_cpu_hz / xp.where(count > 0, count, 1.0)
+    return xp.sum(xp.where(member, share[:, None, :], 0.0), axis=-1)
+
+
+# ---- cost -----------------------------------------------------------------------------------------------------------
+
+
+def evaluate(instances: Instances, decision: Decision, goal: Objective, *, check: bool = True) -> Outcome:
+    """Return latency, energy, lateness and cost of a decision.
+
+    cost = sum over on-time i of [c_L latency_i / N + c_E energy_i] + the late tasks' ``late_cost``.
+
+    Args:
+        instances: B problems.
+        decision: place int [B, N] in 0..M, cpu_hz [B, N].
+        goal: the objective [B].
+        check: skip the checks below with False (inner loops whose decisions are right by construction).
+
+    Raises:
+        ValueError: a wrong shape or place, NaN or negative cpu_hz, server CPU for a local task, or a server that allots more than
+            its capacity.
+    """
+    xp = instances.xp
+    place, cpu = decision.place, decision.cpu_hz
+    if check:
+        check_decision(instances, decision)
+    remote, runs = place != LOCAL, cpu > 0
+    up_s = at_server(upload_s(instances), place, xp)
+    run_s = xp.where(runs, instances.cycles / xp.where(runs, cpu, 1.0), xp.inf)
+    latency = xp.where(remote, up_s + run_s, local_s(instances))
+    energy = xp.where(remote, instances.tx_power_w * up_s, local_j(instances))
+    late = is_late(latency, instances.deadline_s)
+    per_s, per_j = goal.cost_per_s[:, None] / instances.num_ues, goal.cost_per_j[:, None]
+    timely = per_s * xp.where(late, 0.0, latency) + per_j * energy
+    cost = xp.sum(xp.where(late, late_cost(instances, goal), timely), axis=-1)
+    return Outcome(latency_s=latency, energy_j=energy, late=late, cost=cost)
+
+
+def check_decision(instances: Instances, decision: Decision) -> None:
+    """Raise ``ValueError`` that names the first thing wrong with a decision: shape, place, CPU, capacity."""
+    xp, shape = instances.xp, tuple(instances.cycles.shape)
+    for name in ("place", "cpu_hz"):
+        got = tuple(getattr(decision, name).shape)
+        validate.check(f"Decision.{name}.shape", got, got == shape, f"[B, N] = {shape}")
+    place, cpu = decision.place, decision.cpu_hz
+    servers = instances.num_servers
+    validate.check("Decision.place.dtype", str(place.dtype), xp.isdtype(place.dtype, "integral"), "an integer dtype")
+    _check_each("Decision.place", place, (place >= 0) & (place <= servers), f"0 (local) .. {servers}")
+    _check_each("Decision.cpu_hz", cpu, xp.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
+    _check_each("Decision.cpu_hz", cpu, (place != LOCAL) | (cpu == 0), "0 for a local task (a server's CPU needs place > 0)")
+    member = one_hot_servers(place, servers, xp)
+    total = xp.sum(xp.where(member, cpu[..., None], 0.0), axis=1)
+    _check_each(
+        "Decision.cpu_hz summed over server",
+        total,
+        total <= instances.server_cpu_hz * (1 + CAPACITY_TOLERANCE),
+        "at most server_cpu_hz",
+    )
+
+
+def _check_each(field: str, value: Array, ok: Array, allowed: str) -> None:
+    if not bool(array_api_compat.array_namespace(ok).all(ok)):
+        index = tuple(int(k) for k in np.argwhere(~np.asarray(ok))[0])
+        validate.refuse(f"{field}{list(index)}", value[index].item(), allowed)
+
+
+def association_cost(instances: Instances, place: Array, goal: Objective) -> Array:
+    """Return the cost [B] of an association under its optimal allocation."""
+    return evaluate(instances, Decision(place, allocate(instances, place)), goal, check=False).cost
+
+
+# ---- tables for sequential play and search --------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaceTables:
+    """Everything about single UEs and places that search and sequential play look up; fixed for a slot."""
+
+    fixed: Array  # [B, N, P] cost of UE n at place p but for the server's compute time; late_cost where hopeless
+    floor_hz: Array  # [B, N, P] least CPU that meets the deadline: 0 where local is in time, inf where hopeless
+    root: Array  # [B, N] sqrt(C_i)
+    late_cost: Array  # [B, N]
+    capacity_hz: Array  # [B, P] F_m; 0 for the local place
+    per_s: Array  # [B] c_L / N: cost of a second of one UE
+
+
+def place_tables(instances: Instances, goal: Objective) -> PlaceTables:
+    """Return the tables of a batch under an objective."""
+    xp = instances.xp
+    per_s, per_j = goal.cost_per_s / instances.num_ues, goal.cost_per_j
+    late = late_cost(instances, goal)
+    local_late = is_late(local_s(instances), instances.deadline_s)
+    local = per_s[:, None] * local_s(instances) + per_j[:, None] * local_j(instances)
+    remote = per_s[:, None, None] * upload_s(instances) + per_j[:, None, None] * upload_j(instances)
+    floors = floors_hz(instances)
+    return PlaceTables(
+        fixed=over_places(
+            xp.where(local_late, late, local), xp.where(xp.isfinite(floors), remote, late[..., None]), xp
+        ),
+        floor_hz=over_places(xp.where(local_late, xp.inf, 0.0), floors, xp),
+        root=xp.sqrt(instances.cycles),
+        late_cost=late,
+        capacity_hz=over_places(xp.zeros_like(per_s), instances.server_cpu_hz, xp),
+        per_s=per_s,
+    )
+
+
+def compute_s(floor: Array, root: Array, capacity_hz: Array, xp: Any) -> Array:
+    """Return sum of C_i / f_i [...] in s of one server's UEs under the closed-form allocation (floors must fit).
+
+    Args:
+        floor: l_i [..., N]; 0 for a UE that is not on the server.
+        root: sqrt(C_i) [..., N]; 0 for a UE that is not on the server.
+        capacity_hz: F [...].
+        xp: array namespace.
+    """
+    level = water_level(floor, root, capacity_hz, xp)[..., None]
+    share = xp.where(root > 0, xp.where(xp.isfinite(level), level, 0.0) * root, 0.0)
+    cpu = xp.where(share > floor, share, floor)
+    return xp.sum(root * root / xp.where(root > 0, cpu, 1.0), axis=-1)
+
+
+def marginal_cost(fixed: Array, per_s: Array, root: Array, root_sum: Array, capacity_hz: Array) -> Array:
+    """Return what one more UE adds to the cost where no floor is active: fixed + (c_L / N) ((S + s)^2 - S^2) / F.
+
+    All arguments broadcast; ``root_sum`` is S, the sum of sqrt(C_i) of the UEs already on the server, and ``capacity_hz`` F > 0.
+    """
+    return fixed + per_s * root * (2 * root_sum + root) / capacity_hz
