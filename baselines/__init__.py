@@ -1,0 +1,1 @@
+"""Solvers and learning baselines to compare with LAMBO."""

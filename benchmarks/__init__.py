@@ -1,0 +1,1 @@
+"""The benchmark: sweeps over agents, prompts and scenarios, their scores and reports; the `lambo` command."""

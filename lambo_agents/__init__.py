@@ -1,0 +1,1 @@
+"""Agents for the LAMBO environments: the protocol, the registry, and LAMBO itself."""
