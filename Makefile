@@ -43,6 +43,7 @@ format: $(READY) ## rewrite the code in the house format
 docs: $(READY) ## build the documentation into docs/_build
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build
 
+# A build/ left over would put modules that are gone into the wheel.
 wheel: $(READY) ## build the wheel into dist/
 	rm -rf build dist
 	$(BIN)/python -m build --wheel
