@@ -56,9 +56,7 @@ def test_versions_agree():
 
 
 def test_installed_entry_points_are_those_of_setup_cfg(config: configparser.ConfigParser):
-    written = dict(
-        line.split(" = ") for line in config["options.entry_points"]["lambo.agents"].split("\n") if line
-    )
+    written = dict(line.split(" = ") for line in config["options.entry_points"]["lambo.agents"].split("\n") if line)
     installed = {
         point.name: point.value
         for point in importlib.metadata.distribution("lambo-mec").entry_points
