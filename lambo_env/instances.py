@@ -6,7 +6,9 @@ Shapes: B instances, N UEs, M edge servers, P = M + 1 places (0 is local, m is s
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,9 @@ class Instances:
         expected = {"server_cpu_hz": (batch, servers), "late_penalty": (batch,), "uplink_bps": links}
         for field in dataclasses.fields(self):
             shape, want = tuple(getattr(self, field.name).shape), expected.get(field.name, (batch, ues))
-            validate.check(f"Instances.{field.name}.shape", shape, shape == want, f"{want} to go with uplink_bps {links}")
+            validate.check(
+                f"Instances.{field.name}.shape", shape, shape == want, f"{want} to go with uplink_bps {links}"
+            )
 
     def _check_values(self) -> None:
         xp = self.xp
@@ -142,8 +146,8 @@ class Instances:
     def take(self, rows: Any) -> Instances:
         """Return the instances at ``rows`` (an int, slice, list, bool or index array)."""
         if isinstance(rows, (int, np.integer)):
-            check_row = -self.batch_size <= rows < self.batch_size
-            validate.check("Instances.take(rows)", rows, check_row, f"a row of 0..{self.batch_size - 1}")
+            inside = bool(-self.batch_size <= rows < self.batch_size)
+            validate.check("Instances.take(rows)", rows, inside, f"a row of 0..{self.batch_size - 1}")
             rows = [int(rows)]
         return self._map(lambda value: value[rows])
 
@@ -180,7 +184,12 @@ class Instances:
         """Join batches of the same N and M along B."""
         validate.check("Instances.concat(parts)", len(parts), len(parts) > 0, "at least one batch")
         shapes = {(part.num_ues, part.num_servers) for part in parts}
-        validate.check("Instances.concat(parts)", sorted(shapes), len(shapes) == 1, "batches of one (num_ues, num_servers)")
+        validate.check(
+            "Instances.concat(parts)",
+            sorted(shapes),
+            len(shapes) == 1,
+            "batches of one (num_ues, num_servers)",
+        )
         xp = parts[0].xp
         names = [f.name for f in dataclasses.fields(Instances)]
         return Instances.unchecked(**{n: xp.concat([getattr(p, n) for p in parts], axis=0) for n in names})
@@ -188,7 +197,8 @@ class Instances:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to an ``.npz`` file, atomically."""
         with files.atomic_writer(path) as file:
-            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)})
+            fields: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)}
+            np.savez_compressed(file, **fields)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Instances:
@@ -196,10 +206,12 @@ class Instances:
         names = [f.name for f in dataclasses.fields(cls)]
         validate.check("Instances.load(path)", str(path), Path(path).is_file(), "an existing .npz file")
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
                 fields = {name: file[name] for name in names}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ValueError(f"Instances.load(path) is {str(path)!r}; allowed: a whole .npz of Instances ({error})") from error
+        except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"Instances.load(path) is {str(path)!r}; allowed: a whole .npz of Instances ({error})"
+            ) from error
         return cls(**fields)
 
 

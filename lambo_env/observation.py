@@ -70,7 +70,12 @@ def dynamic_columns(current: Array, place: Array, taken_hz: Array, server_cpu_hz
 
 
 def encode(
-    instances: Instances, current: Array, place: Array, taken_hz: Array, left_hz: Array, static: Array | None = None
+    instances: Instances,
+    current: Array,
+    place: Array,
+    taken_hz: Array,
+    left_hz: Array,
+    static: Array | None = None,
 ) -> dict[str, Array]:
     """Return the observation {"ues": [B, N, M + 7], "servers": [B, M, 2]} of a slot in progress; ``static`` may be passed in when known."""
     xp = instances.xp

@@ -20,7 +20,6 @@ from lambo_env.instances import (
     Instances,
     Objective,
     Outcome,
-    at_place,
     at_server,
     one_hot_servers,
     over_places,
@@ -117,7 +116,7 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any) -> Array
         mu [...] in sqrt(cycles)/s; inf for an empty server.
     """
     ratio = floor / xp.where(root > 0, root, 1.0)
-    order = xp.argsort(ratio, axis=-1, descending=True)
+    order = xp.argsort(-ratio, axis=-1)
     floor, root = xp.take_along_axis(floor, order, axis=-1), xp.take_along_axis(root, order, axis=-1)
     clamped = xp.cumulative_sum(floor, axis=-1) - floor  # L_k for k = 0 .. n - 1
     rest = xp.flip(xp.cumulative_sum(xp.flip(root, axis=-1), axis=-1), axis=-1)  # Q - Q_k, without cancellation
@@ -209,7 +208,12 @@ def check_decision(instances: Instances, decision: Decision) -> None:
     validate.check("Decision.place.dtype", str(place.dtype), xp.isdtype(place.dtype, "integral"), "an integer dtype")
     _check_each("Decision.place", place, (place >= 0) & (place <= servers), f"0 (local) .. {servers}")
     _check_each("Decision.cpu_hz", cpu, xp.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
-    _check_each("Decision.cpu_hz", cpu, (place != LOCAL) | (cpu == 0), "0 for a local task (a server's CPU needs place > 0)")
+    _check_each(
+        "Decision.cpu_hz",
+        cpu,
+        (place != LOCAL) | (cpu == 0),
+        "0 for a local task (a server's CPU needs place > 0)",
+    )
     member = one_hot_servers(place, servers, xp)
     total = xp.sum(xp.where(member, cpu[..., None], 0.0), axis=1)
     _check_each(

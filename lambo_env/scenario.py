@@ -20,7 +20,15 @@ PRESETS = Path(__file__).parent / "scenarios"
 MOBILITY = ("waypoint", "gauss-markov", "drift", "static")
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 _RANGES = ("data_bits", "cycles", "deadline_s", "local_cpu_hz", "local_power_w", "tx_power_w")
-_POSITIVE = ("side_m", "bandwidth_hz", "carrier_hz", "path_loss_exponent", "min_distance_m", "decorrelation_m", "slot_s")
+_POSITIVE = (
+    "side_m",
+    "bandwidth_hz",
+    "carrier_hz",
+    "path_loss_exponent",
+    "min_distance_m",
+    "decorrelation_m",
+    "slot_s",
+)
 _NON_NEGATIVE = ("shadowing_db", "noise_figure_db", "late_penalty", "drift_m")
 
 
@@ -83,7 +91,11 @@ class Scenario:
         validate.check("Scenario.noise_dbm_per_hz", noise, math.isfinite(noise), "a finite number")
         put("noise_dbm_per_hz", noise)
         cap = validate.number(
-            "Scenario.max_spectral_efficiency", self.max_spectral_efficiency, "> 0, inf for no cap", 0.0, strict=True
+            "Scenario.max_spectral_efficiency",
+            self.max_spectral_efficiency,
+            "> 0, inf for no cap",
+            0.0,
+            strict=True,
         )
         put("max_spectral_efficiency", cap)
         memory = validate.number("Scenario.gauss_markov_memory", self.gauss_markov_memory, "0 <= memory <= 1", 0.0)

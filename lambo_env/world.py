@@ -106,7 +106,10 @@ def advance(world: World, scenario: Scenario, uniforms: Array, normals: Array, x
     ues = scenario.num_ues
     moves, links = _Block(_split(scenario, uniforms, xp)[1], xp), _Block(normals, xp)
     shadowing, scatter = _link_draws(scenario, links)
-    uniform, normal = moves.take(ues, mobility.num_uniforms(scenario)), links.take(ues, mobility.num_normals(scenario))
+    uniform, normal = (
+        moves.take(ues, mobility.num_uniforms(scenario)),
+        links.take(ues, mobility.num_normals(scenario)),
+    )
     ue_xy, waypoint, velocity = mobility.move(
         world.ue_xy, world.waypoint, world.velocity, uniform, normal, scenario, xp
     )
@@ -122,7 +125,7 @@ def advance(world: World, scenario: Scenario, uniforms: Array, normals: Array, x
 
 def snapshot(world: World, scenario: Scenario, uniforms: Array, xp: Any = np) -> Instances:
     """Return the slot as Instances: new tasks from the slot's uniforms, CSI from the world."""
-    batch, ues = world.ue_xy.shape[0], scenario.num_ues
+    batch = world.ue_xy.shape[0]
     random, block = _random_tasks(scenario), _Block(_split(scenario, uniforms, xp)[0], xp)
     tasks = {name: _task(getattr(scenario, name), name in random, block, world.ue_xy, xp) for name in _TASK}
     gain = channel.path_gain(channel.distance_m(world.ue_xy, world.server_xy, xp), scenario, xp)

@@ -1,0 +1,34 @@
+"""Reading MATLAB files: one place for the errors that a wrong, foreign or truncated file deserves."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lambo_env import validate
+
+
+def read_mat(path: str | os.PathLike[str], names: Sequence[str], what: str) -> dict[str, Any]:
+    """Return the variables ``names`` of a .mat file.
+
+    Raises:
+        ValueError: the file is missing, is no MATLAB 5 file, is truncated, or lacks a variable.
+    """
+    from scipy.io import loadmat  # 100 ms that only readers of .mat files pay
+
+    validate.check("path", str(path), Path(path).is_file(), f"an existing .mat file of {what}")
+    try:
+        found = loadmat(io.BytesIO(Path(path).read_bytes()))
+    except Exception as error:  # loadmat raises whatever the damaged byte leads it to
+        raise ValueError(f"path is {str(path)!r}; allowed: a whole MATLAB 5 file of {what} ({error})") from error
+    missing = [name for name in names if name not in found]
+    validate.check(
+        f"variables of {path}",
+        sorted(k for k in found if k[:2] != "__"),
+        not missing,
+        f"{what}: {', '.join(names)}",
+    )
+    return {name: found[name] for name in names}
