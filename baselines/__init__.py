@@ -1,1 +1,1 @@
-"""Solvers and learning baselines to compare with LAMBO."""
+"""Reference agents and solvers, found by name through the entry points ``lambo.agents`` like anybody's."""

@@ -15,7 +15,12 @@ from lambo_env.prompt import Prompts
 class Agent(Protocol):
     """The whole contract. ``decide`` never changes its arguments; all randomness comes from ``rng``.
 
-    An agent may also have ``supports(instances) -> str | None``: why it cannot decide these (the sweep prints the reason).
+    An agent may also have ``supports(instances) -> str | None``: why it cannot decide these (the sweep prints the reason), and
+    may state, for the tables and for ``testing.check_agent`` (class attributes; the class's first docstring line is its summary):
+
+    - ``evaluator_in_loop: bool`` (False): it scores candidates with the simulator before it answers;
+    - ``labels_used: int`` (0): expert decisions that its training saw;
+    - ``batch_invariant: bool``: a row is decided as it would be alone; expected of agents that draw nothing from ``rng``.
     """
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
@@ -27,9 +32,7 @@ class Agent(Protocol):
 class Adaptive(Agent, Protocol):
     """An agent that learns on the way: ``adapt`` is called after each slot of a stream has been scored."""
 
-    def adapt(
-        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
-    ) -> int:
+    def adapt(self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator) -> int:
         """Learn from the slot just decided; return how many expert labels were used."""
         ...
 
@@ -38,9 +41,7 @@ class Adaptive(Agent, Protocol):
 class Improver(Protocol):
     """A search that starts from a given decision and returns one that costs no more."""
 
-    def improve(
-        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
-    ) -> Decision:
+    def improve(self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator) -> Decision:
         """Return a decision at most as costly as ``decision``."""
         ...
 
