@@ -1,0 +1,94 @@
+"""The ``lambo`` command: its sub-commands by name, each a file of ``benchmarks.commands`` that is imported when called.
+
+To add one, write ``commands/NAME.py`` with a dataclass of options and a function, and give it a line in ``COMMANDS``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from benchmarks import provenance
+
+# "group name" or "name" -> ("module of benchmarks.commands:function", help)
+COMMANDS = {
+    "bench": ("bench:bench", "Play a sweep of agents x prompts x scenarios x seeds and print its table."),
+    "report": ("report:report", "Write a results folder's report: Markdown, HTML and figures; or compare two agents."),
+    "evaluate": ("evaluate:evaluate", "Score one agent on fresh evaluation instances of a scenario."),
+    "throughput": ("throughput:throughput", "Time agents (as a ratio to LocalSearch) or environments on this machine."),
+    "list agents": ("lists:agents", "List every agent found, broken plug-ins with their error."),
+    "list scenarios": ("lists:scenarios", "List the scenario presets."),
+    "list prompts": ("lists:prompts", "List what a prompt may say."),
+    "list sweeps": ("lists:sweeps", "List the sweeps that ship with the package."),
+    "scenario show": ("scenario:show", "Print a scenario as TOML, ready to be copied and edited."),
+    "scenario check": (
+        "scenario:check",
+        "Say how hard a scenario is: deadlines, stale CSI, greedy against the optimum.",
+    ),
+    "check agent": ("check:agent", "Run the conformance checks of an agent."),
+    "check env": ("check:env", "Run the conformance checks of an environment id."),
+}
+GROUPS = {
+    "list": "List agents, scenarios, prompts or sweeps.",
+    "scenario": "Show or check a scenario.",
+    "check": "Check an agent or an environment.",
+}
+
+
+def build() -> App:
+    """Return the application; no sub-command's module is imported yet."""
+    app = App(
+        name="lambo",
+        help="Environments, agents, solvers and benchmarks for mobile edge computing offloading.",
+        version=provenance.version_text,
+        version_format="plaintext",
+        help_format="plaintext",
+    )
+    groups = {name: App(name=name, help=text) for name, text in GROUPS.items()}
+    for group in groups.values():
+        app.command(group)
+    for path, (target, text) in COMMANDS.items():
+        group, _, name = path.rpartition(" ")
+        groups.get(group, app).command(f"benchmarks.commands.{target}", name=name, help=text)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 well, 1 failed checks or cells, 2 bad input, 130 interrupted."""
+    app = build()
+    try:
+        code = app(
+            list(sys.argv[1:] if arguments is None else arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        return _refuse(_text(error))
+    except (ValueError, FileNotFoundError, PermissionError, ImportError) as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        print("lambo: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe left, as `| head` does
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _text(error: CycloptsError) -> str:
+    try:
+        return str(error)
+    except ImportError:  # it wanted to list options of a command whose module is broken
+        return f"cannot understand the arguments: {' '.join(sys.argv[1:])}"
+
+
+def _refuse(text: str) -> int:
+    print("lambo: error: " + " ".join(text.split()), file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""``lambo bench``: play a sweep, then write and print its report."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from benchmarks.config import LABELS, AgentEntry, Sweep, load_sweep
+from benchmarks.run import Finished, run_sweep
+from benchmarks.sources import file_source, scenario_source
+from lambo_agents.registry import list_agents
+from lambo_env import validate
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class BenchOptions:
+    """What ``lambo bench`` takes."""
+
+    sweep: str = "paper"
+    """A shipped sweep (`lambo list sweeps`) or a .toml file."""
+    _: dataclasses.KW_ONLY
+    agents: str | None = None
+    """Only these agents, separated by commas; may be any registered ones."""
+    scenarios: str | None = None
+    """Only these scenarios, separated by commas: presets or .toml files."""
+    prompts: Annotated[list[str] | None, Parameter(negative=())] = None
+    """Only this prompt; may be given more than once."""
+    instances: str | None = None
+    """Instances from a file in place of scenarios: are:PATH or FILE.npz."""
+    out: Path | None = None
+    """Where results are kept (default results/SWEEP); a second run continues there."""
+    jobs: int = 0
+    """Worker processes of one thread each; 0: one a core."""
+    fresh: Annotated[bool, Parameter(negative=())] = False
+    """Play the sweep's cells anew even where results are there."""
+    figures: bool = True
+    """Draw the report's figures."""
+
+
+def bench(options: BenchOptions = BenchOptions()) -> int:
+    """Play the sweep and report; 1 when an agent raised."""
+    from benchmarks.progress import make_watch
+
+    sweep = choose(options)
+    folder = options.out or Path("results") / sweep.name
+    finished = run_sweep(sweep, folder, jobs=options.jobs, fresh=options.fresh, watch=make_watch())
+    return _tell(finished, options.figures)
+
+
+def choose(options: BenchOptions) -> Sweep:
+    """Return the sweep that the options ask for.
+
+    Raises:
+        ValueError: an unknown sweep, agent, scenario or prompt, or a bad file.
+    """
+    sweep = load_sweep(options.sweep)
+    if options.instances is not None:
+        source = file_source(options.instances)
+        entries = sweep.agents if source.labels(0, 1) is None else (*sweep.agents, AgentEntry(LABELS))
+        sweep = sweep.replace(scenarios=(source,), agents=entries, name=f"{sweep.name}-{source.name}")
+    if options.scenarios is not None:
+        sweep = sweep.replace(scenarios=tuple(scenario_source(name) for name in split(options.scenarios)))
+    if options.prompts:
+        sweep = sweep.replace(prompts=tuple(options.prompts))
+    if options.agents is not None:
+        names = split(options.agents)
+        for name in names:
+            validate.known(name, {*list_agents(), *(agent.label for agent in sweep.agents)}, "agent")
+        sweep = sweep.with_agents(names)
+    return sweep
+
+
+def split(text: str) -> list[str]:
+    """Return the parts of a comma-separated list."""
+    parts = [part.strip() for part in text.split(",")]
+    validate.check("list", text, all(parts), "names separated by commas")
+    return parts
+
+
+def _tell(finished: Finished, figures: bool) -> int:
+    from benchmarks.report import print_report, write_report
+    from benchmarks.summary import load
+
+    for note in finished.notes:
+        print(note, file=sys.stderr)
+    results = load(finished.folder)
+    written = write_report(results, finished.folder / "report.md", figures=figures)
+    print_report(results)
+    for what, reason in {**finished.empty, **finished.failed}.items():
+        print(f"{what}: {'FAILED' if what in finished.failed else 'no result'}: {reason}")
+    print(f"{finished.played} cells played, {finished.kept} kept; {', '.join(str(path) for path in written)}")
+    return 1 if finished.failed else 0

@@ -1,0 +1,139 @@
+"""Figures: each a function of the tables that returns a matplotlib Figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.stats import Interval
+from benchmarks.summary import Line, Table, digits, gap_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, GRID, BOUND = "#22303c", "#e3e7ea", "#c0392b"
+PLAIN, LEARNED = "#8fa8bf", "#1f5f99"
+MARKS = ("o", "s", "^", "D", "v", "P")
+COLOURS = ("#1f5f99", "#d9822b", "#3a8f5c", "#8a5aa8", "#b0413e", "#5c6b73", "#b59f1e", "#2a9d9d")
+GAP_FLOOR = 1e-3  # percent: what is drawn for a gap of nothing on a logarithmic axis
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "legend.frameon": False,
+    "savefig.bbox": "tight",
+    "savefig.dpi": 160,
+    "svg.hashsalt": "lambo",  # the same numbers give the same file
+}
+
+
+def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure  # no pyplot: no window, no global state
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def _cost_label(table: Table) -> str:
+    late = any(line.late_percent > 0 for line in table.lines)
+    what = {1.0: "mean latency of a UE (s)", 0.0: "total energy of all UEs (J)"}.get(
+        table.latency_weight, "cost (all local = 1)"
+    )
+    return f"cost with lateness: {what}" if late else what
+
+
+def bars(table: Table) -> Figure:
+    """Return a bar an agent with its 95 % interval, and the certified bound as a line (the paper's figures 5 and 6)."""
+    lines = table.lines
+    figure, (axes,) = _new(max(4.2, 0.78 * len(lines) + 1.2), 3.3)
+    means = [line.cost.mean for line in lines]
+    colours = [LEARNED if line.parameters else PLAIN for line in lines]
+    axes.bar(range(len(lines)), means, 0.66, color=colours)
+    top = max(_high(line.cost) for line in lines)
+    for x, line in enumerate(lines):
+        if not math.isnan(line.cost.low):
+            down, up = line.cost.mean - line.cost.low, line.cost.high - line.cost.mean
+            axes.errorbar(x, line.cost.mean, [[down], [up]], color=INK, capsize=3, lw=1.1)
+        axes.annotate(
+            digits(line.cost.mean, 3),
+            (x, _high(line.cost)),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    if table.bound is not None:
+        axes.axhline(table.bound, color=BOUND, lw=1.2, ls=(0, (4, 2)), zorder=3)
+        label = f"certified optimum {digits(table.bound, 3)}"
+        axes.text(0.995, 0.985, label, color=BOUND, ha="right", va="top", fontsize=8, transform=axes.transAxes)
+    axes.set_xticks(range(len(lines)), [line.agent for line in lines], rotation=25, ha="right", rotation_mode="anchor")
+    axes.set_ylabel(_cost_label(table))
+    axes.set_ylim(0, 1.18 * top)
+    axes.grid(axis="y")
+    axes.tick_params(axis="x", length=0)
+    axes.set_title(f"“{table.prompt}” on {table.scenario}, {lines[0].instances} instances")
+    return figure
+
+
+def _high(interval: Interval) -> float:
+    return interval.mean if math.isnan(interval.high) else interval.high
+
+
+def gap_against_time(tables: Sequence[Table]) -> Figure | None:
+    """Return mean gap against decision time at batch 1 and batched, both logarithmic, a panel a prompt; None without bounds."""
+    tables = [table for table in tables if any(_drawable(line) for line in table.lines)]
+    if not tables:
+        return None
+    agents = list(dict.fromkeys(line.agent for table in tables for line in table.lines if _drawable(line)))
+    figure, panels = _new(min(3.5 * len(tables) + 0.6, 14), 3.9, len(tables))
+    for axes, table in zip(panels, tables, strict=True):
+        _scatter(axes, table, agents)
+    panels[0].set_ylabel("mean gap to the certified bound (%)")
+    low = min(panel.get_ylim()[0] for panel in panels)
+    high = max(panel.get_ylim()[1] for panel in panels)
+    for panel in panels:
+        panel.set_ylim(low, high)
+    return figure
+
+
+def _drawable(line: Line) -> bool:
+    return line.gap_percent is not None and line.single_ms is not None and line.batched_ms is not None
+
+
+def _scatter(axes: Axes, table: Table, agents: Sequence[str]) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for line in table.lines:
+        if not _drawable(line):
+            continue
+        assert line.gap_percent and line.single_ms and line.batched_ms  # for the type checker; _drawable said so
+        colour = COLOURS[agents.index(line.agent) % len(COLOURS)]
+        gap = line.gap_percent
+        y = max(gap.mean, GAP_FLOOR)
+        axes.plot([line.batched_ms, line.single_ms], [y, y], color=colour, lw=1, alpha=0.5)
+        axes.plot([line.batched_ms], [y], "o", mfc="white", mec=colour, ms=6)
+        axes.plot([line.single_ms], [y], "o", color=colour, ms=6)
+        if gap.low > GAP_FLOOR:
+            axes.plot([line.single_ms] * 2, [gap.low, gap.high], color=colour, lw=1.4)
+        text = line.agent if gap.mean > GAP_FLOOR else f"{line.agent} (≤ {gap_text(GAP_FLOOR)})"
+        axes.annotate(
+            text, (line.single_ms, y), (0, 6), textcoords="offset points", ha="center", fontsize=8, color=colour
+        )
+    axes.margins(0.2, 0.12)
+    axes.grid(which="major")
+    axes.set_xlabel("decision time (ms an instance)\nfilled: one by one, open: batched", fontsize=8)
+    axes.set_title(f"“{table.prompt}”\n{table.scenario}")

@@ -1,0 +1,43 @@
+"""Mapping over keyed tasks: in this process for one job, else in worker processes of one thread each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+Keyed = Iterable[tuple[Any, tuple[Any, ...]]]
+RunAll = Callable[[Callable[..., Any], Keyed], Iterator[tuple[Any, Any]]]
+
+
+def _indexed(function: Callable[..., Any], index: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
+    return index, function(*arguments)
+
+
+def _here(function: Callable[..., Any], items: Keyed) -> Iterator[tuple[Any, Any]]:
+    for key, arguments in items:
+        yield key, function(*arguments)
+
+
+@contextlib.contextmanager
+def pool(jobs: int, tasks: int) -> Iterator[RunAll]:
+    """Yield a function that maps over (key, arguments) pairs and yields (key, answer) as they are done."""
+    jobs = min(jobs, tasks)
+    if jobs <= 1:
+        yield _here
+        return
+    import joblib
+
+    def run_all(function: Callable[..., Any], items: Keyed) -> Iterator[tuple[Any, Any]]:
+        keys: list[Any] = []  # keys stay here: they may hold whole files
+
+        def calls() -> Iterator[Any]:
+            for key, arguments in items:
+                keys.append(key)
+                yield joblib.delayed(_indexed)(function, len(keys) - 1, arguments)
+
+        for index, answer in joblib.Parallel(return_as="generator_unordered")(calls()):
+            yield keys[index], answer
+
+    with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        yield run_all

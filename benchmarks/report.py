@@ -1,0 +1,220 @@
+"""The report of a results folder: Markdown, HTML that stands alone, and figures; in the terminal, the same tables."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.console import print_table
+from benchmarks.summary import (
+    EXTRA,
+    HEADER,
+    Comparison,
+    Results,
+    Table,
+    bound_cells,
+    cells_of,
+    compare_agents,
+    interval_text,
+    tabulate,
+)
+from lambo_env import files, validate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMPARED = ("scenario", "prompt", "A - B", "95 % interval", "A lower in", "instances", "")
+_HOW = (
+    "Cost in its native unit: mean latency of a UE (s), total energy (J), or the normalised mix. Gap: to the certified lower "
+    "bound of each instance. Intervals: 95 % BCa bootstrap over instances, which all agents share. Times: median decision time "
+    "an instance in ms on one thread."
+)
+_CSS = """
+body{font:15px/1.5 system-ui,sans-serif;color:#22303c;max-width:70rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;font-size:.88rem;display:block;overflow-x:auto}
+th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #e3e7ea;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}th{border-bottom:2px solid #22303c}tr:last-child td{color:#c0392b}
+figure{margin:1rem 0}figure svg{max-width:100%;height:auto}.how,.from{color:#5c6b73;font-size:.85rem}.note{color:#c0392b}
+"""
+
+
+def titled(table: Table) -> str:
+    """Return a table's heading."""
+    return f"“{table.prompt}” on {table.scenario} ({table.scenario_hash})"
+
+
+def rows_of(table: Table) -> list[tuple[str, ...]]:
+    """Return a table's rows of texts, the certified bound last."""
+    rows = [cells_of(line) for line in table.lines]
+    return [*rows, bound_cells(table)] if table.bound is not None else rows
+
+
+def notes_of(table: Table) -> list[str]:
+    """Return what a reader of the table must know."""
+    total = max(line.instances for line in table.lines)
+    unproven = [f"{table.unproven} of {total} bounds were not proven to the gap asked for."] if table.unproven else []
+    return [*table.notes, *unproven] if table.bound is not None else [*table.notes, "No certified bound."]
+
+
+def missing_of(results: Results) -> list[str]:
+    """Return why agents of the sweep have no result."""
+    manifest = results.manifest
+    empty = [f"{what}: no result: {reason}" for what, reason in manifest.get("empty", {}).items()]
+    return empty + [f"{what}: FAILED: {reason}" for what, reason in manifest.get("failed", {}).items()]
+
+
+def origin(results: Results) -> str:
+    """Return in one sentence where the numbers come from."""
+    runs = results.manifest["runs"]
+    last: dict[str, Any] = runs[-1]
+    machine, versions = last["machine"], last["versions"]
+    packages = ", ".join(
+        f"{name} {versions[name]}" for name in ("lambo-mec", "numpy", "scipy", "torch") if name in versions
+    )
+    commit = f", commit {last['commit'][:12]}" if last.get("commit") else ""
+    where = f"{machine['cpu']}, {machine['cores']} cores, {last['jobs']} jobs of one thread"
+    return f"Made by `{last['command']}` ({len(runs)} run(s), {last['started']}) on {where}; {packages}{commit}."
+
+
+def print_report(results: Results) -> None:
+    """Print the tables to the terminal."""
+    for note in results.notes:
+        print(note)
+    for table in tabulate(results):
+        extra = [k for k, _ in enumerate(EXTRA) if len({cells_of(line)[len(HEADER) + k] for line in table.lines}) > 1]
+        keep = [
+            *range(len(HEADER)),
+            *(len(HEADER) + k for k in extra),
+        ]  # a column that says the same of all is left out
+        header = [(*HEADER, *EXTRA)[k] for k in keep]
+        print_table(header, ([row[k] for k in keep] for row in rows_of(table)), titled(table))
+        for note in notes_of(table):
+            print(f"  note: {note}")
+
+
+def write_report(results: Results, path: Path, *, figures: bool = True) -> list[Path]:
+    """Write ``path`` (.md), the same as .html beside it, and the figures in ``figures/``; return the paths.
+
+    Raises:
+        ValueError: ``path`` does not end in .md.
+        ImportError: matplotlib is missing.
+    """
+    validate.check("report path", str(path), path.suffix == ".md", "a path that ends in .md")
+    tables = tabulate(results)
+    drawn = dict(_figures(tables)) if figures else {}
+    pictures = {name: _save(figure, path.parent / "figures" / f"{name}.png") for name, figure in drawn.items()}
+    files.write_text(path, "\n".join(_markdown(results, tables, pictures)) + "\n")
+    page = path.with_suffix(".html")
+    files.write_text(page, "\n".join(_page(results, tables, {name: _svg(f) for name, f in drawn.items()})) + "\n")
+    return [path, page]
+
+
+def picture_name(table: Table) -> str:
+    """Return the name of a table's bars."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{table.scenario} {table.prompt}".lower()).strip("-")
+
+
+def _figures(tables: Sequence[Table]) -> Iterator[tuple[str, Figure]]:
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError('figures need matplotlib: pip install "lambo-mec[report]", or pass --no-figures') from error
+    from benchmarks import figures
+
+    with mpl.rc_context(figures.STYLE):
+        for table in tables:
+            yield picture_name(table), figures.bars(table)
+        for scenario in dict.fromkeys(table.scenario for table in tables):
+            scatter = figures.gap_against_time([table for table in tables if table.scenario == scenario])
+            if scatter is not None:
+                yield f"gap-time-{scenario}", scatter
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with files.atomic_writer(path) as file:
+        figure.savefig(file, format="png", dpi=160, bbox_inches="tight")
+    return path
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _markdown(results: Results, tables: Sequence[Table], pictures: dict[str, Path]) -> Iterator[str]:
+    yield f"# Sweep {results.manifest['sweep']['name']}\n"
+    yield f"{_HOW}\n"
+    yield from (f"> {note}\n" for note in results.notes)
+    for table in tables:
+        yield f"## {titled(table)}\n"
+        yield markdown_table((*HEADER, *EXTRA), rows_of(table)) + "\n"
+        yield from (f"> {note}\n" for note in notes_of(table))
+        if (name := picture_name(table)) in pictures:
+            yield f"![{titled(table)}](figures/{name}.png)\n"
+    for name in pictures:
+        if name.startswith("gap-time-"):
+            yield f"## Gap against decision time, {name.removeprefix('gap-time-')}\n"
+            yield f"![Gap against decision time](figures/{name}.png)\n"
+    yield from (f"- {note}" for note in missing_of(results))
+    yield f"\n{origin(results)}"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first column is left-aligned, the others right."""
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(str(text).replace("|", "\\|") for text in line) + " |" for line in lines)
+
+
+def _page(results: Results, tables: Sequence[Table], drawings: dict[str, str]) -> Iterator[str]:
+    title = html.escape(f"Sweep {results.manifest['sweep']['name']}")
+    yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_CSS}</style></head><body>'
+    yield f'<h1>{title}</h1><p class="how">{html.escape(_HOW)}</p>'
+    for table in tables:
+        yield f"<h2>{html.escape(titled(table))}</h2>"
+        yield _html_table((*HEADER, *EXTRA), rows_of(table))
+        yield from (f'<p class="note">{html.escape(note)}</p>' for note in notes_of(table))
+        yield f"<figure>{drawings.get(picture_name(table), '')}</figure>"
+    for name, drawing in drawings.items():
+        if name.startswith("gap-time-"):
+            yield f"<h2>Gap against decision time, {html.escape(name.removeprefix('gap-time-'))}</h2><figure>{drawing}</figure>"
+    yield from (f"<p>{html.escape(note)}</p>" for note in [*results.notes, *missing_of(results)])
+    yield f'<p class="from">{html.escape(origin(results))}</p></body></html>'
+
+
+def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(tag: str, texts: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(str(text))}</{tag}>" for text in texts) + "</tr>"
+
+    return f"<table>{line('th', header)}{''.join(line('td', row) for row in rows)}</table>"
+
+
+def comparison_rows(results: Results, a: str, b: str) -> list[tuple[str, ...]]:
+    """Return the texts of the paired comparison of two agents, one row a scenario and prompt."""
+    return [
+        (scenario, prompt, *_compared(comparison, unit, a, b))
+        for scenario, prompt, unit, comparison in compare_agents(results, a, b)
+    ]
+
+
+def _compared(comparison: Comparison, unit: str, a: str, b: str) -> tuple[str, ...]:
+    verdict = comparison.verdict.replace("A is", f"{a} is").replace("B is", f"{b} is")
+    return (
+        f"{comparison.difference.mean:+.4g} {unit}".strip(),
+        interval_text(comparison.difference),
+        f"{100 * comparison.wins:.0f} %",
+        str(comparison.instances),
+        verdict,
+    )
+
+
+def print_comparison(results: Results, a: str, b: str) -> None:
+    """Print the paired comparison of two agents."""
+    print_table(
+        COMPARED, comparison_rows(results, a, b), f"A = {a}, B = {b}: mean difference of cost on the same instances"
+    )
