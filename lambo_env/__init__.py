@@ -2,6 +2,7 @@
 
 from lambo_env.instances import LOCAL, Decision, Instances, Objective, Outcome
 from lambo_env.physics import evaluate
+from lambo_env.prompt import Prompts
 from lambo_env.scenario import Scenario, list_scenarios, load_scenario
 from lambo_env.world import sample_instances
 
@@ -12,6 +13,7 @@ __all__ = [
     "Instances",
     "Objective",
     "Outcome",
+    "Prompts",
     "Scenario",
     "evaluate",
     "list_scenarios",
