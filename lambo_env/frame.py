@@ -6,6 +6,7 @@ Shapes: N UEs, M edge servers; a frame shows one environment.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from lambo_env import physics
 from lambo_env.instances import LOCAL, Decision, Instances, Objective
 
 Floats = NDArray[np.float64]
+_GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,9 +45,7 @@ class Frame:
     title: str = ""  # who plays; empty: nothing is said
 
     @classmethod
-    def of(
-        cls, instances: Instances, goal: Objective, place: Any, cpu_hz: Any, decided: Any, **rest: Any
-    ) -> Frame:
+    def of(cls, instances: Instances, goal: Objective, place: Any, cpu_hz: Any, decided: Any, **rest: Any) -> Frame:
         """Return the frame of a slot in which some UEs are decided.
 
         Args:
@@ -95,3 +95,33 @@ class Frame:
 def unit_of(goal: Objective) -> str:
     """Return the unit of the first row's cost: "s" for latency alone, "J" for energy alone, "" for a mix."""
     return {(1.0, 0.0): "s", (0.0, 1.0): "J"}.get((float(goal.cost_per_s[0]), float(goal.cost_per_j[0])), "")
+
+
+def positions(frame: Frame) -> tuple[Floats, Floats, float]:
+    """Return where to draw UEs [N, 2] and servers [M, 2], and the side of the square that holds them; made up where unknown."""
+    if frame.ue_xy is None or frame.server_xy is None or frame.side_m is None:
+        return (*layout(frame.instances.uplink_bps[0]), 1.0)
+    return frame.ue_xy, frame.server_xy, frame.side_m
+
+
+def layout(uplink_bps: Floats) -> tuple[Floats, Floats]:
+    """Return made-up positions in the unit square of UEs [N, 2] and servers [M, 2] whose links are ``uplink_bps`` [N, M].
+
+    Servers stand on a circle; the UEs whose best link is a server's spiral out from it, the fastest innermost.
+    """
+    ues, servers = uplink_bps.shape
+    angle = 2 * math.pi * np.arange(servers) / servers + math.pi / 4
+    centre = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    server_xy = 0.5 + (0.3 if servers > 1 else 0.0) * centre
+    room = min(0.2, 0.3 * math.sin(math.pi / servers)) if servers > 1 else 0.45
+    ue_xy, best = np.empty((ues, 2)), np.argmax(uplink_bps, axis=1)
+    for server in range(servers):
+        members = np.flatnonzero(best == server)
+        members = members[np.argsort(-uplink_bps[members, server])]
+        turn, reach = (
+            _GOLDEN_ANGLE * np.arange(members.size),
+            np.sqrt((np.arange(members.size) + 1.5) / (members.size + 1)),
+        )
+        spiral = np.stack([np.cos(turn), np.sin(turn)], axis=-1)
+        ue_xy[members] = server_xy[server] + room * np.maximum(reach, 0.3)[:, None] * spiral
+    return np.clip(ue_xy, 0.0, 1.0), server_xy
