@@ -21,10 +21,16 @@ def distance_m(ue_xy: Array, server_xy: Array, xp: Any) -> Array:
     return xp.sqrt(dx * dx + dy * dy)
 
 
-def path_gain(distance: Array, scenario: Scenario, xp: Any) -> Array:
-    """Return the power gain (ratio) at ``distance`` m: reference gain at 1 m times d^-exponent, d at least the minimum."""
+def path_gain(distance: Array, scenario: Scenario, xp: Any, shadowing_db: Array | None = None) -> Array:
+    """Return the power gain (ratio) at ``distance`` m: reference gain at 1 m times d^-exponent, d at least the minimum.
+
+    ``shadowing_db`` of the same shape multiplies it by 10^(dB / 10), in the same exponential: powers are the dearest lines of a reset.
+    """
     clipped = xp.where(distance < scenario.min_distance_m, scenario.min_distance_m, distance)
-    return scenario.reference_gain * clipped ** (-scenario.path_loss_exponent)
+    log_gain = -scenario.path_loss_exponent * xp.log(clipped)
+    if shadowing_db is not None:
+        log_gain = log_gain + (math.log(10) / 10) * shadowing_db
+    return scenario.reference_gain * xp.exp(log_gain)
 
 
 def shadowing_step(shadowing_db: Array, moved_m: Array, normal: Array, scenario: Scenario, xp: Any) -> Array:

@@ -55,8 +55,12 @@ def upload_j(instances: Instances) -> Array:
 
 def floors_hz(instances: Instances) -> Array:
     """Return l_im = C_i / (T_i - D_i / r_im), the least CPU that meets the deadline [B, N, M]; inf where the upload alone is too long."""
+    return _floors(instances, upload_s(instances))
+
+
+def _floors(instances: Instances, upload: Array) -> Array:
     xp = instances.xp
-    slack = instances.deadline_s[..., None] - upload_s(instances)
+    slack = instances.deadline_s[..., None] - upload
     feasible = slack > 0
     floor = instances.cycles[..., None] / xp.where(feasible, slack, 1.0)  # the inner where keeps gradients finite
     return xp.where(feasible, floor, xp.inf)
@@ -101,10 +105,11 @@ def late_cost(instances: Instances, goal: Objective) -> Array:
 
 
 def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any) -> Array:
-    """Return mu, so that f_i = max(l_i, mu sqrt(C_i)) uses up the capacity of one server: sorted, exact, no iteration.
+    """Return mu, so that f_i = max(l_i, mu sqrt(C_i)) uses up the capacity of one server: exact.
 
-    With UEs sorted by l_i / sqrt(C_i) descending and prefix sums L_k, Q_k: mu = min over k < n of (F - L_k) / (Q - Q_k). Clamping
-    any set gives an upper bound on mu and the right set attains it.
+    mu = min over k < n of (F - L_k) / (Q - Q_k), L_k and Q_k the sums of l and sqrt(C) of the k largest l_i / sqrt(C_i). Newton's method
+    instead of a sort: a level above mu clamps only UEs that mu clamps too, and the level of what remains is lower; the set grows until
+    it fits, which is exact, in some 4 rounds.
 
     Args:
         floor: l_i [..., N]; 0 for a UE that is not on the server.
@@ -116,12 +121,15 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any) -> Array
         mu [...] in sqrt(cycles)/s; inf for an empty server.
     """
     ratio = floor / xp.where(root > 0, root, 1.0)
-    order = xp.argsort(-ratio, axis=-1)
-    floor, root = xp.take_along_axis(floor, order, axis=-1), xp.take_along_axis(root, order, axis=-1)
-    clamped = xp.cumulative_sum(floor, axis=-1) - floor  # L_k for k = 0 .. n - 1
-    rest = xp.flip(xp.cumulative_sum(xp.flip(root, axis=-1), axis=-1), axis=-1)  # Q - Q_k, without cancellation
-    level = (capacity_hz[..., None] - clamped) / xp.where(rest > 0, rest, 1.0)
-    return xp.min(xp.where(rest > 0, level, xp.inf), axis=-1)
+    level = xp.full_like(capacity_hz, xp.inf)
+    while True:
+        clamped = xp.astype(ratio > level[..., None], root.dtype)
+        rest = xp.vecdot(1 - clamped, root)
+        lower = (capacity_hz - xp.vecdot(clamped, floor)) / xp.where(rest > 0, rest, 1.0)
+        falls = (rest > 0) & (lower < level)
+        if not bool(xp.any(falls)):
+            return level
+        level = xp.where(falls, lower, level)
 
 
 def served(floor: Array, member: Array, capacity_hz: Array, xp: Any) -> Array:
@@ -137,15 +145,20 @@ def served(floor: Array, member: Array, capacity_hz: Array, xp: Any) -> Array:
     return member & (fits | (xp.take_along_axis(filled, rank, axis=-1) <= limit))
 
 
-def allocate(instances: Instances, place: Array) -> Array:
+def allocate(instances: Instances, place: Array, *, fits: bool = False) -> Array:
     """Return the optimal CPU [B, N] in cycles/s of an association: f_i = max(l_i, mu sqrt(C_i)) on each server (KKT).
 
     The same for every objective. Local and dropped tasks get 0. Differentiable almost everywhere.
+
+    Args:
+        instances: B problems.
+        place: int [B, N].
+        fits: the floors are known to fit (sequential play has checked each), so that nobody is dropped.
     """
     xp = instances.xp
     floors = xp.permute_dims(floors_hz(instances), (0, 2, 1))  # [B, M, N]: reductions run over contiguous UEs
     member = xp.permute_dims(one_hot_servers(place, instances.num_servers, xp), (0, 2, 1))
-    member = served(floors, member, instances.server_cpu_hz, xp)
+    member = member if fits else served(floors, member, instances.server_cpu_hz, xp)
     floor = xp.where(member, floors, 0.0)
     root = xp.where(member, xp.sqrt(instances.cycles)[:, None, :], 0.0)
     level = water_level(floor, root, instances.server_cpu_hz, xp)[..., None]
@@ -257,8 +270,9 @@ def place_tables(instances: Instances, goal: Objective) -> PlaceTables:
     late = late_cost(instances, goal)
     local_late = is_late(local_s(instances), instances.deadline_s)
     local = per_s[:, None] * local_s(instances) + per_j[:, None] * local_j(instances)
-    remote = per_s[:, None, None] * upload_s(instances) + per_j[:, None, None] * upload_j(instances)
-    floors = floors_hz(instances)
+    upload = upload_s(instances)
+    remote = upload * (per_s[:, None] + per_j[:, None] * instances.tx_power_w)[..., None]
+    floors = _floors(instances, upload)
     return PlaceTables(
         fixed=over_places(
             xp.where(local_late, late, local), xp.where(xp.isfinite(floors), remote, late[..., None]), xp
@@ -292,3 +306,18 @@ def marginal_cost(fixed: Array, per_s: Array, root: Array, root_sum: Array, capa
     All arguments broadcast; ``root_sum`` is S, the sum of sqrt(C_i) of the UEs already on the server, and ``capacity_hz`` F > 0.
     """
     return fixed + per_s * root * (2 * root_sum + root) / capacity_hz
+
+
+def allotted_cost(fixed: Array, per_s: Array, cycles: Array, cpu_hz: Array) -> Array:
+    """Return the cost of a UE that a server gives ``cpu_hz`` > 0, in time: fixed + (c_L / N) C / f. All arguments broadcast."""
+    return fixed + per_s * cycles / cpu_hz
+
+
+def priced_cost(fixed: Array, per_s: Array, root: Array, floor: Array, level: Array, price: Array, xp: Any) -> Array:
+    """Return what a UE costs that pays for its CPU: fixed + (c_L / N) C / f + price f at f = max(l, level sqrt(C)); all broadcast.
+
+    With price = (c_L / N) / level^2 that f is the cheapest, and the sum over a server's UEs minus price F is a lower bound of their
+    cost, tight at the level of ``water_level``: the Lagrangian of the capacity.
+    """
+    cpu = xp.maximum(floor, level * root)
+    return fixed + (per_s * root * root / cpu + price * cpu)

@@ -128,10 +128,8 @@ def snapshot(world: World, scenario: Scenario, uniforms: Array, xp: Any = np) ->
     batch = world.ue_xy.shape[0]
     random, block = _random_tasks(scenario), _Block(_split(scenario, uniforms, xp)[0], xp)
     tasks = {name: _task(getattr(scenario, name), name in random, block, world.ue_xy, xp) for name in _TASK}
-    gain = channel.path_gain(channel.distance_m(world.ue_xy, world.server_xy, xp), scenario, xp)
-    if world.shadowing_db is not None:
-        gain = gain * 10 ** (world.shadowing_db * 0.1)
-    gain = gain * channel.fading_gain(world.scatter, scenario)
+    distance = channel.distance_m(world.ue_xy, world.server_xy, xp)
+    gain = channel.path_gain(distance, scenario, xp, world.shadowing_db) * channel.fading_gain(world.scatter, scenario)
     like = {"dtype": gain.dtype, "device": gain.device}
     capacity = xp.asarray(scenario.server_cpu_hz, **like)
     return Instances.unchecked(
