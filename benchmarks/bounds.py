@@ -72,7 +72,7 @@ def _read(path: Path, instances: Instances) -> Bounds | None:
 
 def write(key: str, bounds: Bounds, instances: Instances, folder: Path) -> None:
     """Keep bounds in ``folder`` and, where it can be written, in the user's cache."""
-    for place in (folder, cache_folder()):
+    for place in dict.fromkeys((folder, cache_folder())):
         try:
             with files.atomic_writer(place / f"{key}.npz") as file:
                 np.savez(file, lower=bounds.lower, proven=bounds.proven, fingerprint=fingerprint(instances))
@@ -83,16 +83,20 @@ def write(key: str, bounds: Bounds, instances: Instances, folder: Path) -> None:
 
 def prove(instances: Instances, prompt: str, gap: float, limit_s: float) -> Bounds:
     """Return the bounds of instances under a prompt to a relative ``gap``, by the agent named ``exact``."""
-    nothing = np.full(instances.batch_size, np.nan)
     try:
         solver: Any = registry.make_agent("exact", gap=gap, time_limit_s=limit_s)
         reason = unsupported(solver, instances)
     except (ImportError, ValueError) as error:
         reason = str(error)
     if reason is not None:
-        return Bounds(nothing, np.zeros(instances.batch_size, dtype=bool), reason)
+        return none(instances.batch_size, reason)
     solved = solver.solve(instances, Prompts.of(prompt, instances.batch_size))
     return Bounds(np.asarray(solved.lower_bound, dtype=float), np.asarray(solved.proven, dtype=bool))
+
+
+def none(count: int, reason: str) -> Bounds:
+    """Return what stands for ``count`` unknown bounds."""
+    return Bounds(np.full(count, np.nan), np.zeros(count, dtype=bool), reason)
 
 
 def obtain(instances: Instances, prompt: str, key: str, gap: float, limit_s: float, folder: Path) -> Bounds:

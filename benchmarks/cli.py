@@ -50,8 +50,8 @@ def build() -> App:
     for group in groups.values():
         app.command(group)
     for path, (target, text) in COMMANDS.items():
-        group, _, name = path.rpartition(" ")
-        groups.get(group, app).command(f"benchmarks.commands.{target}", name=name, help=text)
+        owner, _, name = path.rpartition(" ")
+        groups.get(owner, app).command(f"benchmarks.commands.{target}", name=name, help=text)
     return app
 
 

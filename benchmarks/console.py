@@ -30,4 +30,4 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str
 
 
 def _numeric(text: str) -> bool:
-    return text[:1] in "–-+0123456789[\\" or text == ""
+    return text[:1] in "-+0123456789[\\" or text == ""

@@ -125,7 +125,7 @@ def _figures(tables: Sequence[Table]) -> Iterator[tuple[str, Figure]]:
         raise ImportError('figures need matplotlib: pip install "lambo-mec[report]", or pass --no-figures') from error
     from benchmarks import figures
 
-    with mpl.rc_context(figures.STYLE):
+    with mpl.rc_context(figures.STYLE):  # type: ignore[arg-type]
         for table in tables:
             yield picture_name(table), figures.bars(table)
         for scenario in dict.fromkeys(table.scenario for table in tables):

@@ -196,7 +196,7 @@ class _Run:
             if self.watch:
                 self.watch.empty(cell, reason)
             return 0
-        row = {**identity(cell), **answer.fields, "bound": plain(bound.lower.tolist()), "proven": bound.proven.tolist()}
+        row = complete_row(cell, answer.fields, bound)
         self.store.append(row)
         if self.watch:
             self.watch.row(row)
@@ -207,6 +207,11 @@ def bound_key_of(cell: Cell, gap: float) -> str:
     """Return the name of the file with the bounds of a cell's block."""
     weight = prompt_module.parse(cell.prompt)
     return bounds.bound_key(cell.source.hash, cell.root, cell.block, cell.instances, weight, gap)
+
+
+def complete_row(cell: Cell, fields: Row, bound: bounds.Bounds) -> Row:
+    """Return a cell's row: what was played, what came of it, and the bounds of its instances."""
+    return {**identity(cell), **fields, "bound": plain(bound.lower.tolist()), "proven": bound.proven.tolist()}
 
 
 def identity(cell: Cell) -> Row:

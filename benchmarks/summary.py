@@ -131,7 +131,7 @@ def _table(results: Results, scenario: str, prompt: str) -> Table:
     by_block = {row["block"]: row for found in rows.values() for row in found}
     bound = values(list(by_block.values()), "bound")
     proven = values(list(by_block.values()), "proven") > 0
-    lines = [_line(agent, found, unit) for agent, found in rows.items()]
+    lines = [line_of(agent, found, unit) for agent, found in rows.items()]
     return Table(
         scenario=scenario,
         scenario_hash=first["scenario_hash"],
@@ -145,7 +145,8 @@ def _table(results: Results, scenario: str, prompt: str) -> Table:
     )
 
 
-def _line(agent: str, rows: list[Row], unit: str) -> Line:
+def line_of(agent: str, rows: list[Row], unit: str) -> Line:
+    """Return the line of an agent's rows under one prompt on one scenario."""
     cost, gap = values(rows, "cost"), gap_percent(values(rows, "cost"), values(rows, "bound"))
     decided = rows[0]["single_ms"] > 0
     return Line(
@@ -201,6 +202,7 @@ def compare_agents(results: Results, a: str, b: str) -> list[tuple[str, str, str
 
 # ---- how numbers are written: one place for the terminal, Markdown and HTML -----------------------------------------
 
+DASH = "-"
 HEADER = ("agent", "cost", "95 % interval", "late %", "gap %", "95 % interval", "ms, batch 1", "ms, batched")
 EXTRA = ("parameters", "labels", "evaluator in loop", "instances")
 
@@ -208,7 +210,7 @@ EXTRA = ("parameters", "labels", "evaluator in loop", "instances")
 def digits(value: float | None, significant: int = 4) -> str:
     """Return a number with so many significant digits, without exponent where it reads well; a dash for none."""
     if value is None or math.isnan(value):
-        return "–"
+        return DASH
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     places = max(0, significant - 1 - math.floor(math.log10(abs(value))))
@@ -218,7 +220,7 @@ def digits(value: float | None, significant: int = 4) -> str:
 def interval_text(interval: Interval | None, significant: int = 4) -> str:
     """Return ``[low, high]``, or a dash."""
     if interval is None or math.isnan(interval.low):
-        return "–"
+        return DASH
     return f"[{digits(interval.low, significant)}, {digits(interval.high, significant)}]"
 
 
@@ -237,11 +239,11 @@ def cells_of(line: Line) -> tuple[str, ...]:
         f"{digits(line.cost.mean)} {line.unit}".strip(),
         interval_text(line.cost),
         f"{line.late_percent:.1f}",
-        "–" if gap is None else gap_text(gap.mean),
-        f"[{gap_text(gap.low)}, {gap_text(gap.high)}]" if gap is not None and known else "–",
+        DASH if gap is None else gap_text(gap.mean),
+        f"[{gap_text(gap.low)}, {gap_text(gap.high)}]" if gap is not None and known else DASH,
         digits(line.single_ms, 3),
         digits(line.batched_ms, 3),
-        "–" if line.parameters is None else f"{line.parameters:,}",
+        DASH if line.parameters is None else f"{line.parameters:,}",
         str(line.labels_used),
         "yes" if line.evaluator_in_loop else "no",
         str(line.instances),
@@ -251,4 +253,4 @@ def cells_of(line: Line) -> tuple[str, ...]:
 def bound_cells(table: Table) -> tuple[str, ...]:
     """Return the texts of the certified bound's line."""
     value = f"{digits(table.bound)} {table.unit}".strip()
-    return ("certified bound", value, *["–"] * (len(HEADER) + len(EXTRA) - 2))
+    return ("certified bound", value, *[DASH] * (len(HEADER) + len(EXTRA) - 2))

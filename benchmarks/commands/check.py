@@ -1,0 +1,55 @@
+"""``lambo check agent|env``: conformance checks, one line each; exit code 1 where one fails."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from cyclopts import Parameter
+
+from benchmarks.console import print_table
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class CheckAgentOptions:
+    """What ``lambo check agent`` takes."""
+
+    name: str
+    """A registered agent (`lambo list agents`)."""
+    _: dataclasses.KW_ONLY
+    scenario: str = "tiny"
+    """Preset or .toml file to check it on."""
+
+
+def agent(options: CheckAgentOptions) -> int:
+    """Run the checks of a registered agent."""
+    from lambo_agents.registry import make_agent
+    from lambo_agents.testing import check_agent
+
+    report = check_agent(make_agent(options.name), options.scenario, raise_on_failure=False)
+    return _tell(report, f"agent {options.name}")
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class CheckEnvOptions:
+    """What ``lambo check env`` takes."""
+
+    id: str
+    """A registered environment, for example LAMBO-MEC-v0."""
+
+
+def env(options: CheckEnvOptions) -> int:
+    """Run the checks of a registered environment."""
+    from lambo_env.checks import check_env
+
+    return _tell(check_env(options.id, raise_on_failure=False), f"environment {options.id}")
+
+
+def _tell(report: Any, title: str) -> int:
+    words = {True: "ok", False: "FAIL", None: "skipped"}
+    print_table(("", "check", "detail"), [(words[row.ok], row.name, row.detail) for row in report.rows], title)
+    counts = {word: sum(row.ok is ok for row in report.rows) for ok, word in words.items()}
+    print(", ".join(f"{count} {word}" for word, count in counts.items() if count))
+    return 1 if counts["FAIL"] else 0

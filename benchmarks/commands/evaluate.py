@@ -1,0 +1,49 @@
+"""``lambo evaluate AGENT``: one agent on evaluation instances, beside the certified bound; nothing is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lambo_env import validate
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """What ``lambo evaluate`` takes."""
+
+    agent: str
+    """A registered agent (`lambo list agents`)."""
+    _: dataclasses.KW_ONLY
+    scenario: str = "paper"
+    """Preset or .toml file."""
+    prompt: Annotated[list[str] | None, Parameter(negative=())] = None
+    """The objective in words; may be given more than once (default: minimum latency, minimum energy)."""
+    instances: int = 64
+    """How many evaluation instances."""
+    root: int = 0
+    """Root seed of the evaluation instances."""
+    bound: bool = True
+    """Prove bounds and print the gap to them."""
+
+
+def evaluate(options: EvaluateOptions) -> int:
+    """Print the agent's table."""
+    from benchmarks.config import AgentEntry, Sweep
+    from benchmarks.single import print_single
+    from benchmarks.sources import scenario_source
+    from lambo_agents.registry import list_agents
+
+    validate.known(options.agent, list_agents(), "agent")
+    sweep = Sweep(
+        name="evaluate",
+        agents=(AgentEntry(options.agent),),
+        scenarios=(scenario_source(options.scenario),),
+        prompts=tuple(options.prompt or ("minimum latency", "minimum energy")),
+        instances=options.instances,
+        root=options.root,
+    )
+    return print_single(sweep, options.bound)

@@ -1,0 +1,85 @@
+"""``lambo list agents|scenarios|prompts|sweeps``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from benchmarks.console import print_table
+
+
+def agents() -> None:
+    """Print every agent found; one that cannot be loaded is listed with the reason."""
+    from lambo_agents.registry import agent_specs
+
+    rows = [
+        (
+            spec.name,
+            spec.origin,
+            "yes" if spec.evaluator_in_loop else "no",
+            str(spec.labels_used),
+            f"cannot be loaded: {spec.error}" if spec.error else spec.summary,
+        )
+        for spec in agent_specs()
+    ]
+    print_table(("agent", "from", "evaluator in loop", "labels", "what it does"), rows)
+
+
+def scenarios() -> None:
+    """Print the presets and their main numbers."""
+    from lambo_env.scenario import list_scenarios, load_scenario
+
+    rows = []
+    for name in list_scenarios():
+        preset = load_scenario(name)
+        capacity = f"{min(preset.server_cpu_hz) / 1e9:g}-{max(preset.server_cpu_hz) / 1e9:g}"
+        deadline = "-".join(f"{end:g}" for end in dict.fromkeys(preset.deadline_s))
+        sizes = (str(preset.num_ues), str(len(preset.server_cpu_hz)), f"{preset.side_m:g}", capacity, deadline)
+        rows.append((name, *sizes, f"{preset.slot_s:g}", preset.hash))
+    print_table(("scenario", "UEs", "servers", "side m", "server GHz", "deadline s", "slot s", "hash"), rows)
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class PromptOptions:
+    """What ``lambo list prompts`` takes."""
+
+    _: dataclasses.KW_ONLY
+    all: Annotated[bool, Parameter(negative=())] = False
+    """Print every phrase of the catalogue with its split and latency weight."""
+
+
+def prompts(options: PromptOptions = PromptOptions()) -> None:
+    """Print the objectives that a prompt may name, with examples, or the whole catalogue."""
+    from lambo_env.prompt import catalogue, objectives
+
+    if options.all:
+        rows = [
+            (text, split, kind, f"{weight:g}")
+            for split in ("train", "held_out")
+            for kind in ("latency", "energy", "mix")
+            for text, weight in catalogue(split, kind)
+        ]
+        print_table(("prompt", "split", "objective", "latency weight"), rows)
+        return
+    print_table(
+        ("objective", "latency weight", "cost", "phrases", "held out", "for example"),
+        [
+            (o.name, o.latency_weight, o.meaning, str(o.train_phrases), str(o.held_out_phrases), "; ".join(o.examples))
+            for o in objectives()
+        ],
+    )
+
+
+def sweeps() -> None:
+    """Print the shipped sweeps and how large they are."""
+    from benchmarks.config import list_sweeps, load_sweep
+
+    rows = []
+    for name in list_sweeps():
+        sweep = load_sweep(name)
+        names = (", ".join(agent.label for agent in sweep.agents), ", ".join(source.name for source in sweep.scenarios))
+        rows.append((name, *names, "; ".join(sweep.prompts), str(len(sweep.seeds) * sweep.instances)))
+    print_table(("sweep", "agents", "scenarios", "prompts", "instances"), rows)

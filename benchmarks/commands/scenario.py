@@ -1,0 +1,89 @@
+"""``lambo scenario show|check``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from cyclopts import Parameter
+
+from benchmarks.console import print_table
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class ShowOptions:
+    """What ``lambo scenario show`` takes."""
+
+    name: str
+    """Preset or .toml file."""
+
+
+def show(options: ShowOptions) -> None:
+    """Print every field as TOML."""
+    from lambo_env.scenario import load_scenario
+
+    scenario = load_scenario(options.name)
+    print(f"# {options.name}, content hash {scenario.hash}")
+    print(scenario.to_toml(), end="")
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class CheckOptions:
+    """What ``lambo scenario check`` takes."""
+
+    name: str
+    """Preset or .toml file."""
+    _: dataclasses.KW_ONLY
+    instances: int = 32
+    """How many instances to look at."""
+    root: int = 0
+    """Root seed of the instances."""
+
+
+def check(options: CheckOptions) -> int:
+    """Print how tight the deadlines are, what stale CSI costs, and how far greedy is from the optimum."""
+    from benchmarks.difficulty import EASY_PERCENT, assess
+    from benchmarks.summary import digits, gap_text, interval_text, unit_of
+    from lambo_env.prompt import parse
+    from lambo_env.scenario import load_scenario
+
+    scenario = load_scenario(options.name)
+    deadlines, objectives = assess(scenario, options.instances, options.root)
+    rows = [
+        ("UEs whose local run is late", deadlines.must_offload),
+        ("UEs that can meet the deadline nowhere", deadlines.hopeless),
+        ("instances where some UE cannot stay local in time", deadlines.can_be_late),
+        ("instances whose optimal latency decision has a task on its deadline", deadlines.tight),
+        ("servers that a random association overloads", deadlines.overflow),
+    ]
+    title = f"{options.name} ({scenario.hash}), {options.instances} instances"
+    print_table(("deadlines", "%"), [(text, f"{value:.1f}") for text, value in rows], title)
+    print_table(
+        (
+            "prompt",
+            "optimum",
+            "greedy, gap %",
+            "95 % interval",
+            "stale CSI, gap %",
+            "95 % interval",
+            "late %, stale CPU too",
+        ),
+        [
+            (
+                each.prompt,
+                f"{digits(each.optimum.mean)} {unit_of(parse(each.prompt))}",
+                gap_text(each.greedy_gap.mean),
+                interval_text(each.greedy_gap, 3),
+                gap_text(each.stale_gap.mean),
+                interval_text(each.stale_gap, 3),
+                f"{each.stale_late:.1f}",
+            )
+            for each in objectives
+        ],
+    )
+    print("stale CSI: places chosen with the slot before's channel, CPU allotted with the fresh one")
+    for each in objectives:
+        if each.easy:
+            print(f"warning: too easy for {each.prompt!r}: greedy is within {EASY_PERCENT} % of the optimum")
+    return 0

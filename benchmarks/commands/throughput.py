@@ -1,0 +1,65 @@
+"""``lambo throughput agents|envs``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from cyclopts import Parameter
+
+from benchmarks import provenance
+from benchmarks.console import print_table
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class ThroughputOptions:
+    """What ``lambo throughput`` takes."""
+
+    what: Literal["agents", "envs"] = "agents"
+    """Decision times of agents, or steps a second of environments."""
+    _: dataclasses.KW_ONLY
+    agents: str | None = None
+    """Only these agents, separated by commas (default: all)."""
+    scenario: str = "paper"
+    """Preset or .toml file."""
+    prompt: str = "minimum latency"
+    """The objective in words."""
+    budget_s: float = 3.0
+    """About how long one timing may take."""
+
+
+def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
+    """Print the table and where it was measured."""
+    if options.what == "envs":
+        from benchmarks.throughput_env import print_env_throughput
+
+        print_env_throughput(options.scenario)
+    else:
+        _agents(options)
+    print(f"{provenance.cpu_model()}, {provenance.cores()} cores, lambo-mec {provenance.version_of('lambo-mec')}")
+
+
+def _agents(options: ThroughputOptions) -> None:
+    from benchmarks.commands.bench import split
+    from benchmarks.summary import digits
+    from benchmarks.throughput import REFERENCE, Speed, agent_speeds
+    from lambo_agents.registry import list_agents
+    from lambo_env.scenario import load_scenario
+
+    def texts(speed: Speed | None) -> tuple[str, ...]:
+        if speed is None:
+            return ("-", "-", "-")
+        return str(speed.batch), digits(speed.milliseconds, 3), digits(speed.ratio, 3)
+
+    names = list_agents() if options.agents is None else split(options.agents)
+    found = agent_speeds(names, load_scenario(options.scenario), options.prompt, options.budget_s)
+    reasons = {speed.agent: speed.reason for speed in found if speed.reason}
+    header = ("agent", "ms, batch 1", f"x {REFERENCE}", "batch", "ms, batched", f"x {REFERENCE}")
+    rows = []
+    for speed in found:
+        batch, *batched = texts(speed.batched)
+        rows.append((speed.agent, *texts(speed.single)[1:], batch, *batched))
+    print_table(header, rows, f"decision time an instance on {options.scenario}, “{options.prompt}”")
+    for agent, reason in reasons.items():
+        print(f"{agent}: {reason}")
