@@ -53,6 +53,10 @@ def tile(pictures: Sequence[Picture], columns: int | None = None) -> Picture:
     return out
 
 
+class PygameMissingError(DependencyNotInstalled, ImportError):
+    """Pictures were asked for and pygame-ce is missing, too old, or another pygame; the text says what to install."""
+
+
 class Renderer:
     """What an environment keeps to render itself: the mode and, for ``human``, the window.
 
@@ -125,13 +129,13 @@ def _board() -> Any:
     """Return the module that draws.
 
     Raises:
-        DependencyNotInstalled: pygame-ce is missing or too old; the text says how to install it.
+        PygameMissingError: it is missing, or another pygame is there; the text says what to install.
     """
     try:
         board = importlib.import_module("lambo_env.board")
     except ImportError as error:
-        raise DependencyNotInstalled(f'pictures need pygame-ce ({error}); pip install "lambo-mec[render]"') from error
+        raise PygameMissingError(f'pictures need pygame-ce ({error}); pip install "lambo-mec[render]"') from error
     if not getattr(board.pygame, "IS_CE", False):  # pygame's other branch installs the same package name
         text = 'pictures need pygame-ce, found pygame; pip uninstall pygame, then pip install "lambo-mec[render]"'
-        raise DependencyNotInstalled(text)
+        raise PygameMissingError(text)
     return board
