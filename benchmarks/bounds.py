@@ -60,7 +60,7 @@ def find(key: str, instances: Instances, folder: Path) -> Bounds | None:
 def _read(path: Path, instances: Instances) -> Bounds | None:
     """Return the bounds of a file; a missing, broken or foreign one counts as none and is written anew."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             lower, proven, mark = kept["lower"], kept["proven"], kept["fingerprint"]
     except Exception:  # whatever a damaged archive raises: the bounds are proven again
         return None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from benchmarks import provenance
+from benchmarks.pool import WorkerDiedError
 
 # "group name" or "name" -> ("module of benchmarks.commands:function", help)
 COMMANDS = {
@@ -67,14 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except CycloptsError as error:
         return _refuse(_text(error))
-    except (ValueError, FileNotFoundError, PermissionError, ImportError) as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        print("lambo: interrupted; the same command continues where it stopped", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader of a pipe left, as `| head` does
         sys.stderr.close()
         return 0
+    except (ValueError, OSError, ImportError) as error:
+        return _refuse(str(error))
+    except WorkerDiedError as error:
+        _refuse(f"{error}; run the same command again, with fewer --jobs")
+        return 1
+    except KeyboardInterrupt:
+        print("lambo: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130
     return code if isinstance(code, int) else 0
 
 

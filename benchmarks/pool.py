@@ -10,6 +10,10 @@ Keyed = Iterable[tuple[Any, tuple[Any, ...]]]
 RunAll = Callable[[Callable[..., Any], Keyed], Iterator[tuple[Any, Any]]]
 
 
+class WorkerDiedError(RuntimeError):
+    """A worker process is gone, not the task's own exception."""
+
+
 def _indexed(function: Callable[..., Any], index: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
     return index, function(*arguments)
 
@@ -27,6 +31,7 @@ def pool(jobs: int, tasks: int) -> Iterator[RunAll]:
         yield _here
         return
     import joblib
+    from concurrent.futures.process import BrokenProcessPool
 
     def run_all(function: Callable[..., Any], items: Keyed) -> Iterator[tuple[Any, Any]]:
         keys: list[Any] = []  # keys stay here: they may hold whole files
@@ -36,8 +41,13 @@ def pool(jobs: int, tasks: int) -> Iterator[RunAll]:
                 keys.append(key)
                 yield joblib.delayed(_indexed)(function, len(keys) - 1, arguments)
 
-        for index, answer in joblib.Parallel(return_as="generator_unordered")(calls()):
-            yield keys[index], answer
+        try:
+            for index, answer in joblib.Parallel(return_as="generator_unordered")(calls()):
+                yield keys[index], answer
+        except BrokenProcessPool as error:
+            raise WorkerDiedError(
+                "a worker process died, perhaps for want of memory; what is finished is kept"
+            ) from error
 
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
         yield run_all

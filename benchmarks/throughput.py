@@ -87,6 +87,15 @@ def agent_speeds(names: Sequence[str], scenario: Scenario, prompt: str, budget_s
     return [_agent_speed(name, clock, reference, budget_s) for name in names]
 
 
+def _affordable(clock: Clock, agent: Agent, limit_s: float, once_s: float) -> int:
+    """Return the largest of 1, 10, 100, 1000 instances that one decision decides within ``limit_s``, going by the smaller ones."""
+    batch, spent = 1, once_s
+    while batch < LARGEST_BATCH and 10 * spent <= limit_s:
+        batch *= 10
+        spent = clock.seconds(agent, batch)
+    return batch
+
+
 def _agent_speed(name: str, clock: Clock, reference: Agent, budget_s: float) -> AgentSpeed:
     try:
         agent = make_agent(name)
@@ -98,5 +107,5 @@ def _agent_speed(name: str, clock: Clock, reference: Agent, budget_s: float) -> 
     except ImportError as error:
         return AgentSpeed(name, reason=str(error))
     rounds = int(np.clip(budget_s / max(once, 1e-9), 1, ROUNDS))
-    batch = int(np.clip(budget_s / (rounds * max(once, 1e-9)), 1, LARGEST_BATCH))
+    batch = _affordable(clock, agent, budget_s / rounds, once)
     return AgentSpeed(name, clock.speed(agent, reference, 1, rounds), clock.speed(agent, reference, batch, rounds))
