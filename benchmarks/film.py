@@ -110,9 +110,7 @@ def _write_gif(shots: Sequence[Shot], path: Path, fps: int) -> None:
     images = [_image(_picture(shot)).quantize(palette=palette, dither=0) for shot in shots]
     durations = [round(1000 / fps) * _hold(shot, fps) for shot in shots]
     with files.atomic_writer(path) as file:
-        images[0].save(
-            file, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
-        )
+        images[0].save(file, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
 
 
 def _image(picture: Picture) -> Any:

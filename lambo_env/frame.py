@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env import episode, physics
+from lambo_env import physics
 from lambo_env.instances import LOCAL, Decision, Instances, Objective
-from lambo_env.world import World
 
 Floats = NDArray[np.float64]
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
@@ -96,45 +95,6 @@ class Frame:
 def unit_of(goal: Objective) -> str:
     """Return the unit of the first row's cost: "s" for latency alone, "J" for energy alone, "" for a mix."""
     return {(1.0, 0.0): "s", (0.0, 1.0): "J"}.get((float(goal.cost_per_s[0]), float(goal.cost_per_j[0])), "")
-
-
-def frame_of(
-    instances: Instances,
-    goal: Objective,
-    state: episode.State,
-    row: int = 0,
-    *,
-    shares: bool,
-    world: World | None = None,
-    **rest: Any,
-) -> Frame:
-    """Return the frame of one row of a batch that is being played.
-
-    Args:
-        instances: the slot's, [B].
-        goal: its objective [B].
-        state: what the decisions so far have left.
-        row: which of the B.
-        shares: whether the agent allots the CPU, as ``episode.decision`` takes it.
-        world: where UEs and servers stand; None where instances were given without.
-        **rest: the fields ``prompt`` (required), ``slot``, ``num_slots``, ``side_m``, ``optimum`` and ``title`` of Frame.
-    """
-    one, aim, ue = instances.take(row), goal.take([row]), int(state.ue[row])
-    made = episode.decision(one, state.place[[row]], state.taken_hz[[row]], shares=shares)
-    left_hz = state.servers[:, episode.LEFT].reshape(-1, one.num_servers + 1)[row, 1:]
-    if world is not None:
-        rest |= {"ue_xy": np.asarray(world.ue_xy[row]), "server_xy": np.asarray(world.server_xy[row])}
-    return Frame.of(
-        one,
-        aim,
-        made.place[0],
-        made.cpu_hz[0],
-        np.arange(one.num_ues) < ue,
-        left_hz=left_hz.copy(),
-        current=ue if ue < one.num_ues else None,
-        cost=float(state.cost[row]),
-        **rest,
-    )
 
 
 def positions(frame: Frame) -> tuple[Floats, Floats, float]:

@@ -10,29 +10,29 @@ import pytest
 
 pygame = pytest.importorskip("pygame")
 
-from lambo_env import board, episode, render, sprites  # noqa: E402
-from lambo_env.frame import Frame, frame_of, layout  # noqa: E402
-from lambo_env.prompt import Prompts  # noqa: E402
+from lambo_env import board, render, sprites  # noqa: E402
+from lambo_env.engine import Engine  # noqa: E402
+from lambo_env.frame import Frame, layout  # noqa: E402
+from lambo_env.prompt import PromptSet  # noqa: E402
 from lambo_env.scenario import load_scenario  # noqa: E402
-from lambo_env.world import sample_world  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def played(preset: str = "tiny", decided: int = 4, place: int | None = None, seed: int = 0, **rest) -> Frame:
-    """A slot in which the first UEs went to legal places (or all to `place`), each taking half of what is left."""
-    scenario = load_scenario(preset)
-    world, instances = sample_world(scenario, 1, np.random.default_rng(seed))
-    prompts = Prompts.of("minimum latency", 1)
-    goal = prompts.objective(instances)
-    plan, state = episode.start(instances, goal)
-    row, rng = np.zeros(1, dtype=np.int64), np.random.default_rng(1)
+def played(
+    preset: str = "tiny", decided: int = 4, place: int | None = None, seed: int = 0, given: bool = False, **rest
+) -> Frame:
+    """A slot in which the first UEs went to legal places (or all to `place`), each taking a tenth of what is left."""
+    text, num_slots = rest.pop("prompt", "minimum latency"), rest.pop("num_slots", 1)
+    engine = Engine(load_scenario(preset), PromptSet(text), 1, num_slots, shares=True, objective=False)
+    row, rngs, draw = np.zeros(1, dtype=np.int64), [np.random.default_rng(seed)], np.random.default_rng(1)
+    engine.reset(row, rngs)
+    if given:
+        engine.reset(row, rngs, engine.instances)
     for _ in range(decided):
-        legal = episode.mask(plan, state, row)
-        choice = (rng.random(legal.shape) * legal).argmax(axis=1) if place is None else row + place
-        _, state = episode.step(plan, state, row, choice, np.full(1, 0.1))
-    rest = {"world": world, "side_m": scenario.side_m, "prompt": prompts.texts[0], **rest}
-    return frame_of(instances, goal, state, shares=True, **rest)
+        choice = (draw.random(engine.num_places) * engine.mask()).argmax(axis=1) if place is None else row + place
+        engine.step(row, choice, np.full(1, 0.1), rngs)
+    return dataclasses.replace(engine.frame(0), **rest)
 
 
 def test_a_picture_is_rgb_and_owns_its_memory():
@@ -55,7 +55,7 @@ def test_a_picture_is_rgb_and_owns_its_memory():
         {"prompt": "minimum energy"},
         {"title": "greedy"},
         {"optimum": 0.3},
-        {"world": None},
+        {"given": True},
         {"num_slots": 2},
     ],
     ids=str,
@@ -70,7 +70,8 @@ def test_what_differs_is_seen_in_picture_and_text(other: dict):
 def test_every_preset_stays_inside_the_board(preset: str):
     surface = pygame.Surface((board.SIZE[0] + 40, board.SIZE[1] + 40), 0, 32)
     surface.fill((1, 2, 3))
-    board.draw(surface, played(preset, 3, optimum=1.0, title="a long name " * 20, prompt="long prompt " * 13))
+    frame = played(preset, 3, optimum=1.0, title="a long name " * 20)
+    board.draw(surface, dataclasses.replace(frame, prompt="long prompt " * 13))
     pixels = pygame.surfarray.array3d(surface)
     width, height = board.SIZE
     assert np.all(pixels[width:] == (1, 2, 3))
