@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": ("bench:bench", "Play a sweep of agents x prompts x scenarios x seeds and print its table."),
     "report": ("report:report", "Write a results folder's report: Markdown, HTML and figures; or compare two agents."),
     "evaluate": ("evaluate:evaluate", "Score one agent on fresh evaluation instances of a scenario."),
+    "render": ("render:render", "Play an episode and film it: the map, the servers' load, the cost beside the optimum."),
     "throughput": ("throughput:throughput", "Time agents (as a ratio to LocalSearch) or environments on this machine."),
     "list agents": ("lists:agents", "List every agent found, broken plug-ins with their error."),
     "list scenarios": ("lists:scenarios", "List the scenario presets."),

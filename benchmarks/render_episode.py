@@ -107,7 +107,7 @@ def play(player: str | Agent, setting: Setting, optima: Optima) -> Iterator[Fram
         if slot not in optima:
             optima[slot] = _optimum(instances, setting)
         decision = agent.decide(instances, env.prompts, own_rng)
-        told = {"title": title, "optimum": optima[slot]}
+        told: dict[str, Any] = {"title": title, "optimum": optima[slot]}
         frame = dataclasses.replace(env.frame(), **told)
         yield frame
         while frame.current is not None:
