@@ -1,0 +1,218 @@
+"""B running episodes: what the single environment (B = 1) and the vector environment share, line by line.
+
+Generators come from the caller, one a row. At each reset and at each further slot a row makes two flat draws into rows of one
+array (the prompt's uniform is the last of a reset's); everything after the draws is batched. The engine owns its arrays: what it hands
+out is fresh unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lambo_env import episode, observation, physics, world
+from lambo_env.frame import Frame
+from lambo_env.instances import LOCAL, Instances, set_at
+from lambo_env.prompt import Prompts, PromptSet
+from lambo_env.scenario import Scenario
+
+Generators = Sequence[np.random.Generator]
+IS_CURRENT, PLACE, TAKEN = range(observation.NUM_DYNAMIC)
+
+
+class Finished(NamedTuple):
+    """The slots that one step finished; R rows of the engine."""
+
+    rows: episode.Ints
+    over: episode.Bools  # [R] whether it was the episode's last slot
+    outcome: dict[str, NDArray[Any]]  # latency_s, energy_j, late, place, cpu_hz [R, N]; cost [R]
+
+
+class Engine:
+    """The state of B episodes and the two things that happen to it: ``reset`` and ``step``."""
+
+    instances: Instances
+    prompts: Prompts
+    plan: episode.Plan
+    state: episode.State
+
+    def __init__(
+        self, scenario: Scenario, texts: PromptSet, num_envs: int, num_slots: int, *, shares: bool, objective: bool
+    ) -> None:
+        """Lay out the buffers; the first ``reset`` must name every row."""
+        self.scenario, self.texts, self.num_slots, self.shares = scenario, texts, num_slots, shares
+        self.num_envs, self.num_ues, self.num_places = num_envs, scenario.num_ues, scenario.num_servers + 1
+        self.all_rows = np.arange(num_envs)
+        self.slot = np.zeros(num_envs, dtype=np.int64)
+        self.given = np.zeros(num_envs, dtype=bool)  # rows that play instances handed in: no positions known
+        self.world: world.World | None = None
+        self._objective = objective
+        self._static = observation.num_static(scenario.num_servers)
+        width = self._static + observation.NUM_DYNAMIC
+        self._ues = np.zeros((num_envs, self.num_ues, width), dtype=np.float32)
+        self._servers = np.zeros((num_envs, self.num_places, 2), dtype=np.float32)  # the local place's is never shown
+
+    # ---- reset ------------------------------------------------------------------------------------------------------
+
+    def reset(
+        self, rows: episode.Ints, rngs: Generators, instances: Instances | None = None, prompts: Prompts | None = None
+    ) -> None:
+        """Start new episodes in ``rows``; ``instances`` and ``prompts`` [R] take the place of drawn ones, the draws are made all the same."""
+        uniforms, normals = self._draw(rows, rngs, world.initial_draws(self.scenario), extra=1)
+        started = world.initial(self.scenario, uniforms, normals)
+        drawn = world.snapshot(started, self.scenario, uniforms) if instances is None else instances
+        asked = self.texts.prompts(self.texts.pick(uniforms[:, -1])) if prompts is None else prompts
+        self.prompts = asked if rows.size == self.num_envs else _merged(self.prompts, asked, rows)
+        self.world = self._put(self.world, started, rows)
+        self.slot[rows] = 0
+        self.given[rows] = instances is not None
+        self._begin(rows, drawn, asked)
+
+    def _advance(self, rows: episode.Ints, rngs: Generators) -> None:
+        """Bring the next slot to ``rows``."""
+        assert self.world is not None
+        uniforms, normals = self._draw(rows, rngs, world.advance_draws(self.scenario))
+        everyone = rows.size == self.num_envs
+        before = self.world if everyone else _map(self.world, lambda array: array.take(rows, 0))
+        after = world.advance(before, self.scenario, uniforms, normals)
+        self.world = self._put(self.world, after, rows)
+        self.slot[rows] += 1
+        self._begin(rows, world.snapshot(after, self.scenario, uniforms), self.prompts if everyone else self.prompts.take(rows))
+
+    def _draw(
+        self, rows: episode.Ints, rngs: Generators, sizes: tuple[int, int], extra: int = 0
+    ) -> tuple[episode.Floats, episode.Floats]:
+        uniforms, normals = np.empty((rows.size, sizes[0] + extra)), np.empty((rows.size, sizes[1]))
+        for row, uniform, normal in zip(rows.tolist(), uniforms, normals, strict=True):
+            rng = rngs[row]
+            rng.random(out=uniform)
+            rng.standard_normal(out=normal)
+        return uniforms, normals
+
+    def _begin(self, rows: episode.Ints, drawn: Instances, prompts: Prompts) -> None:
+        """Put a new slot's instances, tables and first observation into ``rows``."""
+        plan, state = episode.start(drawn, prompts.objective(drawn))
+        if rows.size == self.num_envs:
+            self.instances, self.plan, self.state = drawn, plan, state
+        else:
+            self.instances = self._put(self.instances, drawn, rows)
+            self.plan = self._put(self.plan, plan, rows)
+            self.state = episode.State(*map(lambda old, new: self._rows(old, new, rows), self.state, state))
+        static = observation.static_columns(drawn)
+        self._ues[rows, :, : self._static] = static
+        self._ues[rows, :, self._static :] = 0.0
+        self._ues[rows, 0, self._static + IS_CURRENT] = 1.0
+        self._servers[rows, 1:] = observation.server_columns(drawn.server_cpu_hz, drawn.server_cpu_hz, np)
+
+    def _put(self, old: Any, new: Any, rows: episode.Ints) -> Any:
+        """Return dataclass ``old`` with the arrays of ``new`` in ``rows``."""
+        if rows.size == self.num_envs:
+            return new
+        fields = [field.name for field in dataclasses.fields(old)]
+        pairs = {name: (getattr(old, name), getattr(new, name)) for name in fields}
+        merged = type(old).__new__(type(old))
+        for name, (before, after) in pairs.items():
+            value = self._rows(before, after, rows) if isinstance(before, np.ndarray) else before
+            object.__setattr__(merged, name, value)
+        return merged
+
+    def _rows(self, old: NDArray[Any], new: NDArray[Any], rows: episode.Ints) -> NDArray[Any]:
+        """Return ``old`` with ``new`` in ``rows``, whether the first axis is [B] or flat [B * ...]."""
+        shape = (self.num_envs, -1) if old.size else old.shape
+        out = set_at(old.reshape(shape), rows, new.reshape(rows.size, -1))
+        return out.reshape(old.shape)
+
+    # ---- step -------------------------------------------------------------------------------------------------------
+
+    def step(
+        self, rows: episode.Ints, place: episode.Ints, share: episode.Floats | None, rngs: Generators
+    ) -> tuple[episode.Floats, Finished | None]:
+        """Decide one UE in each of ``rows``; return the rewards [R] and what was finished; further slots have begun already."""
+        move, self.state = episode.step(self.plan, self.state, rows, place, share)
+        ended = self.state.ue.take(rows) == self.num_ues
+        finishes = bool(ended.any())
+        self._show(move, place, finishes, ended)
+        return move.reward, self._finish(rows[ended], rngs) if finishes else None
+
+    def _show(self, move: episode.Move, place: episode.Ints, finishes: bool, ended: episode.Bools) -> None:
+        """Write the decision into the observation: the same numbers as ``observation.encode`` of the whole state, at its changed entries."""
+        capacity, width = self.plan.capacity_hz.take(move.server), self._ues.shape[-1]
+        ues, at = self._ues.reshape(-1), move.task * width + self._static
+        ues[at + IS_CURRENT] = 0.0
+        ues[at + PLACE] = place / (self.num_places - 1)
+        ues[at + TAKEN] = move.taken_hz / capacity
+        self._servers.reshape(-1)[2 * move.server] = np.maximum(move.left_hz, 0.0) / capacity
+        following = at + (width + IS_CURRENT)
+        ues[following[~ended] if finishes else following] = 1.0
+
+    def _finish(self, rows: episode.Ints, rngs: Generators) -> Finished:
+        """Score the slots of ``rows`` and begin the next one where there is one."""
+        finished = Finished(rows, self.slot[rows] + 1 == self.num_slots, self._outcome(rows))
+        onward = rows[~finished.over]
+        if onward.size:
+            self._advance(onward, rngs)
+        return finished
+
+    def _outcome(self, rows: episode.Ints) -> dict[str, NDArray[Any]]:
+        everyone = rows.size == self.num_envs
+        instances = self.instances if everyone else self.instances.take(rows)
+        goal = (self.prompts if everyone else self.prompts.take(rows)).objective(instances)
+        decided = episode.decision(instances, self.state.place[rows], self.state.taken_hz[rows], shares=self.shares)
+        outcome = physics.evaluate(instances, decided, goal, check=False)
+        return {
+            "latency_s": outcome.latency_s,
+            "energy_j": outcome.energy_j,
+            "late": outcome.late,
+            "place": decided.place,
+            "cpu_hz": decided.cpu_hz,
+            "cost": outcome.cost,
+        }
+
+    # ---- what is seen -----------------------------------------------------------------------------------------------
+
+    def mask(self) -> episode.Bools:
+        """Return the places that can still meet the current UEs' deadlines, bool [B, P]."""
+        return episode.mask(self.plan, self.state, self.all_rows)
+
+    def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
+        """Return the observation [B, ...]; without ``copy`` the buffers themselves, overwritten by the next step."""
+        out = {"ues": self._ues, "servers": self._servers[:, 1:]}
+        if self._objective:
+            weight = self.prompts.latency_weight
+            out["objective"] = np.stack((weight, 1 - weight), axis=-1).astype(np.float32)
+        else:
+            out["prompt"] = self.prompts.tokens
+        return {key: array.copy() for key, array in out.items()} if copy else out
+
+    def frame(self, row: int) -> Frame:
+        """Return what a picture of one row shows."""
+        at = np.asarray([row])
+        instances, prompts = self.instances.take(at), self.prompts.take(at)
+        place, taken, ue = self.state.place[at], self.state.taken_hz[at], int(self.state.ue[row])
+        decided = episode.decision(instances, place, taken, shares=self.shares)
+        seen = None if self.given[row] else self.world
+        left = self.state.servers[:, episode.LEFT].reshape(self.num_envs, -1)[row, LOCAL + 1 :]
+        return Frame.of(
+            instances, prompts.objective(instances), place[0], decided.cpu_hz[0], np.arange(self.num_ues) < ue,
+            left_hz=np.maximum(left, 0.0), current=ue if ue < self.num_ues else None, prompt=prompts.texts[0],
+            cost=float(self.state.cost[row]), slot=int(self.slot[row]), num_slots=self.num_slots,
+            side_m=None if seen is None else self.scenario.side_m,
+            ue_xy=None if seen is None else seen.ue_xy[row].copy(),
+            server_xy=None if seen is None else seen.server_xy[row].copy(),
+        )  # fmt: skip
+
+
+def _map(holder: Any, function: Any) -> Any:
+    fields = {field.name: getattr(holder, field.name) for field in dataclasses.fields(holder)}
+    return type(holder)(**{name: None if value is None else function(value) for name, value in fields.items()})
+
+
+def _merged(old: Prompts, new: Prompts, rows: episode.Ints) -> Prompts:
+    """Return ``old`` with the prompts ``new`` in ``rows``."""
+    index = np.arange(len(old))
+    index[rows] = len(old) + np.arange(rows.size)
+    return Prompts.concat([old, new]).take(index)

@@ -1,0 +1,292 @@
+"""``LAMBO-MEC-v0`` and ``LAMBO-MEC-Association-v0``, one environment at a time: the engine of the vector environment with B = 1."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from numpy.typing import NDArray
+
+from lambo_env import episode, observation, validate
+from lambo_env.engine import Engine
+from lambo_env.frame import Frame
+from lambo_env.instances import Instances
+from lambo_env.prompt import MAX_CHARS, Prompts, PromptSet, train_set
+from lambo_env.scenario import Scenario, load_scenario
+
+Observation = dict[str, NDArray[Any]]
+Source = str | os.PathLike[str] | Mapping[str, Any] | Scenario
+OBSERVE = ("prompt", "objective")
+RENDER_MODES = ["human", "rgb_array", "ansi"]
+RENDER_FPS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The arguments that both environments share, checked."""
+
+    scenario: Scenario
+    texts: PromptSet
+    num_slots: int
+    render_mode: str | None
+    observe: str
+    shares: bool  # the action allots the CPU; else the closed form does
+
+    @classmethod
+    def of(
+        cls, scenario: Source, prompt: Any, num_slots: int, render_mode: str | None, observe: str, *, shares: bool
+    ) -> Setup:
+        """Check the arguments of an environment.
+
+        Raises:
+            ValueError: naming the argument, its value and what is allowed.
+        """
+        if render_mode is not None:
+            validate.known(render_mode, RENDER_MODES, "render_mode")
+        return cls(
+            scenario=load_scenario(scenario),
+            texts=train_set() if prompt is None else PromptSet(prompt),
+            num_slots=validate.integer("num_slots", num_slots),
+            render_mode=render_mode,
+            observe=validate.known(observe, OBSERVE, "observe"),
+            shares=shares,
+        )
+
+    def engine(self, num_envs: int) -> Engine:
+        """Return an engine of ``num_envs`` episodes that have not begun."""
+        objective = self.observe == "objective"
+        return Engine(self.scenario, self.texts, num_envs, self.num_slots, shares=self.shares, objective=objective)
+
+    def observation_space(self) -> spaces.Dict:
+        """Return the space of one environment's observation; every entry is in its bounds in every scenario."""
+        ues, servers = self.scenario.num_ues, self.scenario.num_servers
+        width = observation.num_static(servers) + observation.NUM_DYNAMIC
+        parts: dict[str, spaces.Space[Any]] = {
+            "ues": spaces.Box(0.0, 1.0, (ues, width), np.float32),
+            "servers": spaces.Box(0.0, 1.0, (servers, 2), np.float32),
+        }
+        if self.observe == "objective":
+            parts["objective"] = spaces.Box(0.0, 1.0, (2,), np.float32)
+        else:
+            parts["prompt"] = spaces.Box(0, 127, (MAX_CHARS,), np.uint8)
+        return spaces.Dict(parts)
+
+    def action_space(self) -> spaces.Space[Any]:
+        """Return the space of one environment's action."""
+        if self.shares:
+            return spaces.Box(-1.0, 1.0, (2,), np.float32)
+        return spaces.Discrete(self.scenario.num_servers + 1)
+
+    def check_options(
+        self, options: Mapping[str, Any] | None, num_envs: int, extra: Sequence[str] = ()
+    ) -> tuple[Instances | None, Prompts | None]:
+        """Return the instances and prompts [num_envs] that a reset's options ask for; unknown options are errors."""
+        options = {} if options is None else options
+        validate.check("options", options, isinstance(options, Mapping), "a mapping, or None")
+        validate.known_keys("options", options, ["instances", "prompt", *extra])
+        return self._instances(options.get("instances"), num_envs), _prompts(options.get("prompt"), num_envs)
+
+    def _instances(self, given: Any, num_envs: int) -> Instances | None:
+        if given is None:
+            return None
+        kind = type(given).__name__
+        validate.check('options["instances"]', kind, isinstance(given, Instances), "an Instances")
+        size = (given.batch_size, given.num_ues, given.num_servers)
+        want = (num_envs, self.scenario.num_ues, self.scenario.num_servers)
+        validate.check('options["instances"] (batch_size, num_ues, num_servers)', size, size == want, f"{want}")
+        validate.check('num_slots with options["instances"]', self.num_slots, self.num_slots == 1, "1")
+        return given.to("numpy")
+
+
+def _prompts(given: Any, num_envs: int) -> Prompts | None:
+    """Return Prompts [num_envs] of a text for all, a text a row, or Prompts as they are."""
+    if given is None:
+        return None
+    if not isinstance(given, Prompts):
+        return Prompts.of(given, num_envs)
+    validate.check('options["prompt"] (number of prompts)', len(given), len(given) == num_envs, f"{num_envs}")
+    return given
+
+
+def checked_place(action: Any, num_places: int) -> int:
+    """Return a Discrete action as an int.
+
+    Raises:
+        ValueError: anything but an integer in 0..M.
+    """
+    array = np.asarray(action)
+    ok = array.dtype.kind in "iu" and array.shape == () and 0 <= array < num_places
+    validate.check("action", action, bool(ok), f"an integer in 0..{num_places - 1}")
+    return int(array)
+
+
+def checked_pair(action: Any) -> episode.Floats:
+    """Return a joint action as float64 [2].
+
+    Raises:
+        ValueError: anything but two numbers in [-1, 1]; NaN is refused.
+    """
+    array = np.asarray(action)
+    ok = array.shape == (2,) and array.dtype.kind in "fiu"
+    if ok:
+        first, second = array.tolist()
+        ok = -1 <= first <= 1 and -1 <= second <= 1
+    validate.check("action", action, ok, "two numbers in [-1, 1]")
+    return array.astype(np.float64)
+
+
+class OffloadingEnv(gym.Env[Observation, Any]):
+    """One MEC cell, decided UE by UE; the two registered environments differ in who allots the servers' CPU.
+
+    An episode is ``num_slots`` x N steps. The reward is minus the rise of the slot's cost, so that a slot's rewards sum to minus its cost.
+
+    Args:
+        scenario: a preset's name, a TOML path, a Scenario, or a mapping of its fields.
+        prompt: None draws a training phrase at each reset; a str fixes it; a list is drawn from.
+        num_slots: time slots an episode; UEs move and the links change between them, tasks are new in each.
+        render_mode: "human", "rgb_array", "ansi" or None.
+        observe: "prompt" shows the text's tokens, "objective" (latency_weight, 1 - latency_weight) in their place.
+
+    Raises:
+        ValueError: naming the argument, its value and what is allowed.
+    """
+
+    metadata = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # noqa: RUF012 (Gymnasium's own form)
+    _shares: bool
+
+    def __init__(
+        self,
+        scenario: Source = "paper",
+        prompt: str | Sequence[str] | None = None,
+        num_slots: int = 1,
+        render_mode: str | None = None,
+        observe: str = "prompt",
+    ) -> None:
+        """Check the arguments and lay out the spaces; nothing is drawn before ``reset``."""
+        self._setup = Setup.of(scenario, prompt, num_slots, render_mode, observe, shares=self._shares)
+        self.render_mode = render_mode
+        self.scenario = self._setup.scenario
+        self.observation_space = self._setup.observation_space()
+        self.action_space = self._setup.action_space()
+        self._engine = self._setup.engine(1)
+        self._row = np.arange(1)
+        self._playing: bool | None = None  # None: not reset yet
+        self._mask = np.zeros(0, dtype=bool)
+        self._renderer: Any = None
+
+    @property
+    def prompts(self) -> Prompts:
+        """The prompt of this episode, a batch of one."""
+        self._check_started()
+        return self._engine.prompts
+
+    @property
+    def instances(self) -> Instances:
+        """The slot being played, a batch of one."""
+        self._check_started()
+        return self._engine.instances
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: of the generator; None goes on with the present one.
+            options: "prompt" (a text or Prompts of one) and "instances" (a batch of one, for num_slots 1) for this episode.
+
+        Raises:
+            ValueError: an unknown option or a bad value; the episode under way stays as it is.
+        """
+        instances, prompts = self._setup.check_options(options, 1)
+        if seed is not None:
+            self._np_random, self._np_random_seed = seeding.np_random(seed)
+        self._engine.reset(self._row, [self.np_random], instances, prompts)
+        self._playing = True
+        return self._seen({})
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Decide the current UE.
+
+        Raises:
+            ValueError: an action outside the space; the state stays as it is.
+            ResetNeeded: before ``reset`` or after the end.
+        """
+        place, share = self._decoded(action)
+        if not self._playing:
+            raise ResetNeeded("step() needs a running episode; call reset() first")
+        reward, finished = self._engine.step(self._row, place, share, [self.np_random])
+        info: dict[str, Any] = {}
+        if finished is not None:
+            self._playing = not finished.over[0]
+            info["outcome"] = {name: array[0] for name, array in finished.outcome.items()}
+        seen, info = self._seen(info)
+        return seen, float(reward[0]), not self._playing, False, info
+
+    def _decoded(self, action: Any) -> tuple[episode.Ints, episode.Floats | None]:
+        raise NotImplementedError
+
+    def _seen(self, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        """Return the observation and ``info`` with the mask; show the window in human mode."""
+        self._mask = self._engine.mask()[0]
+        info["action_mask"] = self._mask.astype(np.int8)  # what Discrete.sample(mask=...) takes
+        if self.render_mode == "human":
+            self.render()
+        return {name: array[0] for name, array in self._engine.observe().items()}, info
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return which places can still meet the current UE's deadline, bool [M + 1]; local alone where none can."""
+        self._check_started()
+        return self._mask.copy()
+
+    def frame(self) -> Frame:
+        """Return everything that a picture of this moment shows."""
+        self._check_started()
+        return self._engine.frame(0)
+
+    def render(self) -> Any:
+        """Return the picture or text of this moment, or show it, as ``render_mode`` says; None without one."""
+        if self.render_mode is None:
+            gym.logger.warn('render() does nothing without a render_mode; for example gym.make(..., render_mode="rgb_array")')
+            return None
+        self._check_started()
+        if self._renderer is None:
+            from lambo_env import render  # pictures need the extra "render"; playing does not
+
+            self._renderer = render.Renderer(self.render_mode, self.metadata["render_fps"])
+        return self._renderer.render(self.frame())
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _check_started(self) -> None:
+        if self._playing is None:
+            raise ResetNeeded("no episode has begun; call reset() first")
+
+
+class JointEnv(OffloadingEnv):
+    """``LAMBO-MEC-v0``: the action Box(-1, 1, (2,)) names a place and a share of the CPU that its server has left."""
+
+    _shares = True
+
+    def _decoded(self, action: Any) -> tuple[episode.Ints, episode.Floats]:
+        return episode.decode_action(checked_pair(action)[None], self.scenario.num_servers)
+
+
+class AssociationEnv(OffloadingEnv):
+    """``LAMBO-MEC-Association-v0``: the action Discrete(M + 1) names a place; the closed form allots the CPU."""
+
+    _shares = False
+
+    def _decoded(self, action: Any) -> tuple[episode.Ints, None]:
+        return np.asarray([checked_place(action, self.scenario.num_servers + 1)]), None
