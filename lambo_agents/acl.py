@@ -1,0 +1,195 @@
+"""Actor-critic learning (ACL): a warm start that imitates a teacher, then policy gradient on whole-slot rollouts.
+
+Shapes: B instances, O orders or rollouts of an instance, N UEs, P places.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lambo_agents import acl_loss, decode
+from lambo_agents.acl_config import ACLConfig
+from lambo_agents.acl_data import Batch, sample_batch, step_rng
+from lambo_agents.aed import AED, Encoded
+from lambo_agents.config import preset
+from lambo_agents.critic import Critic
+from lambo_agents.protocol import Agent
+from lambo_agents.servers import in_order
+from lambo_env import physics
+from lambo_env.instances import Objective
+
+_PRIOR_WEIGHT = 0.3  # of the encoder's own guess in the imitation loss
+_READING_WEIGHT = 3.0
+_COST_WEIGHT = 10.0  # of the relative cost, whose gradient is small beside that of a log-probability
+
+
+class Trainer:
+    """Network, running mean of its weights, optimizer and clock of one training."""
+
+    def __init__(self, config: ACLConfig, teacher: Agent | None = None) -> None:
+        self.config, self.teacher = config, teacher
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.actor = AED(preset(config.preset)).to(config.device)
+            self.reader = nn.Linear(self.actor.config.d_model, 1).to(config.device)  # for the loss alone, never shipped
+            self.critic = None if config.baseline == "mean" else Critic(self.actor.config).to(config.device)
+        self.mean = {name: weight.detach().clone() for name, weight in self.actor.state_dict().items()}
+        self.parameters = [*self.actor.parameters(), *self.reader.parameters(), *(self.critic.parameters() if self.critic else ())]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+        )
+        self.step, self.seconds, self.rollouts, self.labels = 0, 0.0, 0, 0
+
+    # ---- one update -------------------------------------------------------------------------------------------------
+
+    def update(self) -> dict[str, float]:
+        """Do one update; return its numbers.
+
+        Raises:
+            FloatingPointError: the loss or its gradient is not finite; the weights are as before the update.
+        """
+        start = time.perf_counter()
+        rng = step_rng(self.config, self.step)
+        with self._precision():
+            loss, numbers = self._imitate(rng) if self.step < self.config.imitation_steps else self._reinforce(rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
+        if not math.isfinite(float(loss)) or not math.isfinite(norm):
+            raise FloatingPointError(f"training stopped at step {self.step}: loss {float(loss)}, norm of its gradient {norm}")
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self.rate()
+        self.optimizer.step()
+        self._average()
+        self.step += 1
+        self.seconds += time.perf_counter() - start
+        return {"loss": float(loss), "gradient": norm, **numbers}
+
+    def progress(self) -> float:
+        """Return how much of the training is done, 0..1."""
+        spent = 0.0 if self.config.minutes is None else self.seconds / (60 * self.config.minutes)
+        return min(1.0, max(self.step / self.config.steps, spent))
+
+    def rate(self) -> float:
+        """Return the learning rate of this step over the configured one."""
+        warm = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
+        return warm * max(0.01, 0.5 * (1 + math.cos(math.pi * self.progress())))
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.config.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.config.device).type, dtype=torch.bfloat16)
+
+    def _average(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.mean.values()), list(self.actor.state_dict().values()), 1 - decay)
+
+    def _slots(self, batch: Batch) -> decode.Slot:
+        return decode.slot(batch.instances, batch.prompts.tokens, batch.shares, self.config.device)
+
+    # ---- imitation --------------------------------------------------------------------------------------------------
+
+    def _imitate(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Learn the teacher's places in shuffled orders, and the closed form's shares on the rows of shares."""
+        assert self.teacher is not None
+        config = self.config
+        batch = sample_batch(config, config.imitation_instances, rng)
+        slots, (size, num_ues) = self._slots(batch), batch.instances.cycles.shape
+        label = torch.from_numpy(np.asarray(self.teacher.decide(batch.instances, batch.prompts, rng).place, dtype=np.int64))
+        self.labels += size
+        place, taken = _followed(batch, label.to(slots.need.device), slots.need)
+        orders = np.broadcast_to(np.arange(num_ues), (size, config.imitation_orders, num_ues))
+        order = torch.from_numpy(rng.permuted(orders, axis=-1)).to(slots.need.device)
+        place, taken, need = in_order(place, order), in_order(taken, order), in_order(slots.need, order)
+        encoded = self.actor.encode(slots.inputs)
+        plan = self.actor.plan(encoded, order)
+        scored = acl_loss.score(self.actor, plan, need, place, taken)
+        loss = config.share_weight * acl_loss.share_imitation(scored.share_logit, need, place, taken, slots.inputs.shares)
+        loss = loss - scored.log_prob.mean() - _PRIOR_WEIGHT * acl_loss.prior_log_prob(plan, need, place)
+        loss = loss + self._read(encoded, batch)
+        return loss, {"agreed": float((scored.log_prob.detach() > math.log(0.5)).float().mean())}
+
+    def _read(self, encoded: Encoded, batch: Batch) -> Tensor:
+        """Return the loss of reading the weight off the prompt's embedding: it teaches the network what the text means."""
+        weight = torch.from_numpy(batch.prompts.latency_weight.copy()).to(encoded.prompt)
+        return _READING_WEIGHT * F.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
+
+    # ---- policy gradient --------------------------------------------------------------------------------------------
+
+    def _reinforce(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Roll out, score, and weigh each rollout's log-probability by how much dearer than the baseline it is."""
+        config = self.config
+        batch = sample_batch(config, config.instances, rng)
+        slots = self._slots(batch)
+        encoded = self.actor.encode(slots.inputs)
+        plan = self.actor.plan(encoded)  # UEs are drawn alike: the one order is a shuffled one
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rolled = decode.rollout(self.actor, plan, slots, config.rollouts, generator)
+        self.rollouts += rolled.place.shape[0] * rolled.place.shape[1]
+        scored = acl_loss.score(self.actor, plan, slots.need[:, None], rolled.place, rolled.taken)
+        cost, share_loss = _costs(batch, rolled.place, scored.share_logit, slots.need)
+        advantage, critic_loss = self._advantage(batch, slots, rolled, cost)
+        loss = (advantage.to(scored.log_prob) * scored.log_prob).mean() - config.entropy * scored.entropy.mean()
+        loss = loss + config.share_weight * share_loss.to(loss) + critic_loss + self._read(encoded, batch)
+        return loss, {"entropy": float(scored.entropy.detach().mean())}
+
+    def _advantage(self, batch: Batch, slots: decode.Slot, rolled: decode.Rollout, cost: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how much dearer than the baseline each decision's rollout is, [B, O, 1 or N], and the critic's loss."""
+        mean = acl_loss.advantage(cost)[..., None]
+        if self.critic is None:
+            return mean, torch.zeros(())
+        goal = batch.prompts.objective(batch.instances)
+        local = physics.association_cost(batch.instances, np.zeros(batch.instances.cycles.shape, dtype=np.int64), goal)
+        target = (cost / torch.from_numpy(local)[:, None]).float()[..., None].to(slots.need.device)
+        value = self.critic(slots, rolled.place, rolled.taken).float()
+        gap = target - value.detach()
+        paid = gap / gap.std().clamp(min=1e-6)
+        advantage = paid if self.config.baseline == "critic" else (paid + mean.to(paid)) / 2
+        return advantage, F.mse_loss(value, target.expand_as(value))
+
+
+def _followed(batch: Batch, label: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the labels' places [B, N], hopeless ones local, and what each takes of its server.
+
+    That is the closed form's CPU on rows of shares, and the floor elsewhere and where energy alone counts.
+    """
+    floor = need.gather(-1, label[..., None])[..., 0]
+    place, floor = torch.where(floor.isfinite(), label, 0), torch.where(floor.isfinite(), floor, 0.0)
+    cpu = torch.from_numpy(physics.allocate(batch.instances, place.cpu().numpy())).to(need.device)
+    capacity = F.pad(torch.from_numpy(batch.instances.server_cpu_hz), (1, 0), value=1.0).to(need.device)
+    full = batch.shares & torch.from_numpy(batch.prompts.latency_weight > 0)
+    return place, torch.where(full[:, None].to(need.device), cpu / capacity.gather(1, place), floor)
+
+
+def _costs(batch: Batch, place: Tensor, share_logit: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rollouts' costs [B, O], and the share head's loss: relative cost as a function of the shares.
+
+    Where energy alone counts, the loss is the share itself: what is above a floor only takes from those to come.
+    """
+    place, need = place.cpu(), need.cpu()
+    goal = batch.prompts.objective(batch.instances)
+    cost = torch.empty(place.shape[:2], dtype=torch.float64)
+    closed, shared = (np.flatnonzero(batch.shares.numpy() == mode) for mode in (False, True))
+    if len(closed):
+        count = place.shape[1]
+        many = batch.instances.take(np.repeat(closed, count))
+        flat = physics.association_cost(many, place[closed].flatten(0, 1).numpy(), goal.take(np.repeat(closed, count)))
+        cost[closed] = torch.from_numpy(flat).view(-1, count)
+    if not len(shared):
+        return cost, torch.zeros(())
+    share = share_logit.cpu()[shared].double().sigmoid()
+    taken = acl_loss.take_shares(share, need[shared, None], place[shared])
+    some = goal.take(shared)
+    some = Objective(cost_per_s=torch.from_numpy(some.cost_per_s), cost_per_j=torch.from_numpy(some.cost_per_j))
+    with_shares = acl_loss.share_cost(batch.instances.take(shared).to(torch), some, place[shared], taken)
+    cost[shared] = with_shares.detach()
+    hoarded = (share.mean(-1) * (some.cost_per_s == 0)[:, None]).mean()
+    return cost, _COST_WEIGHT * (with_shares / with_shares.detach()).mean() - _COST_WEIGHT + hoarded

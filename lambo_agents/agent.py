@@ -1,0 +1,129 @@
+"""LAMBO as an agent: the network's decisions for a batch of instances, greedy or the best of several, polished if asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lambo_agents import checkpoint, decode
+from lambo_agents.aed import AED
+from lambo_agents.protocol import Improver
+from lambo_env import physics, validate
+from lambo_env.instances import Decision, Instances
+from lambo_env.prompt import Prompts
+
+DECODINGS = ("greedy", "sample")
+_ROWS = 512  # rollouts worked on at once: their state stays in a processor's cache
+
+Places = NDArray[np.int64]
+
+
+class LamboAgent:
+    """Reads the prompts' text and the slot's observation columns; never the prompts' weights, but to pick the best of its samples.
+
+    Args:
+        weights: name of shipped weights ("lambo-s"), a path, or an AED.
+        decoding: "greedy", or "sample": the cheapest of the greedy rollout and ``samples`` - 1 drawn ones.
+        samples: rollouts an instance, for "sample".
+        polish: an agent whose ``improve`` the decision is put through, such as LocalSearch.
+        allocation: "optimal" (closed form on the chosen places) or "share" (the network's sigmoids, as in the paper).
+        device: torch device of the network.
+
+    Raises:
+        ValueError: an unknown option, or weights that cannot be loaded.
+        FileNotFoundError: a path with nothing at it.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | AED = "lambo-s",
+        decoding: str = "greedy",
+        samples: int = 16,
+        polish: Improver | None = None,
+        allocation: str = "optimal",
+        device: str = "cpu",
+    ) -> None:
+        self.decoding = validate.known(decoding, DECODINGS, "decoding")
+        self.allocation = validate.known(allocation, decode.ALLOCATIONS, "allocation")
+        self.samples = validate.integer("LamboAgent.samples", samples)
+        improves = polish is None or callable(getattr(polish, "improve", None))
+        validate.check("LamboAgent.polish", polish, improves, "None or an agent with improve(instances, prompts, decision, rng)")
+        self.polish, self.device = polish, device
+        aed = weights if isinstance(weights, AED) else checkpoint.load_network(checkpoint.weights_path(str(weights)))[0]
+        self.aed = aed.to(device).eval()
+
+    @property
+    def evaluator_in_loop(self) -> bool:
+        """Whether candidates are scored before one is answered."""
+        return self.decoding == "sample" or self.polish is not None
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the network has learned."""
+        return self.aed.num_parameters
+
+    def supports(self, instances: Instances) -> str | None:
+        """Return why these instances cannot be decided, or None."""
+        servers = self.aed.config.num_servers
+        if servers is None or servers == instances.num_servers:
+            return None
+        return f"the network is cut for {servers} servers, these instances have {instances.num_servers}"
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return places and CPU of B instances under their prompts.
+
+        Raises:
+            ValueError: instances that ``supports`` refuses, or not as many prompts.
+        """
+        reason = self.supports(instances)
+        validate.check("LamboAgent.decide(instances)", instances.num_servers, reason is None, f"{reason}")
+        size = instances.batch_size
+        validate.check("LamboAgent.decide(prompts)", len(prompts), len(prompts) == size, f"{size}, one an instance")
+        arrays = instances.to("numpy")
+        count = self.samples if self.decoding == "sample" else 1
+        step = max(1, _ROWS // count)
+        parts = [
+            self._decide(arrays.take(slice(k, k + step)), prompts.take(slice(k, k + step)), count, rng)
+            for k in range(0, size, step)
+        ]
+        decision = Decision(*(np.concatenate(part) for part in zip(*((p.place, p.cpu_hz) for p in parts), strict=True)))
+        if self.polish is not None:
+            decision = self.polish.improve(arrays, prompts, decision, rng)
+        return _in_kind(decision, instances)
+
+    def _decide(self, arrays: Instances, prompts: Prompts, count: int, rng: np.random.Generator) -> Decision:
+        shares = self.allocation == "share"
+        with torch.inference_mode():
+            slots = decode.slot(arrays, prompts.tokens, shares, self.device)
+            plan = self.aed.plan(self.aed.encode(slots.inputs))
+            rolls = [decode.rollout(self.aed, plan, slots)]
+            if count > 1:
+                generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+                rolls.append(decode.rollout(self.aed, plan, slots, count - 1, generator))
+        place = torch.cat([roll.place for roll in rolls], dim=1).cpu().numpy()
+        taken = torch.cat([roll.taken for roll in rolls], dim=1).cpu().numpy()
+        many = arrays.repeat(count)
+        flat = place.reshape(-1, place.shape[-1])
+        cpu = decode.cpu_hz(many, flat, taken.reshape(flat.shape)) if shares else physics.allocate(many, flat)
+        decision = Decision(flat, cpu)
+        return decision if count == 1 else _cheapest(many, prompts.repeat(count), decision, count)
+
+
+def _cheapest(many: Instances, prompts: Prompts, decision: Decision, count: int) -> Decision:
+    """Return the cheapest of each ``count`` decisions in a row."""
+    cost = physics.evaluate(many, decision, prompts.objective(many), check=False).cost.reshape(-1, count)
+    return decision.take(np.arange(len(cost)) * count + cost.argmin(axis=1))
+
+
+def _in_kind(decision: Decision, instances: Instances) -> Decision:
+    """Return a NumPy decision in the namespace and on the device of ``instances``."""
+    xp, like = instances.xp, instances.cycles
+    if isinstance(like, np.ndarray):
+        return decision
+    return Decision(
+        xp.asarray(decision.place, device=like.device), xp.asarray(decision.cpu_hz, device=like.device, dtype=like.dtype)
+    )

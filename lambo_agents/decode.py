@@ -1,0 +1,129 @@
+"""Decisions from the network, step by step with cached keys and values, or scored in parallel once they are made.
+
+Shapes: B instances, O orders or rollouts of an instance, N UEs, M servers, P = M + 1 places. A rollout keeps the environments' rule:
+a place is legal while its floor fits into what is left; if none is, the task stays local and is late.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lambo_agents.aed import AED, Inputs
+from lambo_agents.servers import Plan, State
+from lambo_env import observation, physics
+from lambo_env.instances import Instances, over_places
+
+ALLOCATIONS = ("optimal", "share")
+_LAST_RESORT = -1e9  # logit of the local place where it is late: chosen only if nothing else is legal
+_NEVER = -1e30
+
+
+class Slot(NamedTuple):
+    """B slots as tensors: what the network sees, and what the rules need."""
+
+    inputs: Inputs
+    need: Tensor  # float64 [B, N, P] floor / total of the place; 0 where local is in time, inf where hopeless
+
+    def take(self, rows: slice) -> Slot:
+        """Return some of the slots."""
+        return Slot(self.inputs.take(rows), self.need[rows])
+
+
+class Rollout(NamedTuple):
+    """One decision after the other, in the order of the plan."""
+
+    place: Tensor  # int64 [B, O, N]
+    taken: Tensor  # float64 [B, O, N] of the total of its server
+    log_prob: Tensor | None = None  # float32 [B, O, N] of each place, where asked for
+
+
+def distinct_texts(tokens: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
+    """Return the distinct rows of uint8 [B, 160], trimmed to the longest text, and which one each row is."""
+    texts, text = np.unique(tokens, axis=0, return_inverse=True)
+    length = max(1, int((texts != 0).sum(axis=1).max(initial=1)))
+    return torch.from_numpy(texts[:, :length].copy()), torch.from_numpy(text.reshape(-1).astype(np.int64))
+
+
+def slot(instances: Instances, tokens: np.ndarray[Any, Any], shares: bool | Tensor, device: str = "cpu") -> Slot:
+    """Return NumPy instances and their prompts' tokens as what the network and the rules read."""
+    batch, capacity = instances.batch_size, instances.server_cpu_hz
+    floors = physics.floors_hz(instances) / capacity[:, None, :]
+    local = np.where(physics.is_late(physics.local_s(instances), instances.deadline_s), np.inf, 0.0)
+    size = observation.server_columns(capacity, capacity, np)[..., 1]
+    texts, text = distinct_texts(tokens)
+    columns = torch.from_numpy(observation.static_columns(instances)).float()
+    mode = shares if isinstance(shares, Tensor) else torch.full((batch,), shares)
+    inputs = Inputs(columns, torch.from_numpy(size).float(), texts, text, mode)
+    inputs = Inputs(*(part.to(device) for part in inputs))
+    return Slot(inputs, torch.from_numpy(over_places(local, floors, np)).to(device))
+
+
+def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Return noise that turns an argmax of logits into a draw from their softmax."""
+    return -torch.empty(shape).exponential_(generator=generator).log_()
+
+
+@torch.no_grad()
+def rollout(
+    aed: AED, plan: Plan, slots: Slot, count: int = 1, generator: torch.Generator | None = None, *, log_probs: bool = False
+) -> Rollout:
+    """Decide UE by UE, ``count`` times an instance with shared encoder: greedily, or drawn with a generator.
+
+    Args:
+        aed: the network.
+        plan: of the slots, in one order each.
+        slots: B slots.
+        count: O, rollouts an instance.
+        generator: of the draws; None is greedy.
+        log_probs: also return the log-probability of each place.
+
+    Returns:
+        The rollouts, in the plan's order.
+    """
+    batch, steps, places = slots.need.shape
+    device, shares = slots.need.device, slots.inputs.shares
+    any_share = bool(shares.any())
+    left = torch.ones(batch, count, places, dtype=torch.float64, device=device)
+    left[..., 0] = 0
+    width = 0 if plan.gift is None else plan.gift.shape[-1]
+    memory = torch.zeros(batch, count, places, width, device=device) if width else None
+    cache = aed.new_cache(batch * count, steps)
+    limit = (slots.need - physics.FIT_TOLERANCE)[:, None]
+    take = slots.need.where(slots.need.isfinite(), 0.0)[:, None]
+    fallback = torch.full((places,), _NEVER, device=device)
+    fallback[0] = _LAST_RESORT
+    noise = None if generator is None else gumbel((steps, batch, count, places), generator).to(device)
+    numbers = torch.arange(places, device=device)
+    out_place = torch.empty(batch, count, steps, dtype=torch.int64, device=device)
+    out_taken = torch.zeros(batch, count, steps, dtype=torch.float64, device=device)
+    out_log_prob = torch.zeros(batch, count, steps, device=device) if log_probs else None
+    for i in range(steps):
+        now = plan.at(i)
+        state = State(left.float()[:, :, None], None if memory is None else memory[:, :, None])
+        logits, rest = aed.steps(now, state, cache, i)
+        logits = torch.where(limit[:, :, i] <= left, logits[:, :, 0], fallback)
+        place = (logits if noise is None else logits + noise[i]).argmax(-1, keepdim=True)
+        chosen = numbers == place
+        if out_log_prob is not None:
+            out_log_prob[:, :, i] = logits.log_softmax(-1).gather(-1, place)[..., 0]
+        out_place[:, :, i] = place[..., 0]
+        used = take[:, :, i] * chosen
+        if any_share:
+            share = rest[:, :, 0].sigmoid()
+            used = torch.where(shares[:, None, None], used + share * chosen * (left - used), used)
+        out_taken[:, :, i] = used.sum(-1)
+        left = left - used
+        if memory is not None:
+            memory = memory + chosen[..., None] * now.gift[:, :, 0, None, :]
+    return Rollout(out_place, out_taken, out_log_prob)
+
+
+def cpu_hz(instances: Instances, place: np.ndarray[Any, Any], taken: Tensor) -> np.ndarray[Any, Any]:
+    """Return the CPU [B, N] in cycles/s of what decisions took of their servers' totals; ``place`` [B, N]."""
+    capacity = np.concatenate([np.zeros_like(instances.server_cpu_hz[:, :1]), instances.server_cpu_hz], axis=1)
+    return taken.cpu().numpy() * np.take_along_axis(capacity, place, axis=1)
