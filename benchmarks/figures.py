@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.stats import Interval
-from benchmarks.summary import Line, Table, digits, gap_text
+from benchmarks.summary import Line, Table, digits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +20,7 @@ INK, GRID, BOUND = "#22303c", "#e3e7ea", "#c0392b"
 PLAIN, LEARNED = "#8fa8bf", "#1f5f99"
 MARKS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#1f5f99", "#d9822b", "#3a8f5c", "#8a5aa8", "#b0413e", "#5c6b73", "#b59f1e", "#2a9d9d")
+GAP_TIME = "gap-time-"  # how the names of those figures begin
 GAP_FLOOR = 1e-3  # percent: what is drawn for a gap of nothing on a logarithmic axis
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -39,6 +43,51 @@ STYLE: dict[str, Any] = {
     "savefig.dpi": 160,
     "svg.hashsalt": "lambo",  # the same numbers give the same file
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One figure in the two forms that reports need."""
+
+    png: bytes
+    svg: str
+
+
+def pictures(tables: Sequence[Table]) -> dict[str, Picture]:
+    """Return every figure of a report by name: bars a table, gap against time a scenario.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError('figures need matplotlib: pip install "lambo-mec[report]", or pass --no-figures') from error
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub lists every key
+        return {name: _picture(figure) for name, figure in _drawn(tables)}
+
+
+def picture_name(table: Table) -> str:
+    """Return the name of a table's bars."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{table.scenario} {table.prompt}".lower()).strip("-")
+
+
+def _drawn(tables: Sequence[Table]) -> Iterator[tuple[str, Figure]]:
+    for table in tables:
+        yield picture_name(table), bars(table)
+    for scenario in dict.fromkeys(table.scenario for table in tables):
+        scatter = gap_against_time([table for table in tables if table.scenario == scenario])
+        if scatter is not None:
+            yield f"{GAP_TIME}{scenario}", scatter
+
+
+def _picture(figure: Figure) -> Picture:
+    png, svg = io.BytesIO(), io.StringIO()
+    figure.savefig(png, format="png")
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(svg, format="svg", metadata=nothing)
+    text = svg.getvalue()
+    return Picture(png.getvalue(), text[text.index("<svg") :])
 
 
 def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -69,7 +118,7 @@ def bars(table: Table) -> Figure:
             down, up = line.cost.mean - line.cost.low, line.cost.high - line.cost.mean
             axes.errorbar(x, line.cost.mean, [[down], [up]], color=INK, capsize=3, lw=1.1)
         axes.annotate(
-            digits(line.cost.mean, 3),
+            digits(line.cost.mean),
             (x, _high(line.cost)),
             (0, 3),
             textcoords="offset points",
@@ -78,7 +127,7 @@ def bars(table: Table) -> Figure:
         )
     if table.bound is not None:
         axes.axhline(table.bound, color=BOUND, lw=1.2, ls=(0, (4, 2)), zorder=3)
-        label = f"certified optimum {digits(table.bound, 3)}"
+        label = f"certified optimum {digits(table.bound)}"
         axes.text(0.995, 0.985, label, color=BOUND, ha="right", va="top", fontsize=8, transform=axes.transAxes)
     axes.set_xticks(range(len(lines)), [line.agent for line in lines], rotation=25, ha="right", rotation_mode="anchor")
     axes.set_ylabel(_cost_label(table))
@@ -103,6 +152,7 @@ def gap_against_time(tables: Sequence[Table]) -> Figure | None:
     for axes, table in zip(panels, tables, strict=True):
         _scatter(axes, table, agents)
     panels[0].set_ylabel("mean gap to the certified bound (%)")
+    _legend(figure, agents)
     low = min(panel.get_ylim()[0] for panel in panels)
     high = max(panel.get_ylim()[1] for panel in panels)
     for panel in panels:
@@ -115,25 +165,41 @@ def _drawable(line: Line) -> bool:
 
 
 def _scatter(axes: Axes, table: Table, agents: Sequence[str]) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     axes.set_xscale("log")
     axes.set_yscale("log")
     for line in table.lines:
-        if not _drawable(line):
+        if line.gap_percent is None or line.single_ms is None or line.batched_ms is None:
             continue
-        assert line.gap_percent and line.single_ms and line.batched_ms  # for the type checker; _drawable said so
-        colour = COLOURS[agents.index(line.agent) % len(COLOURS)]
-        gap = line.gap_percent
+        index, gap = agents.index(line.agent), line.gap_percent
+        colour, mark = COLOURS[index % len(COLOURS)], MARKS[index % len(MARKS)]
         y = max(gap.mean, GAP_FLOOR)
         axes.plot([line.batched_ms, line.single_ms], [y, y], color=colour, lw=1, alpha=0.5)
-        axes.plot([line.batched_ms], [y], "o", mfc="white", mec=colour, ms=6)
-        axes.plot([line.single_ms], [y], "o", color=colour, ms=6)
+        axes.plot([line.batched_ms], [y], mark, mfc="white", mec=colour, ms=6)
+        axes.plot([line.single_ms], [y], mark, color=colour, ms=6)
         if gap.low > GAP_FLOOR:
             axes.plot([line.single_ms] * 2, [gap.low, gap.high], color=colour, lw=1.4)
-        text = line.agent if gap.mean > GAP_FLOOR else f"{line.agent} (≤ {gap_text(GAP_FLOOR)})"
-        axes.annotate(
-            text, (line.single_ms, y), (0, 6), textcoords="offset points", ha="center", fontsize=8, color=colour
-        )
-    axes.margins(0.2, 0.12)
+    axes.margins(0.08, 0.08)
     axes.grid(which="major")
-    axes.set_xlabel("decision time (ms an instance)\nfilled: one by one, open: batched", fontsize=8)
-    axes.set_title(f"“{table.prompt}”\n{table.scenario}")
+    axes.tick_params(which="minor", length=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("decision time an instance (ms)")
+    axes.set_title(f"“{table.prompt}”")
+
+
+def _legend(figure: Figure, agents: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=COLOURS[k % len(COLOURS)], marker=MARKS[k % len(MARKS)], ls="", label=agent)
+        for k, agent in enumerate(agents)
+    ]
+    handles += [
+        Line2D([], [], color=INK, marker="o", ls="", label="one by one"),
+        Line2D([], [], mec=INK, mfc="white", marker="o", ls="", label="batched"),
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), 9), columnspacing=1.4, handletextpad=0.2
+    )

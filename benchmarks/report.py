@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import io
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.console import print_table
+from benchmarks.figures import GAP_TIME, Picture, picture_name, pictures
 from benchmarks.summary import (
     EXTRA,
     HEADER,
@@ -25,7 +24,7 @@ from benchmarks.summary import (
 from lambo_env import files, validate
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 COMPARED = ("scenario", "prompt", "A - B", "95 % interval", "A lower in", "instances", "")
 _HOW = (
@@ -105,49 +104,17 @@ def write_report(results: Results, path: Path, *, figures: bool = True) -> list[
     """
     validate.check("report path", str(path), path.suffix == ".md", "a path that ends in .md")
     tables = tabulate(results)
-    drawn = dict(_figures(tables)) if figures else {}
-    pictures = {name: _save(figure, path.parent / "figures" / f"{name}.png") for name, figure in drawn.items()}
-    files.write_text(path, "\n".join(_markdown(results, tables, pictures)) + "\n")
+    drawn = pictures(tables) if figures else {}
+    for name, picture in drawn.items():
+        with files.atomic_writer(path.parent / "figures" / f"{name}.png") as file:
+            file.write(picture.png)
+    files.write_text(path, "\n".join(_markdown(results, tables, drawn)) + "\n")
     page = path.with_suffix(".html")
-    files.write_text(page, "\n".join(_page(results, tables, {name: _svg(f) for name, f in drawn.items()})) + "\n")
+    files.write_text(page, "\n".join(_page(results, tables, drawn)) + "\n")
     return [path, page]
 
 
-def picture_name(table: Table) -> str:
-    """Return the name of a table's bars."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{table.scenario} {table.prompt}".lower()).strip("-")
-
-
-def _figures(tables: Sequence[Table]) -> Iterator[tuple[str, Figure]]:
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ImportError('figures need matplotlib: pip install "lambo-mec[report]", or pass --no-figures') from error
-    from benchmarks import figures
-
-    with mpl.rc_context(figures.STYLE):  # type: ignore[arg-type]
-        for table in tables:
-            yield picture_name(table), figures.bars(table)
-        for scenario in dict.fromkeys(table.scenario for table in tables):
-            scatter = figures.gap_against_time([table for table in tables if table.scenario == scenario])
-            if scatter is not None:
-                yield f"gap-time-{scenario}", scatter
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    with files.atomic_writer(path) as file:
-        figure.savefig(file, format="png", dpi=160, bbox_inches="tight")
-    return path
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
-def _markdown(results: Results, tables: Sequence[Table], pictures: dict[str, Path]) -> Iterator[str]:
+def _markdown(results: Results, tables: Sequence[Table], drawn: Collection[str]) -> Iterator[str]:
     yield f"# Sweep {results.manifest['sweep']['name']}\n"
     yield f"{_HOW}\n"
     yield from (f"> {note}\n" for note in results.notes)
@@ -155,10 +122,10 @@ def _markdown(results: Results, tables: Sequence[Table], pictures: dict[str, Pat
         yield f"## {titled(table)}\n"
         yield markdown_table((*HEADER, *EXTRA), rows_of(table)) + "\n"
         yield from (f"> {note}\n" for note in notes_of(table))
-        if (name := picture_name(table)) in pictures:
+        if (name := picture_name(table)) in drawn:
             yield f"![{titled(table)}](figures/{name}.png)\n"
-    for name in pictures:
-        if name.startswith("gap-time-"):
+    for name in drawn:
+        if name.startswith(GAP_TIME):
             yield f"## Gap against decision time, {name.removeprefix('gap-time-')}\n"
             yield f"![Gap against decision time](figures/{name}.png)\n"
     yield from (f"- {note}" for note in missing_of(results))
@@ -171,7 +138,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(str(text).replace("|", "\\|") for text in line) + " |" for line in lines)
 
 
-def _page(results: Results, tables: Sequence[Table], drawings: dict[str, str]) -> Iterator[str]:
+def _page(results: Results, tables: Sequence[Table], drawn: dict[str, Picture]) -> Iterator[str]:
     title = html.escape(f"Sweep {results.manifest['sweep']['name']}")
     yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_CSS}</style></head><body>'
     yield f'<h1>{title}</h1><p class="how">{html.escape(_HOW)}</p>'
@@ -179,10 +146,11 @@ def _page(results: Results, tables: Sequence[Table], drawings: dict[str, str]) -
         yield f"<h2>{html.escape(titled(table))}</h2>"
         yield _html_table((*HEADER, *EXTRA), rows_of(table))
         yield from (f'<p class="note">{html.escape(note)}</p>' for note in notes_of(table))
-        yield f"<figure>{drawings.get(picture_name(table), '')}</figure>"
-    for name, drawing in drawings.items():
-        if name.startswith("gap-time-"):
-            yield f"<h2>Gap against decision time, {html.escape(name.removeprefix('gap-time-'))}</h2><figure>{drawing}</figure>"
+        if (name := picture_name(table)) in drawn:
+            yield f"<figure>{drawn[name].svg}</figure>"
+    for name, picture in drawn.items():
+        if name.startswith(GAP_TIME):
+            yield f"<h2>Gap against decision time, {html.escape(name.removeprefix('gap-time-'))}</h2><figure>{picture.svg}</figure>"
     yield from (f"<p>{html.escape(note)}</p>" for note in [*results.notes, *missing_of(results)])
     yield f'<p class="from">{html.escape(origin(results))}</p></body></html>'
 

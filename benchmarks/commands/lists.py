@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -48,7 +49,7 @@ class PromptOptions:
 
     _: dataclasses.KW_ONLY
     all: Annotated[bool, Parameter(negative=())] = False
-    """Print every phrase of the catalogue with its split and latency weight."""
+    """Print every phrase of the catalogue: split, objective, latency weight and text, separated by tabs."""
 
 
 def prompts(options: PromptOptions = PromptOptions()) -> None:
@@ -56,13 +57,9 @@ def prompts(options: PromptOptions = PromptOptions()) -> None:
     from lambo_env.prompt import catalogue, objectives
 
     if options.all:
-        rows = [
-            (text, split, kind, f"{weight:g}")
-            for split in ("train", "held_out")
-            for kind in ("latency", "energy", "mix")
-            for text, weight in catalogue(split, kind)
-        ]
-        print_table(("prompt", "split", "objective", "latency weight"), rows)
+        for split, kind in itertools.product(("train", "held_out"), ("latency", "energy", "mix")):
+            for text, weight in catalogue(split, kind):
+                print(split, kind, f"{weight:g}", text, sep="\t")
         return
     print_table(
         ("objective", "latency weight", "cost", "phrases", "held out", "for example"),
