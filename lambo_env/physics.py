@@ -7,6 +7,7 @@ in place. Equations are those of docs/physics.md. Shapes: B instances, N UEs, M 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import array_api_compat
@@ -23,6 +24,7 @@ from lambo_env.instances import (
     at_server,
     one_hot_servers,
     over_places,
+    set_at,
 )
 
 LATE_TOLERANCE = 1e-6  # relative: a task allotted exactly its floor ends on its deadline, give or take rounding
@@ -104,32 +106,43 @@ def late_cost(instances: Instances, goal: Objective) -> Array:
 # ---- closed-form allocation -----------------------------------------------------------------------------------------
 
 
-def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any) -> Array:
+def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: Array | None = None) -> Array:
     """Return mu, so that f_i = max(l_i, mu sqrt(C_i)) uses up the capacity of one server: exact.
 
     mu = min over k < n of (F - L_k) / (Q - Q_k), L_k and Q_k the sums of l and sqrt(C) of the k largest l_i / sqrt(C_i). Newton's method
     instead of a sort: a level above mu clamps only UEs that mu clamps too, and the level of what remains is lower; the set grows until
-    it fits, which is exact, in some 4 rounds.
+    it fits, in some 4 rounds.
 
     Args:
         floor: l_i [..., N]; 0 for a UE that is not on the server.
         root: sqrt(C_i) [..., N]; 0 for a UE that is not on the server.
         capacity_hz: F [...].
         xp: array namespace.
+        level: where to start [...], at or above mu, such as the level before a UE joined; None: at inf.
 
     Returns:
         mu [...] in sqrt(cycles)/s; inf for an empty server.
     """
     ratio = floor / xp.where(root > 0, root, 1.0)
-    level = xp.full_like(capacity_hz, xp.inf)
+    level = xp.full_like(capacity_hz, xp.inf) if level is None else level
     while True:
         clamped = xp.astype(ratio > level[..., None], root.dtype)
         rest = xp.vecdot(1 - clamped, root)
         lower = (capacity_hz - xp.vecdot(clamped, floor)) / xp.where(rest > 0, rest, 1.0)
         falls = (rest > 0) & (lower < level)
+        level = xp.where(falls, lower, level)
+        moving = xp.nonzero(falls) if falls.ndim else ()
+        if moving and 2 * moving[0].shape[0] < math.prod(falls.shape):  # most have settled: go on with the others alone
+            rest_of = (floor[moving], root[moving], capacity_hz[moving])
+            return set_at(level, moving, water_level(*rest_of, xp, level[moving])) if moving[0].shape[0] else level
         if not bool(xp.any(falls)):
             return level
-        level = xp.where(falls, lower, level)
+
+
+def level_cpu_hz(floor: Array, root: Array, level: Array, xp: Any) -> Array:
+    """Return max(l, mu sqrt(C)), the CPU that the level mu gives a UE; 0 for one that is not on the server (root 0). All broadcast."""
+    share = xp.where(root > 0, level, 0.0) * root
+    return xp.where(share > floor, share, floor)
 
 
 def served(floor: Array, member: Array, capacity_hz: Array, xp: Any) -> Array:
@@ -145,26 +158,19 @@ def served(floor: Array, member: Array, capacity_hz: Array, xp: Any) -> Array:
     return member & (fits | (xp.take_along_axis(filled, rank, axis=-1) <= limit))
 
 
-def allocate(instances: Instances, place: Array, *, fits: bool = False) -> Array:
+def allocate(instances: Instances, place: Array) -> Array:
     """Return the optimal CPU [B, N] in cycles/s of an association: f_i = max(l_i, mu sqrt(C_i)) on each server (KKT).
 
     The same for every objective. Local and dropped tasks get 0. Differentiable almost everywhere.
-
-    Args:
-        instances: B problems.
-        place: int [B, N].
-        fits: the floors are known to fit (sequential play has checked each), so that nobody is dropped.
     """
     xp = instances.xp
     floors = xp.permute_dims(floors_hz(instances), (0, 2, 1))  # [B, M, N]: reductions run over contiguous UEs
     member = xp.permute_dims(one_hot_servers(place, instances.num_servers, xp), (0, 2, 1))
-    member = member if fits else served(floors, member, instances.server_cpu_hz, xp)
+    member = served(floors, member, instances.server_cpu_hz, xp)
     floor = xp.where(member, floors, 0.0)
     root = xp.where(member, xp.sqrt(instances.cycles)[:, None, :], 0.0)
     level = water_level(floor, root, instances.server_cpu_hz, xp)[..., None]
-    share = xp.where(member, xp.where(xp.isfinite(level), level, 0.0) * root, 0.0)
-    cpu = xp.where(share > floor, share, floor)
-    return xp.sum(cpu, axis=1)  # a UE is a member of one server at most
+    return xp.sum(level_cpu_hz(floor, root, level, xp), axis=1)  # a UE is a member of one server at most
 
 
 def allocate_equal(instances: Instances, place: Array) -> Array:
@@ -199,7 +205,7 @@ def evaluate(instances: Instances, decision: Decision, goal: Objective, *, check
     if check:
         check_decision(instances, decision)
     remote, runs = place != LOCAL, cpu > 0
-    up_s = at_server(upload_s(instances), place, xp)
+    up_s = instances.data_bits / at_server(instances.uplink_bps, place, xp)
     run_s = xp.where(runs, instances.cycles / xp.where(runs, cpu, 1.0), xp.inf)
     latency = xp.where(remote, up_s + run_s, local_s(instances))
     energy = xp.where(remote, instances.tx_power_w * up_s, local_j(instances))
@@ -285,18 +291,9 @@ def place_tables(instances: Instances, goal: Objective) -> PlaceTables:
     )
 
 
-def compute_s(floor: Array, root: Array, capacity_hz: Array, xp: Any) -> Array:
-    """Return sum of C_i / f_i [...] in s of one server's UEs under the closed-form allocation (floors must fit).
-
-    Args:
-        floor: l_i [..., N]; 0 for a UE that is not on the server.
-        root: sqrt(C_i) [..., N]; 0 for a UE that is not on the server.
-        capacity_hz: F [...].
-        xp: array namespace.
-    """
-    level = water_level(floor, root, capacity_hz, xp)[..., None]
-    share = xp.where(root > 0, xp.where(xp.isfinite(level), level, 0.0) * root, 0.0)
-    cpu = xp.where(share > floor, share, floor)
+def compute_s(floor: Array, root: Array, level: Array, xp: Any) -> Array:
+    """Return the sum of C_i / f_i [...] in s of one server's UEs at its ``water_level`` [...] (floors must fit; arguments as there)."""
+    cpu = level_cpu_hz(floor, root, level[..., None], xp)
     return xp.sum(root * root / xp.where(root > 0, cpu, 1.0), axis=-1)
 
 
