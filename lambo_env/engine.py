@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lambo_env import episode, observation, physics, world
 from lambo_env.frame import Frame
-from lambo_env.instances import LOCAL, Instances, set_at
+from lambo_env.instances import LOCAL, Instances, Objective, set_at
 from lambo_env.prompt import Prompts, PromptSet
 from lambo_env.scenario import Scenario
 
@@ -37,6 +37,7 @@ class Engine:
 
     instances: Instances
     prompts: Prompts
+    goal: Objective
     plan: episode.Plan
     state: episode.State
 
@@ -95,12 +96,15 @@ class Engine:
 
     def _begin(self, rows: episode.Ints, drawn: Instances, prompts: Prompts) -> None:
         """Put a new slot's instances, tables and first observation into ``rows``."""
-        plan, state = episode.start(drawn, prompts.objective(drawn))
+        goal = prompts.objective(drawn)
+        plan, state = episode.start(drawn, goal)
         if rows.size == self.num_envs:
-            self.instances, self.plan, self.state = drawn, plan, state
+            self.instances, self.goal, self.plan, self.state = drawn, goal, plan, state
         else:
             self.instances = self._put(self.instances, drawn, rows)
-            self.plan = self._put(self.plan, plan, rows)
+            self.goal = self._put(self.goal, goal, rows)
+            first_task = self.plan.first_task
+            self.plan = dataclasses.replace(self._put(self.plan, plan, rows), first_task=first_task)
             self.state = episode.State(*map(lambda old, new: self._rows(old, new, rows), self.state, state))
         static = observation.static_columns(drawn)
         self._ues[rows, :, : self._static] = static
@@ -132,7 +136,7 @@ class Engine:
         self, rows: episode.Ints, place: episode.Ints, share: episode.Floats | None, rngs: Generators
     ) -> tuple[episode.Floats, Finished | None]:
         """Decide one UE in each of ``rows``; return the rewards [R] and what was finished; further slots have begun already."""
-        move, self.state = episode.step(self.plan, self.state, rows, place, share)
+        move, self.state = episode.step(self.plan, self.state, rows, place, share, donate=True)
         ended = self.state.ue.take(rows) == self.num_ues
         finishes = bool(ended.any())
         self._show(move, place, finishes, ended)
@@ -160,8 +164,8 @@ class Engine:
     def _outcome(self, rows: episode.Ints) -> dict[str, NDArray[Any]]:
         everyone = rows.size == self.num_envs
         instances = self.instances if everyone else self.instances.take(rows)
-        goal = (self.prompts if everyone else self.prompts.take(rows)).objective(instances)
-        decided = episode.decision(instances, self.state.place[rows], self.state.taken_hz[rows], shares=self.shares)
+        goal = self.goal if everyone else self.goal.take(rows)
+        decided = episode.decision(self.plan, self.state, rows, shares=self.shares)
         outcome = physics.evaluate(instances, decided, goal, check=False)
         return {
             "latency_s": outcome.latency_s,
@@ -176,7 +180,7 @@ class Engine:
 
     def mask(self) -> episode.Bools:
         """Return the places that can still meet the current UEs' deadlines, bool [B, P]."""
-        return episode.mask(self.plan, self.state, self.all_rows)
+        return episode.mask(self.plan, self.state)
 
     def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
         """Return the observation [B, ...]; without ``copy`` the buffers themselves, overwritten by the next step."""
@@ -191,14 +195,12 @@ class Engine:
     def frame(self, row: int) -> Frame:
         """Return what a picture of one row shows."""
         at = np.asarray([row])
-        instances, prompts = self.instances.take(at), self.prompts.take(at)
-        place, taken, ue = self.state.place[at], self.state.taken_hz[at], int(self.state.ue[row])
-        decided = episode.decision(instances, place, taken, shares=self.shares)
+        ue, decided = int(self.state.ue[row]), episode.decision(self.plan, self.state, at, shares=self.shares)
         seen = None if self.given[row] else self.world
-        left = self.state.servers[:, episode.LEFT].reshape(self.num_envs, -1)[row, LOCAL + 1 :]
+        left = self.state.left_hz.reshape(self.num_envs, -1)[row, LOCAL + 1 :]
         return Frame.of(
-            instances, prompts.objective(instances), place[0], decided.cpu_hz[0], np.arange(self.num_ues) < ue,
-            left_hz=np.maximum(left, 0.0), current=ue if ue < self.num_ues else None, prompt=prompts.texts[0],
+            self.instances.take(at), self.goal.take(at), decided.place[0], decided.cpu_hz[0], np.arange(self.num_ues) < ue,
+            left_hz=np.maximum(left, 0.0), current=ue if ue < self.num_ues else None, prompt=self.prompts.texts[row],
             cost=float(self.state.cost[row]), slot=int(self.slot[row]), num_slots=self.num_slots,
             side_m=None if seen is None else self.scenario.side_m,
             ue_xy=None if seen is None else seen.ue_xy[row].copy(),

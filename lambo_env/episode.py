@@ -21,7 +21,7 @@ from lambo_env.instances import LOCAL, Decision, Instances, Objective, set_at
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-LEFT, ROOTS, STEEPEST, RUN_S = range(4)  # columns of a server: CPU left, sum of sqrt(C), largest l / sqrt(C), sum of C / f
+ROOTS, STEEPEST, LEVEL, RUN_S = range(4)  # sums of a server: sqrt(C); largest l / sqrt(C); water level; sum of C / f
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +38,15 @@ class Plan:
     capacity_hz: Floats  # [B * P]; 1 for the local place, so that it divides like the others
     slack_hz: Floats  # [B * P] how far below a floor ``left`` may be
     per_s: Floats  # [B] cost of a second of one UE
+    first_task: Ints  # [B] flat index of each row's first UE
 
 
 class State(NamedTuple):
     """What the decisions so far have left."""
 
     ue: Ints  # [B] the UE to be decided now; N when the slot is done
-    servers: Floats  # [B * P, 4]
+    left_hz: Floats  # [B * P] CPU that a server can still commit; 0 for the local place
+    sums: Floats  # [B * P, 4] of the servers' UEs; moves only where the closed form allots the CPU
     place: NDArray[np.int8] | Ints  # [B, N] LOCAL where local or undecided
     taken_hz: Floats  # [B, N] CPU that the decision took from what was left; 0 where local, late or undecided
     cost: Floats  # [B] of the UEs decided so far
@@ -65,8 +67,6 @@ def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
     tables = physics.place_tables(instances, goal)
     batch, ues, places = tables.fixed.shape
     capacity = tables.capacity_hz
-    servers = np.zeros((batch, places, 4))
-    servers[:, :, LEFT] = capacity
     plan = Plan(
         num_ues=ues,
         num_places=places,
@@ -78,29 +78,35 @@ def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
         capacity_hz=np.where(capacity > 0, capacity, 1.0).reshape(-1),
         slack_hz=(physics.FIT_TOLERANCE * capacity).reshape(-1),
         per_s=tables.per_s,
+        first_task=np.arange(batch) * ues,
     )
     small = np.int8 if places <= 128 else np.int64
     return plan, State(
         ue=np.zeros(batch, dtype=np.int64),
-        servers=servers.reshape(-1, 4),
+        left_hz=capacity.reshape(-1),
+        sums=np.zeros((batch * places, 4)),
         place=np.full((batch, ues), LOCAL, dtype=small),
         taken_hz=np.zeros((batch, ues)),
         cost=np.zeros(batch),
     )
 
 
-def mask(plan: Plan, state: State, rows: Ints) -> Bools:
-    """Return the places that can still meet the current UE's deadline, bool [R, P]; local alone where none can or none is asked."""
-    ue = state.ue.take(rows)
-    task = rows * plan.num_ues + np.minimum(ue, plan.num_ues - 1)
-    left = (state.servers[:, LEFT] + plan.slack_hz).reshape(-1, plan.num_places)
-    legal = plan.floor_hz.take(task, 0) <= left.take(rows, 0)
-    legal[ue == plan.num_ues] = False
-    legal[:, LOCAL] |= ~legal.any(axis=1)
+def mask(plan: Plan, state: State) -> Bools:
+    """Return the places that can still meet the current UE's deadline, bool [B, P]; local alone where none can or none is asked."""
+    done = state.ue == plan.num_ues
+    task = plan.first_task + (state.ue - done)
+    legal = plan.floor_hz.take(task, 0) <= (state.left_hz + plan.slack_hz).reshape(-1, plan.num_places)
+    if done.any():
+        legal[done] = False
+    hard = ~legal[:, LOCAL]
+    if hard.any():
+        legal[hard, LOCAL] = ~legal[hard].any(axis=1)
     return legal
 
 
-def step(plan: Plan, state: State, rows: Ints, place: Ints, share: Floats | None = None) -> tuple[Move, State]:
+def step(
+    plan: Plan, state: State, rows: Ints, place: Ints, share: Floats | None = None, *, donate: bool = False
+) -> tuple[Move, State]:
     """Decide the current UE of some rows.
 
     Args:
@@ -109,6 +115,7 @@ def step(plan: Plan, state: State, rows: Ints, place: Ints, share: Floats | None
         rows: distinct rows with a UE to decide [R].
         place: int [R] in 0..M; any is accepted. Where the server cannot meet the deadline the task is late and takes nothing.
         share: in [0, 1] [R], of what is left beyond the task's floor; None: the closed form allots the CPU at the slot's end.
+        donate: the arrays of ``state`` may be overwritten: its owner goes on with the state returned.
 
     Returns:
         The move [R] and the next state.
@@ -117,23 +124,35 @@ def step(plan: Plan, state: State, rows: Ints, place: Ints, share: Floats | None
     task = rows * plan.num_ues + ue
     option = task * plan.num_places + place
     server = rows * plan.num_places + place
-    floor, now = plan.floor_hz.reshape(-1).take(option), state.servers.take(server, 0)
-    fits = floor <= now[:, LEFT] + plan.slack_hz.take(server)
-    rule = _closed_form if share is None else _shares
-    taken, served_cost, after = rule(plan, state, _Asked(rows, ue, task, server, place, floor, fits, now, share, plan.fixed.take(option)))
-    rise = np.where(fits, served_cost, plan.late_cost.take(task))
-    move = Move(-rise, taken, task, server, after[:, LEFT])
-    return move, State(
-        ue=set_at(state.ue, rows, ue + 1),
-        servers=set_at(state.servers, server, after),
-        place=set_at(state.place, (rows, ue), place),
-        taken_hz=set_at(state.taken_hz, (rows, ue), taken),
-        cost=set_at(state.cost, rows, state.cost.take(rows) + rise),
+    floor, left = plan.floor_hz.reshape(-1).take(option), state.left_hz.take(server)
+    fits = floor <= left + plan.slack_hz.take(server)
+    asked = _Asked(rows, ue, task, server, place, floor, left, fits, plan.fixed.take(option), plan.per_s.take(rows))
+    sums = state.sums
+    if share is None:
+        taken, served_cost, after = _closed_form(plan, state, asked)
+        sums = _write(sums, server, after, donate)
+    else:
+        taken, served_cost = _shares(plan, asked, share)
+    rise, left = np.where(fits, served_cost, plan.late_cost.take(task)), left - taken
+    return Move(-rise, taken, task, server, left), State(
+        ue=_write(state.ue, rows, ue + 1, donate),
+        left_hz=_write(state.left_hz, server, left, donate),
+        sums=sums,
+        place=_write(state.place.reshape(-1), task, place, donate).reshape(state.place.shape),
+        taken_hz=_write(state.taken_hz.reshape(-1), task, taken, donate).reshape(state.taken_hz.shape),
+        cost=_write(state.cost, rows, state.cost.take(rows) + rise, donate),
     )
 
 
+def _write(array: NDArray[Any], index: Ints, value: NDArray[Any], donate: bool) -> NDArray[Any]:
+    if not donate:
+        return set_at(array, index, value)
+    array[index] = value
+    return array
+
+
 class _Asked(NamedTuple):
-    """The decision of each acting row, looked up; all [R] but ``now`` [R, 4]."""
+    """The decision of each acting row, looked up; all [R]."""
 
     rows: Ints
     ue: Ints
@@ -141,58 +160,60 @@ class _Asked(NamedTuple):
     server: Ints
     place: Ints
     floor: Floats
+    left: Floats
     fits: Bools
-    now: Floats
-    share: Any
     fixed: Floats
+    per_s: Floats
 
 
-def _shares(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Floats, Floats]:
-    """Return CPU taken, cost where served, and the server after it: floor + share x what is left beyond the floor."""
-    left = asked.now[:, LEFT]
-    taken = np.where(asked.fits, asked.floor + asked.share * np.maximum(left - asked.floor, 0.0), 0.0)
-    runs = taken > 0
-    cycles = plan.cycles.take(asked.task) * runs
-    cost = physics.allotted_cost(asked.fixed, plan.per_s.take(asked.rows), cycles, np.where(runs, taken, 1.0))
-    after = asked.now.copy()
-    after[:, LEFT] = left - taken
-    return taken, cost, after
+def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
+    """Return CPU taken, and cost where served: the server grants the floor + share x what is left beyond it."""
+    taken = np.where(asked.fits, asked.floor + share * np.maximum(asked.left - asked.floor, 0.0), 0.0)
+    idle = taken == 0  # local or late
+    cycles = plan.cycles.take(asked.task) * ~idle
+    return taken, physics.allotted_cost(asked.fixed, asked.per_s, cycles, taken + idle)
 
 
 def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Floats, Floats]:
-    """Return floor taken, rise of the cost where served, and the server after it, under the optimal allocation of the served."""
+    """Return floor taken, rise of the cost where served, and the server's sums after it, under the optimal allocation of the served."""
     joins = asked.fits & (asked.place != LOCAL)
     taken = np.where(joins, asked.floor, 0.0)
     root = plan.root.reshape(-1).take(asked.task) * joins
-    per_s, capacity = plan.per_s.take(asked.rows), plan.capacity_hz.take(asked.server)
-    roots, before = asked.now[:, ROOTS], asked.now[:, RUN_S]
+    capacity = plan.capacity_hz.take(asked.server)
+    now = state.sums.take(asked.server, 0)
+    roots, before = now[:, ROOTS], now[:, RUN_S]
     total = roots + root
-    steepest = np.maximum(asked.now[:, STEEPEST], taken / (root + ~joins))
-    cost = physics.marginal_cost(asked.fixed, per_s, root, roots, capacity)
-    run_s = before + root * (total + roots) / capacity
-    tight = np.flatnonzero((steepest * total > capacity) & joins)
-    if tight.size:  # a floor is active on this server: the full allocation
-        run_s[tight] = _run_s(plan, state, asked, tight, capacity)
-        cost[tight] = asked.fixed[tight] + per_s[tight] * (run_s[tight] - before[tight])
-    after = np.stack((asked.now[:, LEFT] - taken, total, steepest, run_s), axis=1)
-    return taken, cost, after
+    steepest = np.maximum(now[:, STEEPEST], taken / (root + ~joins))
+    cost = physics.marginal_cost(asked.fixed, asked.per_s, root, roots, capacity)
+    level, run_s = capacity / (total + (total == 0)), total * total / capacity
+    tight = np.flatnonzero(steepest > level)  # a floor is active on this server: the full allocation
+    if tight.size:
+        level[tight], run_s[tight] = now[tight, LEVEL], before[tight]
+        tight = tight[joins[tight]]
+        level[tight], run_s[tight] = _full(plan, state, asked, tight, capacity[tight], now[tight, LEVEL])
+        cost[tight] = asked.fixed[tight] + asked.per_s[tight] * (run_s[tight] - before[tight])
+    return taken, cost, np.stack((total, steepest, level, run_s), axis=1)
 
 
-def _run_s(plan: Plan, state: State, asked: _Asked, at: Ints, capacity: Floats) -> Floats:
-    """Return the sum of C / f on the chosen server of the decisions ``at``, the new UE included."""
+def _full(
+    plan: Plan, state: State, asked: _Asked, at: Ints, capacity: Floats, level: Floats
+) -> tuple[Floats, Floats]:
+    """Return level and sum of C / f of the chosen server of the decisions ``at``, the new UE included."""
     rows, ue = asked.rows[at], asked.ue[at]
     floor = state.taken_hz.take(rows, 0) * (state.place.take(rows, 0) == asked.place[at][:, None])
     floor[np.arange(rows.size), ue] = asked.floor[at]
     root = plan.root.take(rows, 0) * (floor > 0)
-    return physics.compute_s(floor, root, capacity[at], np)
+    level = physics.water_level(floor, root, capacity, np, np.where(level > 0, level, np.inf))
+    return level, physics.compute_s(floor, root, level, np)
 
 
-def decision(instances: Instances, place: Any, taken_hz: Floats, *, shares: bool) -> Decision:
-    """Return places int64 and the CPU in cycles/s [B, N] of decisions made: what was taken, or the closed form over the served."""
-    place = np.asarray(place, dtype=np.int64)
+def decision(plan: Plan, state: State, rows: Ints, *, shares: bool) -> Decision:
+    """Return places int64 and the CPU in cycles/s [R, N] of the decisions made: what was taken, or the closed form over the served."""
+    place, taken = state.place[rows].astype(np.int64), state.taken_hz[rows]
     if shares:
-        return Decision(place, taken_hz)
-    return Decision(place, physics.allocate(instances, np.where(taken_hz > 0, place, LOCAL), fits=True))
+        return Decision(place, taken)
+    level = state.sums[:, LEVEL].take(place + rows[:, None] * plan.num_places)
+    return Decision(place, physics.level_cpu_hz(taken, plan.root[rows] * (taken > 0), level, np))
 
 
 def decode_action(action: Any, num_servers: int) -> tuple[Ints, Floats]:

@@ -182,9 +182,8 @@ def test_tables_and_compute_time_agree_with_evaluate():
         total = np.where((place == 0) | runs, fixed, tables.late_cost).sum(1)
         for m in range(1, 5):
             on = runs & (place == m)
-            busy = physics.compute_s(
-                np.where(on, floors, 0), np.where(on, tables.root, 0), tables.capacity_hz[:, m], np
-            )
+            floor, root = np.where(on, floors, 0), np.where(on, tables.root, 0)
+            busy = physics.compute_s(floor, root, physics.water_level(floor, root, tables.capacity_hz[:, m], np), np)
             total = total + tables.per_s * busy
         np.testing.assert_allclose(total, physics.association_cost(instances, place, goal_), rtol=1e-9)
 
