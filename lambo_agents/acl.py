@@ -63,15 +63,16 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
-        if not math.isfinite(float(loss)) or not math.isfinite(norm):
-            raise FloatingPointError(f"training stopped at step {self.step}: loss {float(loss)}, norm of its gradient {norm}")
+        lost = float(loss.detach())
+        if not math.isfinite(lost) or not math.isfinite(norm):
+            raise FloatingPointError(f"training stopped at step {self.step}: loss {lost}, norm of its gradient {norm}")
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self.rate()
         self.optimizer.step()
         self._average()
         self.step += 1
         self.seconds += time.perf_counter() - start
-        return {"loss": float(loss), "gradient": norm, **numbers}
+        return {"loss": lost, "gradient": norm, **numbers}
 
     def progress(self) -> float:
         """Return how much of the training is done, 0..1."""

@@ -113,7 +113,7 @@ def restore(trainer: Trainer, path: str | Path) -> None:
     trainer.reader.load_state_dict(parts["reader"])
     if trainer.critic is not None:
         trainer.critic.load_state_dict(parts["critic"])
-    trainer.mean = {name: weight.to(trainer.config.device) for name, weight in parts[""].items()}
+    trainer.mean = {name: parts[""][name].to(trainer.config.device) for name in trainer.mean}
     groups = trainer.optimizer.state_dict()["param_groups"]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in parts["optimizer"].items():

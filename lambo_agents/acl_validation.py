@@ -61,5 +61,5 @@ def greedy_cost(aed: AED, instances: Instances, prompts: Prompts, shares: bool, 
     slots = decode.slot(instances, prompts.tokens, shares, device)
     rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots)
     place = rolled.place[:, 0].cpu().numpy()
-    cpu = decode.cpu_hz(instances, place, rolled.taken[:, 0]) if shares else physics.allocate(instances, place)
+    cpu = decode.cpu_hz(instances, place, rolled.taken[:, 0].cpu().numpy()) if shares else physics.allocate(instances, place)
     return np.asarray(physics.evaluate(instances, Decision(place, cpu), prompts.objective(instances)).cost)

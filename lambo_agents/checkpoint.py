@@ -50,9 +50,9 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {str(path)!r}")
     with open(path, "rb") as file:
-        start = file.read(2)
+        start = file.read(9)
     allowed = "a whole safetensors file written by this package"
-    if start.startswith(_PICKLE_STARTS):
+    if start.startswith(_PICKLE_STARTS) and start[8:] != b"{":  # a safetensors file begins with 8 bytes of length and a brace
         validate.refuse("checkpoint", str(path), f"{allowed}; this is a pickle, which is never opened")
     try:
         with safetensors.safe_open(path, framework="pt") as file:

@@ -123,7 +123,7 @@ def rollout(
     return Rollout(out_place, out_taken, out_log_prob)
 
 
-def cpu_hz(instances: Instances, place: np.ndarray[Any, Any], taken: Tensor) -> np.ndarray[Any, Any]:
-    """Return the CPU [B, N] in cycles/s of what decisions took of their servers' totals; ``place`` [B, N]."""
+def cpu_hz(instances: Instances, place: np.ndarray[Any, Any], taken: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the CPU [B, N] in cycles/s of what decisions took of their servers' totals [B, N]."""
     capacity = np.concatenate([np.zeros_like(instances.server_cpu_hz[:, :1]), instances.server_cpu_hz], axis=1)
-    return taken.cpu().numpy() * np.take_along_axis(capacity, place, axis=1)
+    return taken * np.take_along_axis(capacity, place, axis=1)

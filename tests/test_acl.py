@@ -1,0 +1,165 @@
+"""The training: it learns, resumes to the same trajectory after a kill, and stops with a reason when a loss is no number."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from lambo_agents import acl, acl_loss, acl_run, checkpoint  # noqa: E402
+from lambo_agents.acl_config import ACLConfig  # noqa: E402
+from lambo_agents.acl_data import sample_batch, step_rng, vary  # noqa: E402
+from lambo_agents.registry import make_agent  # noqa: E402
+from lambo_env import prompt  # noqa: E402
+from lambo_env.scenario import load_scenario  # noqa: E402
+
+TINY = ACLConfig(
+    preset="lambo_xs", scenario="tiny", num_ues=(4, 8), steps=6, imitation_steps=3, instances=8, imitation_instances=8,
+    rollouts=3, warmup_steps=2, validation_instances=4, validate_every=3, checkpoint_every=1,
+)  # fmt: skip
+
+
+def quiet(row: dict[str, object]) -> None:
+    assert row["step"]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(folder / "last.safetensors").tensors
+
+
+@pytest.mark.parametrize("baseline", ["mean", "critic", "both"])
+def test_a_training_resumes_to_the_same_trajectory(tmp_path: Path, baseline: str) -> None:
+    config = dataclasses.replace(TINY, baseline=baseline)
+    acl_run.train(config, tmp_path / "whole", report=quiet)
+    rows = 0
+
+    def stop_midway(row: dict[str, object]) -> None:
+        nonlocal rows
+        rows += 1
+        if rows == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        acl_run.train(config, tmp_path / "parts", report=stop_midway)
+    acl_run.train(config, tmp_path / "parts", report=quiet)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert set(whole) == set(parts)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_trajectory(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, steps=40, imitation_steps=20)
+    code = (
+        "import json, sys; from lambo_agents.acl_config import ACLConfig; from lambo_agents.acl_run import train; "
+        "train(ACLConfig.from_dict(json.loads(sys.argv[1])), sys.argv[2], report=lambda row: None)"
+    )
+    command = [sys.executable, "-c", code, json.dumps(config.to_dict()), str(tmp_path / "parts")]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    last = tmp_path / "parts" / "last.safetensors"
+    while not last.exists() or checkpoint.load(last).meta["clock"]["step"] < 10:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.load(last).meta["clock"]["step"] < 40
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run([*command[:-1], str(tmp_path / "whole")], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_at_a_named_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    score = acl_loss.score
+
+    def poisoned(aed: object, *args: object) -> acl_loss.Scored:
+        scored = score(aed, *args)
+        broken = scored.log_prob * float("nan") if len(calls) == 4 else scored.log_prob
+        calls.append(1)
+        return scored._replace(log_prob=broken)
+
+    calls: list[int] = []
+    monkeypatch.setattr(acl_loss, "score", poisoned)
+    with pytest.raises(FloatingPointError, match=r"step 4: loss nan.*last\.safetensors"):
+        acl_run.train(TINY, tmp_path, report=quiet)
+    loaded = checkpoint.load(tmp_path / "last.safetensors")
+    assert loaded.meta["clock"]["step"] == 4
+    assert all(bool(value.isfinite().all()) for value in loaded.tensors.values())
+
+
+def test_it_learns_a_toy(tmp_path: Path) -> None:
+    """Six UEs, two servers: local play is 57 % above the local search in latency, the network after these steps below 6 %."""
+    scenario = tmp_path / "toy.toml"
+    scenario.write_text("num_ues = 6\nserver_cpu_hz = [4e9, 8e9]\n")
+    config = dataclasses.replace(
+        TINY, scenario=str(scenario), varied=0.0, steps=130, imitation_steps=100, imitation_instances=64, instances=16,
+        validation_instances=64, validate_every=130, checkpoint_every=130, learning_rate=3e-3, warmup_steps=10, ema=0.9,
+    )  # fmt: skip
+    trainer = acl.Trainer(config, make_agent("local-search"))
+    del trainer
+    rows: list[dict[str, float]] = []
+    acl_run.train(config, tmp_path / "out", report=rows.append)
+    print(rows[-1])
+    assert rows[-1]["gap_latency"] < 6
+    assert rows[-1]["gap_energy"] < 6
+
+
+def test_batches_mix_prompts_modes_and_scenarios() -> None:
+    config = ACLConfig(varied=0.5, servers=(2, 8))
+    texts, sizes, servers, modes = set(), set(), set(), set()
+    for step in range(12):
+        batch = sample_batch(config, 16, step_rng(config, step))
+        texts |= {weight for weight in batch.prompts.latency_weight}
+        sizes.add(batch.instances.num_ues)
+        servers.add(batch.instances.num_servers)
+        modes |= set(batch.shares.tolist())
+        held_out = {text for kind in ("latency", "energy", "mix") for text, _ in prompt.catalogue("held_out", kind)}
+        assert not held_out & set(batch.prompts.texts)
+    assert {0.0, 1.0} < texts
+    assert len(texts) > 5
+    assert 50 in sizes
+    assert len(sizes) > 3
+    assert len(servers) > 2
+    assert modes == {True, False}
+
+
+def test_a_step_draws_the_same_whenever_it_is_asked() -> None:
+    config = ACLConfig(num_ues=(20, 80))
+    one, two = (sample_batch(config, 4, step_rng(config, 7)) for _ in range(2))
+    assert np.array_equal(one.instances.uplink_bps, two.instances.uplink_bps)
+    assert one.prompts == two.prompts
+    assert vary(load_scenario("paper"), config, np.random.default_rng(0)).num_ues in range(20, 81)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"preset": "lambo_q"}, "unknown AED preset"),
+        ({"rollouts": 1}, "ACLConfig.rollouts is 1; allowed: >= 2 where their mean is the baseline"),
+        ({"baseline": "median"}, "ACLConfig.baseline"),
+        ({"varied": 1.5}, "ACLConfig.varied"),
+        ({"num_ues": (9, 3)}, "ACLConfig.num_ues"),
+        ({"learning_rate": 0.0}, "ACLConfig.learning_rate"),
+        ({"minutes": -1.0}, "ACLConfig.minutes"),
+    ],
+)
+def test_a_bad_config_says_what_is_wrong(fields: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        ACLConfig(**fields)
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, steps=1)
+    acl_run.train(config, tmp_path, report=quiet)
+    with pytest.raises(ValueError, match=r"ACLConfig.seed is 0; allowed: 1 here"):
+        acl_run.train(dataclasses.replace(config, seed=1), tmp_path, report=quiet)
+    with pytest.raises(ValueError, match="resume=True"):
+        acl_run.train(config, tmp_path, resume=False, report=quiet)

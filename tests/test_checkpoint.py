@@ -1,0 +1,79 @@
+"""Files of weights: what is written comes back, and anything else is refused with the reason."""
+
+import dataclasses
+import pickle
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import safetensors.torch  # noqa: E402
+
+from lambo_agents import checkpoint, config  # noqa: E402
+from lambo_agents.aed import AED  # noqa: E402
+
+XS = config.preset("lambo_xs")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "net.safetensors"
+    checkpoint.save(path, AED(XS).state_dict(), XS, note="hello")
+    return path
+
+
+def test_round_trip(file: Path) -> None:
+    aed, meta = checkpoint.load_network(file, expect=XS)
+    stored = checkpoint.load(file).tensors
+    assert aed.config == XS
+    assert meta["note"] == "hello"
+    assert all(torch.equal(weight, stored[name]) for name, weight in aed.state_dict().items())
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_truncated(file: Path) -> None:
+    whole = file.read_bytes()
+    for size in (0, 5, 500, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match="allowed: a whole safetensors file"):
+            checkpoint.load_network(file)
+
+
+def test_pickles_are_never_opened(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "boom",))  # type: ignore[return-value]
+
+    torch.save({"a": torch.ones(1)}, tmp_path / "torch.pt")
+    (tmp_path / "raw.pkl").write_bytes(pickle.dumps(Bomb()))
+    for name in ("torch.pt", "raw.pkl"):
+        with pytest.raises(ValueError, match="pickle, which is never opened"):
+            checkpoint.load(tmp_path / name)
+    assert not (tmp_path / "boom").exists()
+
+
+def test_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"a": torch.ones(2)}, path)
+    with pytest.raises(ValueError, match="format 'lambo-aed-1'; this one's is 'none'"):
+        checkpoint.load(path)
+
+
+def test_other_config(file: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(XS, encoder_layers=XS.encoder_layers + 1)
+    with pytest.raises(ValueError, match=r"AEDConfig.encoder_layers is \d; allowed: \d here"):
+        checkpoint.load_network(file, expect=other)
+    checkpoint.save(tmp_path / "lie.safetensors", AED(XS).state_dict(), other)
+    with pytest.raises(ValueError, match=r"encoder.* is None; allowed: shape"):
+        checkpoint.load_network(tmp_path / "lie.safetensors")
+    checkpoint.save(tmp_path / "more.safetensors", AED(other).state_dict(), XS)
+    with pytest.raises(ValueError, match="no such weight"):
+        checkpoint.load_network(tmp_path / "more.safetensors")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        checkpoint.load(tmp_path / "none.safetensors")
+    with pytest.raises(ValueError, match="unknown weights 'lambo-z'"):
+        checkpoint.weights_path("lambo-z")

@@ -1,0 +1,143 @@
+"""Decoding and the agent: the rules hold, more samples cost no more, options and refusals say what they mean."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from baselines.local_search import LocalSearch  # noqa: E402
+from lambo_agents import acl_loss, config, decode  # noqa: E402
+from lambo_agents.aed import AED  # noqa: E402
+from lambo_agents.agent import LamboAgent  # noqa: E402
+from lambo_agents.testing import check_agent  # noqa: E402
+from lambo_env import physics  # noqa: E402
+from lambo_env.instances import Decision, Instances  # noqa: E402
+from lambo_env.prompt import Prompts  # noqa: E402
+from lambo_env.scenario import load_scenario  # noqa: E402
+from lambo_env.world import sample_instances  # noqa: E402
+
+PAPER = config.AEDConfig(d_model=32, num_heads=4, encoder_layers=2, decoder_layers=1, encoder_ff=64, decoder_ff=64)
+
+
+def untrained(fields: config.AEDConfig | None = None) -> AED:
+    torch.manual_seed(0)
+    aed = AED(fields or config.preset("lambo_xs")).eval()
+    with torch.no_grad():
+        for weight in aed.parameters():
+            weight.mul_(2)  # places then differ from UE to UE
+    return aed
+
+
+def problems(size: int = 4, scenario: str = "paper", **fields: object) -> tuple[Instances, Prompts]:
+    instances = sample_instances(load_scenario(scenario).replace(**fields), size, np.random.default_rng(2))
+    return instances, Prompts.sample(size, np.random.default_rng(3))
+
+
+def cost(agent: LamboAgent, instances: Instances, prompts: Prompts) -> np.ndarray:
+    decision = agent.decide(instances, prompts, np.random.default_rng(0))
+    return physics.evaluate(instances, decision, prompts.objective(instances)).cost
+
+
+@pytest.mark.parametrize("allocation", decode.ALLOCATIONS)
+@pytest.mark.parametrize("decoding", ["greedy", "sample"])
+def test_no_task_of_paper_is_late_however_bad_the_network(decoding: str, allocation: str) -> None:
+    instances, prompts = problems()
+    agent = LamboAgent(untrained(), decoding, 3, allocation=allocation)
+    decision = agent.decide(instances, prompts, np.random.default_rng(0))
+    outcome = physics.evaluate(instances, decision, prompts.objective(instances))
+    assert not outcome.late.any()
+    assert (decision.place > 0).any()
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_each_place_was_legal_when_it_was_chosen(shares: bool) -> None:
+    instances, prompts = problems(3, "hetero", num_ues=30)
+    slots, aed = decode.slot(instances, prompts.tokens, shares), untrained()
+    rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots, 5, torch.Generator().manual_seed(1))
+    place, taken = rolled.place.numpy(), rolled.taken.numpy()
+    left = np.ones((3, 5, 5))
+    left[..., 0] = 0
+    need, seen = slots.need.numpy(), set()
+    for i in range(30):
+        legal = need[:, None, i] <= left + physics.FIT_TOLERANCE
+        chosen = np.take_along_axis(legal, place[:, :, i, None], -1)[..., 0]
+        assert (chosen | (~legal.any(-1) & (place[:, :, i] == 0))).all()
+        left -= np.eye(5)[place[:, :, i]] * taken[:, :, i, None]
+        seen |= set(legal.sum(-1).flatten().tolist())
+    assert len(seen) > 3  # servers filled up on the way
+    assert left.min() > -1e-6
+
+
+def test_sampled_rollouts_follow_the_softmax() -> None:
+    instances, prompts = problems(1, num_ues=1)
+    slots, aed = decode.slot(instances, prompts.tokens, False), untrained()
+    rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots, 4000, torch.Generator().manual_seed(0), log_probs=True)
+    for place in range(5):
+        here = rolled.place == place
+        assert abs(float(here.float().mean()) - float(rolled.log_prob[here][0].exp())) < 0.03
+
+
+def test_more_samples_and_polish_cost_no_more() -> None:
+    instances, prompts = problems(6)
+    aed = untrained()
+    greedy, few = cost(LamboAgent(aed), instances, prompts), cost(LamboAgent(aed, "sample", 8), instances, prompts)
+    polished = cost(LamboAgent(aed, "sample", 8, polish=LocalSearch()), instances, prompts)
+    assert (few <= greedy + 1e-12).all()
+    assert (few < greedy).any()
+    assert (polished <= few + 1e-12).all()
+    assert (polished < few).any()
+
+
+def test_the_closed_form_is_never_dearer_than_the_shares_for_the_same_places() -> None:
+    instances, prompts = problems(5)
+    slots, aed = decode.slot(instances, prompts.tokens, True), untrained()
+    rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots)
+    place, goal = rolled.place[:, 0].numpy(), prompts.objective(instances)
+    shared = Decision(place, decode.cpu_hz(instances, place, rolled.taken[:, 0].numpy()))
+    best = physics.association_cost(instances, place, goal)
+    assert (best <= physics.evaluate(instances, shared, goal).cost + 1e-12).all()
+
+
+def test_share_cost_has_the_gradient_of_the_cost() -> None:
+    instances, prompts = problems(2, num_ues=6)
+    need = decode.slot(instances, prompts.tokens, True).need[:, None]
+    place = torch.tensor([[[1, 2, 3, 4, 4, 1]], [[4, 4, 0, 3, 3, 2]]])
+    goal = prompts.objective(instances)
+    goal = type(goal)(cost_per_s=torch.tensor(goal.cost_per_s), cost_per_j=torch.tensor(goal.cost_per_j))
+
+    def price(share: torch.Tensor) -> torch.Tensor:
+        taken = acl_loss.take_shares(share, need, place)
+        return acl_loss.share_cost(instances.to(torch), goal, place, taken)
+
+    share = torch.full(place.shape, 0.4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(price, (share,))
+
+
+def test_the_agent_keeps_the_contract() -> None:
+    assert not check_agent(LamboAgent(untrained(), "sample", 2)).failures
+    assert not check_agent(LamboAgent(untrained(PAPER), allocation="share")).failures
+
+
+def test_only_the_text_is_read() -> None:
+    instances, _ = problems(3)
+    agent = LamboAgent(untrained())
+    text = ["save energy"] * 3
+    one = agent.decide(instances, Prompts(text, 0.0), np.random.default_rng(0))
+    two = agent.decide(instances, Prompts(text, 0.7), np.random.default_rng(0))
+    assert (one.place == two.place).all()
+
+
+def test_refusals_say_why() -> None:
+    instances, prompts = problems(2)
+    wide, wide_prompts = problems(2, "wide", num_ues=5)
+    agent = LamboAgent(untrained(PAPER))
+    assert agent.supports(instances) is None
+    assert "4 servers, these instances have 16" in str(agent.supports(wide))
+    assert LamboAgent(untrained()).supports(wide) is None
+    with pytest.raises(ValueError, match="cut for 4 servers"):
+        agent.decide(wide, wide_prompts, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="one an instance"):
+        agent.decide(instances, prompts.take([0]), np.random.default_rng(0))
+    for wrong in ({"decoding": "gready"}, {"allocation": "optimum"}, {"samples": 0}, {"polish": 3}, {"weights": "lambo-x"}):
+        with pytest.raises(ValueError, match=r"unknown|allowed"):
+            LamboAgent(**{"weights": untrained(), **wrong})
