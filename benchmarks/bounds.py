@@ -18,8 +18,6 @@ from lambo_env import files, physics
 from lambo_env.instances import Instances
 from lambo_env.prompt import Prompts
 
-SHIPPED = Path(__file__).parent / "bounds"
-
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
@@ -49,8 +47,8 @@ def fingerprint(instances: Instances) -> NDArray[np.float64]:
 
 
 def find(key: str, instances: Instances, folder: Path) -> Bounds | None:
-    """Return the bounds kept under ``key`` in ``folder``, in the user's cache or in the package, if they fit."""
-    for place in (folder, cache_folder(), SHIPPED):
+    """Return the bounds kept under ``key`` in ``folder`` or in the user's cache, if they fit."""
+    for place in (folder, cache_folder()):
         found = _read(place / f"{key}.npz", instances)
         if found is not None:
             return found

@@ -50,7 +50,10 @@ def play_cell(plan: CellPlan, instances: Instances, labels: Decision | None) -> 
         prompts = Prompts.of(plan.prompt, instances.batch_size)
         if plan.spec is None:
             return _shipped(instances, labels, prompts)
-        agent = plan.spec.make(**plan.kwargs)
+        try:
+            agent = plan.spec.make(**plan.kwargs)
+        except Exception as error:  # missing extras, missing weights: nothing that a decision could show
+            return Answer(empty=str(error))
         reason = unsupported(agent, instances)
         if reason is not None:
             return Answer(empty=str(reason))
@@ -61,8 +64,6 @@ def play_cell(plan: CellPlan, instances: Instances, labels: Decision | None) -> 
             "labels_used": int(getattr(agent, "labels_used", plan.spec.labels_used)),
         }
         fields |= {"evaluator_in_loop": bool(plan.spec.evaluator_in_loop)}
-    except ImportError as error:
-        return Answer(empty=str(error))
     except Exception as error:  # an agent's own bug must not end the sweep
         return Answer(failed=f"{type(error).__name__}: {error}")
     return Answer({**fields, "seconds": round(time.perf_counter() - start, 3)})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, cast
 
 Keyed = Iterable[tuple[Any, tuple[Any, ...]]]
 RunAll = Callable[[Callable[..., Any], Keyed], Iterator[tuple[Any, Any]]]
@@ -23,15 +24,27 @@ def _here(function: Callable[..., Any], items: Keyed) -> Iterator[tuple[Any, Any
         yield key, function(*arguments)
 
 
+def _one_thread() -> contextlib.AbstractContextManager[Any]:
+    """Keep this process's numerical libraries to one thread, as workers are, where threadpoolctl is installed."""
+    try:
+        import threadpoolctl
+    except ImportError:
+        return contextlib.nullcontext()
+    return cast("contextlib.AbstractContextManager[Any]", threadpoolctl.threadpool_limits(1))
+
+
 @contextlib.contextmanager
 def pool(jobs: int, tasks: int) -> Iterator[RunAll]:
     """Yield a function that maps over (key, arguments) pairs and yields (key, answer) as they are done."""
     jobs = min(jobs, tasks)
     if jobs <= 1:
-        yield _here
+        with _one_thread():
+            yield _here
         return
-    import joblib
-    from concurrent.futures.process import BrokenProcessPool
+    try:
+        import joblib
+    except ImportError as error:
+        raise ImportError('parallel cells need joblib: pip install "lambo-mec[report]", or pass --jobs 1') from error
 
     def run_all(function: Callable[..., Any], items: Keyed) -> Iterator[tuple[Any, Any]]:
         keys: list[Any] = []  # keys stay here: they may hold whole files

@@ -26,11 +26,12 @@ from lambo_env import files, validate
 if TYPE_CHECKING:
     pass
 
+PHYSICAL = ("latency s", "energy J")
 COMPARED = ("scenario", "prompt", "A - B", "95 % interval", "A lower in", "instances", "")
 _HOW = (
     "Cost in its native unit: mean latency of a UE (s), total energy (J), or the normalised mix. Gap: to the certified lower "
     "bound of each instance. Intervals: 95 % BCa bootstrap over instances, which all agents share. Times: median decision time "
-    "an instance in ms on one thread."
+    "an instance in ms on one thread, one by one and batched. Evaluates: calls an evaluator while it decides."
 )
 _CSS = """
 body{font:15px/1.5 system-ui,sans-serif;color:#22303c;max-width:70rem;margin:2rem auto;padding:0 1rem}
@@ -84,15 +85,22 @@ def print_report(results: Results) -> None:
     for note in results.notes:
         print(note)
     for table in tabulate(results):
-        extra = [k for k, _ in enumerate(EXTRA) if len({cells_of(line)[len(HEADER) + k] for line in table.lines}) > 1]
-        keep = [
-            *range(len(HEADER)),
-            *(len(HEADER) + k for k in extra),
-        ]  # a column that says the same of all is left out
+        keep = _columns(table)
         header = [(*HEADER, *EXTRA)[k] for k in keep]
         print_table(header, ([row[k] for k in keep] for row in rows_of(table)), titled(table))
         for note in notes_of(table):
             print(f"  note: {note}")
+
+
+def _columns(table: Table) -> list[int]:
+    """Return the columns worth a terminal's width: extra ones where agents differ, physical ones where the cost is neither."""
+    rows = [cells_of(line) for line in table.lines]
+    physical = table.unit == "" or any(line.late_percent > 0 for line in table.lines)
+    keep = list(range(len(HEADER)))
+    for k, name in enumerate(EXTRA, len(HEADER)):
+        if len({row[k] for row in rows}) > 1 and (physical or name not in PHYSICAL):
+            keep.append(k)
+    return keep
 
 
 def write_report(results: Results, path: Path, *, figures: bool = True) -> list[Path]:

@@ -55,6 +55,8 @@ class Line:
     instances: int
     cost: Interval
     late_percent: float
+    latency_s: float  # mean over UEs and instances, lateness not weighed
+    energy_j: float  # mean over instances of all UEs' total
     gap_percent: Interval | None  # None where no bound is known
     single_ms: float | None  # None where nothing decided (shipped labels)
     batched_ms: float | None
@@ -157,6 +159,8 @@ def line_of(agent: str, rows: list[Row], unit: str) -> Line:
         blocks=len(rows),
         instances=cost.size,
         cost=mean_interval(cost),
+        latency_s=float(np.mean(values(rows, "latency_s"))),
+        energy_j=float(np.mean(values(rows, "energy_j"))),
         late_percent=100 * float(np.mean(values(rows, "late"))),
         gap_percent=mean_interval(gap) if np.all(np.isfinite(gap)) else None,
         single_ms=float(np.median([row["single_ms"] for row in rows])) if decided else None,
@@ -203,8 +207,8 @@ def compare_agents(results: Results, a: str, b: str) -> list[tuple[str, str, str
 # ---- how numbers are written: one place for the terminal, Markdown and HTML -----------------------------------------
 
 DASH = "-"
-HEADER = ("agent", "cost", "95 % interval", "late %", "gap %", "95 % interval", "ms, batch 1", "ms, batched")
-EXTRA = ("parameters", "labels", "evaluator in loop", "instances")
+HEADER = ("agent", "cost", "95 % interval", "late %", "gap %", "95 % interval", "ms single", "ms batched")
+EXTRA = ("latency s", "energy J", "parameters", "labels", "evaluates", "instances")
 
 
 def digits(value: float | None, significant: int = 4) -> str:
@@ -243,6 +247,8 @@ def cells_of(line: Line) -> tuple[str, ...]:
         f"[{gap_text(gap.low)}, {gap_text(gap.high)}]" if gap is not None and known else DASH,
         digits(line.single_ms, 3),
         digits(line.batched_ms, 3),
+        digits(line.latency_s),
+        digits(line.energy_j),
         DASH if line.parameters is None else f"{line.parameters:,}",
         str(line.labels_used),
         "yes" if line.evaluator_in_loop else "no",
