@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks import bounds
 from benchmarks.config import AgentEntry, Sweep, list_sweeps, load_sweep, sweep_from
+from benchmarks.pool import WorkerDiedError
 from benchmarks.run import run_sweep
 from benchmarks.sources import file_source, scenario_source
 from benchmarks.store import MANIFEST, RESULTS, opened, parse_rows
@@ -339,6 +340,29 @@ def test_agents_without_result_have_a_reason_and_harm_nobody(tmp_path: Path, in_
     assert "no_such_module" in done.empty["absent"]
     assert "did you mean 'local'" in done.empty["locall"]
     assert json.loads((tmp_path / MANIFEST).read_text())["empty"] == done.empty
+
+
+DYING = """
+    import os
+
+    class Dying:
+        def decide(self, instances, prompts, rng):
+            os._exit(3)
+"""
+
+
+def test_a_worker_that_dies_ends_the_run_and_keeps_what_is_finished(
+    tmp_path: Path, in_code: None, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "dying_agent.py").write_text(textwrap.dedent(DYING))
+    monkeypatch.syspath_prepend(tmp_path)
+    registry.register_agent("dying", "dying_agent:Dying")
+    out = tmp_path / "out"
+    run_sweep(tiny_sweep(agents=["local"]), out, jobs=1)
+    with pytest.raises(WorkerDiedError, match="what is finished is kept"):
+        run_sweep(tiny_sweep(agents=["local", "dying"]), out, jobs=2)
+    assert len(parse_rows(out / RESULTS)[0]) == 4
+    assert run_sweep(tiny_sweep(agents=["local", "random"]), out, jobs=1).kept == 4
 
 
 # ---- bounds ---------------------------------------------------------------------------------------------------------
