@@ -78,6 +78,7 @@ def test_bench_chooses_agents_scenarios_prompts_and_files(scratch: Path, capsys:
         ("evaluate greedy --scenario tiny --instances 4", ["minimum latency", "minimum energy", "gap %"]),
         ("evaluate local --scenario tiny --instances 2 --prompt 'minimum energy' --no-bound", ["minimum energy"]),
         ("check agent local", ["capacity", "ok"]),
+        ("check env LAMBO-MEC-v0", ["ok"]),
         ("throughput --agents local,greedy --scenario tiny --budget-s 0.02", ["local-search", "cores"]),
         ("scenario check tiny --instances 4", ["stale CSI", "greedy"]),
         ("--help", ["bench", "report", "scenario"]),
@@ -134,6 +135,8 @@ BAD = [
     ("scenario check broken.toml", "valid TOML"),
     ("scenario check tiny --instances 0", "allowed: an integer >= 1"),
     ("check agent gredy", "did you mean 'greedy'"),
+    ("check env LAMBO-MEC-v9", "unknown environment 'LAMBO-MEC-v9'"),
+    ("check env Lambo", "unknown environment"),
     ("throughput boats", "agents"),
     ("throughput --budget-s -1", "--budget-s is -1"),
 ]

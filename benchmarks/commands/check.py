@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from typing import Any
 
 from cyclopts import Parameter
@@ -37,13 +38,21 @@ class CheckEnvOptions:
     """What ``lambo check env`` takes."""
 
     id: str
-    """A registered environment, for example LAMBO-MEC-v0."""
+    """A registered environment, for example LAMBO-MEC-v0, or module:ID to import its module first."""
 
 
 def env(options: CheckEnvOptions) -> int:
     """Run the checks of a registered environment."""
+    import gymnasium
+
     from lambo_env.checks import check_env
 
+    module, _, name = options.id.rpartition(":")
+    importlib.import_module(module or "lambo_env")  # registers its ids
+    try:
+        gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        raise ValueError(f"unknown environment {options.id!r}: {error}") from error
     return _tell(check_env(options.id, raise_on_failure=False), f"environment {options.id}")
 
 
