@@ -53,7 +53,7 @@ def env(options: CheckEnvOptions) -> int:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
         raise ValueError(f"unknown environment {options.id!r}: {error}") from error
-    return _tell(check_env(options.id, raise_on_failure=False), f"environment {options.id}")
+    return _tell(check_env(name, raise_on_failure=False), f"environment {options.id}")
 
 
 def _tell(report: Any, title: str) -> int:
