@@ -62,7 +62,7 @@ class Engine:
     def reset(
         self, rows: episode.Ints, rngs: Generators, instances: Instances | None = None, prompts: Prompts | None = None
     ) -> None:
-        """Start new episodes in ``rows``; ``instances`` and ``prompts`` [R] take the place of drawn ones, the draws are made all the same."""
+        """Start new episodes in ``rows``; ``instances`` and ``prompts`` [R] replace what is drawn all the same."""
         uniforms, normals = self._draw(rows, rngs, world.initial_draws(self.scenario), extra=1)
         started = world.initial(self.scenario, uniforms, normals)
         drawn = world.snapshot(started, self.scenario, uniforms) if instances is None else instances
@@ -82,7 +82,9 @@ class Engine:
         after = world.advance(before, self.scenario, uniforms, normals)
         self.world = self._put(self.world, after, rows)
         self.slot[rows] += 1
-        self._begin(rows, world.snapshot(after, self.scenario, uniforms), self.prompts if everyone else self.prompts.take(rows))
+        self._begin(
+            rows, world.snapshot(after, self.scenario, uniforms), self.prompts if everyone else self.prompts.take(rows)
+        )
 
     def _draw(
         self, rows: episode.Ints, rngs: Generators, sizes: tuple[int, int], extra: int = 0
@@ -118,7 +120,7 @@ class Engine:
             return new
         fields = [field.name for field in dataclasses.fields(old)]
         pairs = {name: (getattr(old, name), getattr(new, name)) for name in fields}
-        merged = type(old).__new__(type(old))
+        merged = object.__new__(type(old))
         for name, (before, after) in pairs.items():
             value = self._rows(before, after, rows) if isinstance(before, np.ndarray) else before
             object.__setattr__(merged, name, value)
@@ -143,7 +145,7 @@ class Engine:
         return move.reward, self._finish(rows[ended], rngs) if finishes else None
 
     def _show(self, move: episode.Move, place: episode.Ints, finishes: bool, ended: episode.Bools) -> None:
-        """Write the decision into the observation: the same numbers as ``observation.encode`` of the whole state, at its changed entries."""
+        """Write the decision into the observation: the numbers that ``observation.encode`` of the state would give."""
         capacity, width = self.plan.capacity_hz.take(move.server), self._ues.shape[-1]
         ues, at = self._ues.reshape(-1), move.task * width + self._static
         ues[at + IS_CURRENT] = 0.0
@@ -184,7 +186,7 @@ class Engine:
 
     def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
         """Return the observation [B, ...]; without ``copy`` the buffers themselves, overwritten by the next step."""
-        out = {"ues": self._ues, "servers": self._servers[:, 1:]}
+        out: dict[str, NDArray[Any]] = {"ues": self._ues, "servers": self._servers[:, 1:]}
         if self._objective:
             weight = self.prompts.latency_weight
             out["objective"] = np.stack((weight, 1 - weight), axis=-1).astype(np.float32)

@@ -80,7 +80,7 @@ def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
         per_s=tables.per_s,
         first_task=np.arange(batch) * ues,
     )
-    small = np.int8 if places <= 128 else np.int64
+    small: Any = np.int8 if places <= 128 else np.int64
     return plan, State(
         ue=np.zeros(batch, dtype=np.int64),
         left_hz=capacity.reshape(-1),
@@ -195,9 +195,7 @@ def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Float
     return taken, cost, np.stack((total, steepest, level, run_s), axis=1)
 
 
-def _full(
-    plan: Plan, state: State, asked: _Asked, at: Ints, capacity: Floats, level: Floats
-) -> tuple[Floats, Floats]:
+def _full(plan: Plan, state: State, asked: _Asked, at: Ints, capacity: Floats, level: Floats) -> tuple[Floats, Floats]:
     """Return level and sum of C / f of the chosen server of the decisions ``at``, the new UE included."""
     rows, ue = asked.rows[at], asked.ue[at]
     floor = state.taken_hz.take(rows, 0) * (state.place.take(rows, 0) == asked.place[at][:, None])

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from lambo_env import episode, validate
 from lambo_env.engine import Finished
-from lambo_env.env import RENDER_FPS, RENDER_MODES, Observation, Setup, Source
 from lambo_env.frame import Frame
 from lambo_env.instances import Instances
 from lambo_env.prompt import Prompts
+from lambo_env.setup import RENDER_FPS, RENDER_MODES, Observation, Setup, Source, checked_pairs, checked_places
 
 Infos = dict[str, Any]
 _WARM_BYTES = 31 << 20
@@ -78,7 +78,7 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
     # ---- generators -------------------------------------------------------------------------------------------------
 
-    @property
+    @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generators, one a row."""
         return tuple(self._generators())
@@ -97,7 +97,10 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
     def _seed(self, seeds: Sequence[int | None], rows: episode.Ints) -> None:
         made = [seeding.np_random(seeds[row]) for row in rows.tolist()]
-        rngs, known = list(self._rngs or [np.random.default_rng(0)] * self.num_envs), list(self._seeds or [-1] * self.num_envs)
+        rngs, known = (
+            list(self._rngs or [np.random.default_rng(0)] * self.num_envs),
+            list(self._seeds or [-1] * self.num_envs),
+        )
         for row, (rng, seed) in zip(rows.tolist(), made, strict=True):
             rngs[row], known[row] = rng, seed
         self._rngs, self._seeds = rngs, tuple(known)
@@ -142,10 +145,11 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         chosen = options.get("reset_mask") if isinstance(options, Mapping) else None
         if chosen is None:
             return self._engine.all_rows
-        ok = isinstance(chosen, np.ndarray) and chosen.dtype == bool and chosen.shape == (self.num_envs,) and chosen.any()
-        validate.check('options["reset_mask"]', chosen, ok, f"a bool array of shape ({self.num_envs},), at least one true")
-        started = self._playing or chosen.all()
-        validate.check('options["reset_mask"]', chosen, started, "every row at the first reset")
+        ok = isinstance(chosen, np.ndarray) and chosen.dtype == bool and chosen.shape == (self.num_envs,)
+        allowed = f"a bool array of shape ({self.num_envs},) with a true one, all true at the first reset"
+        validate.check(
+            'options["reset_mask"]', chosen, ok and bool(chosen.any() if self._playing else chosen.all()), allowed
+        )
         return np.flatnonzero(chosen)
 
     def _start(self, rows: episode.Ints, instances: Instances | None = None, prompts: Prompts | None = None) -> None:
@@ -170,7 +174,7 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         if resets is not None and self.autoreset_mode is AutoresetMode.DISABLED:
             raise ResetNeeded(f'rows {resets.tolist()} have ended; reset(options={{"reset_mask": ...}}) restarts them')
         rows = self._engine.all_rows if resets is None else np.flatnonzero(~self._over)
-        place, share = self._decoded(np.asarray(actions), rows)
+        place, share = self._decoded(actions, rows)
         rewards, infos = np.zeros(self.num_envs), {}
         if rows.size:
             rewards[rows], finished = self._engine.step(rows, place, share, self._generators())
@@ -183,7 +187,7 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             terminated, self._over = self._over, np.zeros(self.num_envs, dtype=bool)
         return self._seen(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), infos
 
-    def _decoded(self, actions: NDArray[Any], rows: episode.Ints) -> tuple[episode.Ints, episode.Floats | None]:
+    def _decoded(self, actions: Any, rows: episode.Ints) -> tuple[episode.Ints, episode.Floats | None]:
         raise NotImplementedError
 
     def _close(self, finished: Finished | None) -> Infos:
@@ -288,13 +292,8 @@ class JointVectorEnv(OffloadingVectorEnv):
 
     _shares = True
 
-    def _decoded(self, actions: NDArray[Any], rows: episode.Ints) -> tuple[episode.Ints, episode.Floats]:
-        ok = actions.shape == (self.num_envs, 2) and actions.dtype.kind in "fiu"
-        if ok:
-            actions = actions if rows.size == self.num_envs else actions[rows]
-            ok = rows.size == 0 or bool(actions.min() >= -1 and actions.max() <= 1)  # NaN fails
-        validate.check("actions", actions, ok, f"numbers in [-1, 1] of shape ({self.num_envs}, 2)")
-        return episode.decode_action(actions, self.scenario.num_servers)
+    def _decoded(self, actions: Any, rows: episode.Ints) -> tuple[episode.Ints, episode.Floats]:
+        return episode.decode_action(checked_pairs(actions, rows, self.num_envs), self.scenario.num_servers)
 
 
 class AssociationVectorEnv(OffloadingVectorEnv):
@@ -302,14 +301,8 @@ class AssociationVectorEnv(OffloadingVectorEnv):
 
     _shares = False
 
-    def _decoded(self, actions: NDArray[Any], rows: episode.Ints) -> tuple[episode.Ints, None]:
-        ok = actions.shape == (self.num_envs,) and actions.dtype.kind in "iu"
-        if ok:
-            actions = actions if rows.size == self.num_envs else actions[rows]
-            ok = rows.size == 0 or bool(actions.min() >= 0 and actions.max() <= self.scenario.num_servers)
-        allowed = f"integers in 0..{self.scenario.num_servers} of shape ({self.num_envs},)"
-        validate.check("actions", actions, ok, allowed)
-        return actions.astype(np.int64), None
+    def _decoded(self, actions: Any, rows: episode.Ints) -> tuple[episode.Ints, None]:
+        return checked_places(actions, rows, self.num_envs, self.scenario.num_servers + 1), None
 
 
 def _keep_freed_memory() -> None:
