@@ -54,10 +54,10 @@ class Problem:
         """The most that the floors of a place may sum to [B, P]."""
         return self.capacity * (1 + physics.FIT_TOLERANCE)
 
-    def server_costs(self, level: Floats, price: Floats) -> Floats:
-        """Return a_im [B, M, N], what UEs would cost on the servers, at water levels and prices [B, M]."""
+    def priced(self, level: Floats, price: Floats) -> tuple[Floats, Floats]:
+        """Return a_im [B, M, N], what UEs would cost on the servers at water levels and prices [B, M], and the CPU they would buy."""
         per_s, root, floor = self.per_s[:, None, None], self.root[:, None], self.floor[:, 1:]
-        return physics.priced_cost(self.fixed[:, 1:], per_s, root, floor, level[..., None], price[..., None], np)
+        return physics.priced(self.fixed[:, 1:], per_s, root, floor, level[..., None], price[..., None], np)
 
     def level(self, price: Floats) -> Floats:
         """Return the water level [B, M] at which a price is what more CPU saves."""
@@ -71,12 +71,16 @@ class Dual:
     price: Floats  # [B, M] cost a cycle/s
     bound: Floats  # [B]
 
+    def take(self, rows: Any) -> Dual:
+        """Return the instances at ``rows``."""
+        return Dual(self.price[rows], self.bound[rows])
 
-def lagrangian(problem: Problem, price: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return a_im [B, M, N], the least cost over places [B, N], and L(p) [B]."""
-    cost = problem.server_costs(problem.level(price), price)
+
+def lagrangian(problem: Problem, price: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return a_im and f_im [B, M, N], the least cost over places [B, N], and L(p) [B]."""
+    cost, cpu = problem.priced(problem.level(price), price)
     least = np.minimum(cost.min(axis=1), problem.fixed[:, LOCAL])
-    return cost, least, least.sum(axis=1) - (price * problem.capacity[:, 1:]).sum(axis=1)
+    return cost, cpu, least, least.sum(axis=1) - (price * problem.capacity[:, 1:]).sum(axis=1)
 
 
 def _first_price(problem: Problem) -> Floats:
@@ -92,10 +96,9 @@ def climb(problem: Problem, rounds: int) -> Dual:
     best, bound = price, np.full(len(price), -np.inf)
     step, last = np.full(price.shape, 0.5), np.zeros(price.shape)
     for _ in range(rounds):
-        cost, least, value = lagrangian(problem, price)
+        cost, cpu, least, value = lagrangian(problem, price)
         better = value > bound
         best, bound = np.where(better[:, None], price, best), np.where(better, value, bound)
-        cpu = np.maximum(problem.floor[:, 1:], problem.level(price)[..., None] * problem.root[:, None])
         load = np.where(cost == least[:, None], cpu, 0.0).sum(axis=2)
         excess = load / problem.capacity[:, 1:] - 1
         sign = np.sign(excess)
@@ -111,17 +114,15 @@ def polish(problem: Problem, start: Dual, rounds: int) -> Dual:
     capacity, spread = problem.capacity[:, 1:], problem.fixed[:, LOCAL].mean(axis=1)
     diagonal = np.arange(price.shape[1])
     for temperature in np.geomspace(0.1, 1e-3, rounds):
-        cost, least, value = lagrangian(problem, price)
+        cost, cpu, least, value = lagrangian(problem, price)
         better = value > bound
         best, bound = np.where(better[:, None], price, best), np.where(better, value, bound)
         heat = (temperature * spread)[:, None]
         weight = np.exp((least[:, None] - cost) / heat[..., None])
         weight /= (weight.sum(axis=1) + np.exp((least - problem.fixed[:, LOCAL]) / heat))[:, None]
-        share = problem.level(price)[..., None] * problem.root[:, None]
-        cpu = np.maximum(problem.floor[:, 1:], share)
         load = weight * cpu
         curve = -np.matmul(load, load.transpose(0, 2, 1)) / heat[..., None]
-        elastic = np.where(share > problem.floor[:, 1:], load, 0.0).sum(axis=2) / (2 * price)
+        elastic = np.where(cpu > problem.floor[:, 1:], load, 0.0).sum(axis=2) / (2 * price)
         curve[:, diagonal, diagonal] += (load * cpu).sum(axis=2) / heat + elastic + 0.02 * capacity / price
         step = np.linalg.solve(curve, (load.sum(axis=2) - capacity)[..., None])[..., 0]
         price = np.clip(price + step, price / 4, price * 4) + _NOTHING

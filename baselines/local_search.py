@@ -17,7 +17,8 @@ from lambo_env.prompt import Prompts
 
 Indices = NDArray[np.intp]
 
-_CHUNK = 2**18  # numbers in the table of swaps that is worked on at once: what stays in a processor's cache
+_CHUNK = 2**16  # numbers a table that is worked on at once: what stays in a processor's cache
+_TRIED = 4  # candidates a row that are evaluated before the rest
 _ENDLESS = 1e15  # water level of an empty server: finite, so that no product is inf * 0
 
 
@@ -33,7 +34,7 @@ class LocalSearch:
 
     evaluator_in_loop = True
 
-    def __init__(self, swaps: bool = True, dual_rounds: int = 12) -> None:
+    def __init__(self, swaps: bool = True, dual_rounds: int = 10) -> None:
         validate.check("LocalSearch.swaps", swaps, isinstance(swaps, bool), "True or False")
         self.swaps = swaps
         self.dual_rounds = validate.integer("LocalSearch.dual_rounds", dual_rounds)
@@ -61,14 +62,12 @@ class LocalSearch:
 
     def search(self, problem: Problem, start: Places | None = None) -> Places:
         """Return locally optimal places [B, N], from ``start`` or else from the dual."""
-        batch, ues = problem.root.shape
-        step = max(1, _CHUNK // (ues * ues))
-        parts = []
-        for first in range(0, batch, step):
-            part = problem.take(slice(first, first + step))
-            begin = dual_start(part, self.dual_rounds) if start is None else start[first : first + step]
-            parts.append(_Descent(part, fit(part, begin)).run(self.swaps))
-        return np.concatenate(parts)
+        batch = len(problem.root)
+        if start is None:
+            step = max(1, _CHUNK // problem.fixed[0].size)
+            chunks = [problem.take(slice(first, first + step)) for first in range(0, batch, step)]
+            start = np.concatenate([dual_start(chunk, self.dual_rounds) for chunk in chunks])
+        return _Descent(problem, fit(problem, start)).run(self.swaps)
 
 
 def in_kind(instances: Instances, arrays: Instances, place: Places, cpu_hz: Floats | None = None) -> Decision:
@@ -88,7 +87,7 @@ def in_kind(instances: Instances, arrays: Instances, place: Places, cpu_hz: Floa
 def dual_start(problem: Problem, rounds: int) -> Places:
     """Return what UEs choose at the dual's prices, the most reluctant to go elsewhere first, while it fits [B, N]."""
     price = climb(problem, rounds).price
-    cost = np.concatenate([problem.fixed[:, :1], problem.server_costs(problem.level(price), price)], axis=1)
+    cost = np.concatenate([problem.fixed[:, :1], problem.priced(problem.level(price), price)[0]], axis=1)
     place = np.argmin(cost, axis=1)
     used = _floor_sums(problem, place)
     tight = np.flatnonzero((used > problem.limit).any(axis=1))
@@ -155,6 +154,13 @@ class _Servers:
         """Return the entries at ``rows``."""
         return _Servers(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
+    def scattered(self, shape: tuple[int, ...], index: tuple[Indices, ...]) -> _Servers:
+        """Return entries of ``shape`` that are these at ``index`` and place 0 elsewhere."""
+        local = _Servers(0.0, 0.0, _ENDLESS, np.inf, _ENDLESS)
+        out = _Servers(*(np.full(shape, getattr(local, field.name)) for field in dataclasses.fields(self)))
+        out.put(*index, self)
+        return out
+
 
 def _servers(floor: Floats, root: Floats, member: Bools, capacity: Floats, per_s: Floats) -> _Servers:
     """Return what members [..., N] make of servers [...]."""
@@ -162,7 +168,7 @@ def _servers(floor: Floats, root: Floats, member: Bools, capacity: Floats, per_s
     total = part.sum(axis=-1)
     level = np.minimum(np.where(total > 0, capacity / np.where(total > 0, total, 1.0), np.inf), _ENDLESS)
     out = _Servers(per_s * total**2 / capacity, need.sum(axis=-1), level, capacity.copy(), np.full(total.shape, _ENDLESS))
-    tight = (need > level[..., None] * part).any(axis=-1)
+    tight = (need > level[..., None] * part).any(axis=-1) & (per_s > 0)
     if tight.any():
         _clamp(out, tight, need[tight], part[tight], capacity[tight], per_s[tight])
     return out
@@ -183,110 +189,159 @@ def _clamp(out: _Servers, tight: Bools, need: Floats, part: Floats, capacity: Fl
 # ---- the search -----------------------------------------------------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True)
+class _Moves:
+    """Candidates, the most promising of a row first: UE ``ue`` goes to ``to`` and, unless it is the same, ``other`` to ``away``."""
+
+    row: Indices
+    ue: Indices
+    to: Places
+    other: Indices
+    away: Places
+
+    def take(self, index: Indices) -> _Moves:
+        """Return the candidates at ``index``."""
+        return _Moves(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+
 class _Descent:
     """A batch on its way down: places, what their servers cost, and the moves that the bounds do not rule out."""
 
     def __init__(self, problem: Problem, place: Places) -> None:
         self.problem, self.place = problem, place
-        self.places = np.arange(problem.fixed.shape[1])
         self.least_gain = 1e-10 * np.abs(problem.fixed[:, LOCAL]).mean(axis=1) + 1e-300
         per_s = np.broadcast_to(problem.per_s[:, None], problem.capacity.shape)
-        member = place[:, None] == self.places[:, None]
+        member = place[:, None] == np.arange(problem.fixed.shape[1])[:, None]
         self.servers = _servers(problem.floor, problem.root[:, None], member, problem.capacity, per_s)
 
     def run(self, swaps: bool) -> Places:
-        """Move until no move gains, then swap; again until neither gains."""
+        """Move until no move gains, then exchange; again until neither gains."""
         active = np.arange(len(self.place))
         while active.size:
-            moved = self.attempt(*self.moves(active))[active]
-            quiet, active = active[~moved], active[moved]
+            part, cost, gain = self.table(active)
+            moved = self.attempt(self.moves(active, gain))[active]
+            quiet = np.flatnonzero(~moved)
+            active, rows = active[moved], active[quiet]
             if swaps and quiet.size:
-                swapped = self.attempt(*self.swaps(quiet))
-                active = np.concatenate([active, quiet[swapped[quiet]]])
+                swapped = self.attempt(self.exchanges(rows, part.take(quiet), cost[quiet], gain[quiet]))
+                active = np.concatenate([active, rows[swapped[rows]]])
         return self.place
 
-    def priced(self, rows: Indices) -> tuple[Problem, Floats]:
-        """Return the problems of ``rows`` and what their UEs cost at the servers' present prices [K, P, N]."""
-        part = self.problem.take(rows)
-        level = self.servers.level[rows, 1:]
-        cost = part.server_costs(level, part.per_s[:, None] / level**2)
-        return part, np.concatenate([part.fixed[:, :1], cost], axis=1)
+    def table(self, rows: Indices) -> tuple[Problem, Floats, Floats]:
+        """Return the problems, each UE's cost at the servers' present prices, and at most what moving it alone gains [K, P, N].
 
-    def moves(self, rows: Indices) -> tuple[Indices, Indices, Places, Indices | None]:
-        """Return the moves (row, UE, place) of one UE that may gain, the most promising of a row first.
-
-        What is compared are bounds, from convexity: leaving saves at most the price paid, less the curvature where no floor
-        stops binding; arriving costs at least the price, and at least the marginal cost where floors that bind stay.
+        From convexity: leaving saves at most the price paid, less the curvature where no floor stops binding; arriving costs at
+        least the price, and at least the marginal cost where the floors that bind stay.
         """
-        part, cost = self.priced(rows)
-        place, level, room = self.place[rows], self.servers.level[rows], self.servers.room[rows]
+        part, place = self.problem.take(rows), self.place[rows]
+        level, room = self.servers.level[rows], self.servers.room[rows]
+        paid, _ = part.priced(level[:, 1:], part.per_s[:, None] / level[:, 1:] ** 2)
+        cost = np.concatenate([part.fixed[:, :1], paid], axis=1)
         per_s, root = part.per_s[:, None], part.root
-        here = np.take_along_axis(cost, place[:, None], axis=1)[:, 0]
-        its_level, its_room, brink = (
-            np.take_along_axis(values, place, axis=1) for values in (level, room, self.servers.brink[rows])
-        )
-        rest = its_room / its_level - root
-        floor = np.take_along_axis(part.floor, place[:, None], axis=1)[:, 0]
-        smooth = (brink == _ENDLESS) | ((floor <= its_level * root) & (its_room <= brink * rest))
-        here = here - np.where(smooth, per_s * root * root / its_room, 0.0)
-        load = (room / level)[:, 1:, None]
-        arrive = physics.marginal_cost(part.fixed[:, 1:], per_s[..., None], root[:, None], load, room[:, 1:, None])
-        cost[:, 1:] = np.maximum(cost[:, 1:], arrive)
-        gain = here[:, None] - cost
+        its_level, its_room, brink = (_of(values, place) for values in (level, room, self.servers.brink[rows]))
+        smooth = (_at(part.floor, place) <= its_level * root) & (its_room <= brink * (its_room / its_level - root))
+        smooth |= brink == _ENDLESS
+        leave = _at(cost, place) - np.where(smooth, per_s * root * root / its_room, 0.0)
+        load, room = (room / level)[:, 1:, None], room[:, 1:, None]
+        arrive = physics.marginal_cost(part.fixed[:, 1:], per_s[..., None], root[:, None], load, room)
+        gain = leave[:, None] - cost
+        gain[:, 1:] = leave[:, None] - np.maximum(paid, arrive)
         gain[part.floor > (part.limit - self.servers.used[rows])[..., None]] = -np.inf
         np.put_along_axis(gain, place[:, None], -np.inf, axis=1)
+        return part, cost, gain
+
+    def moves(self, rows: Indices, gain: Floats) -> _Moves:
+        """Return the moves of one UE that may gain."""
         row, to, ue = np.nonzero(gain > self.least_gain[rows, None, None])
         order = np.lexsort((-gain[row, to, ue], row))
-        return rows[row[order]], ue[order], to[order], None
+        row, to, ue = row[order], to[order], ue[order]
+        return _Moves(rows[row], ue, to, ue, to)
 
-    def swaps(self, rows: Indices) -> tuple[Indices, Indices, Places, Indices | None]:
-        """Return the swaps (row, UE, its new place, the UE there) that may gain, the most promising of a row first."""
-        part, cost = self.priced(rows)
-        place, index = self.place[rows], np.arange(len(rows))[:, None]
-        here = np.take_along_axis(cost, place[:, None], axis=1)[:, 0]
-        floor = np.take_along_axis(part.floor, place[:, None], axis=1)[:, 0]
-        free = np.take_along_axis(part.limit - self.servers.used[rows], place, axis=1) + floor
-        gain = here[:, None] - cost[index, place]  # [K, N, N]: of UE n at the place of UE k
-        gain[part.floor[index, place] > free[..., None]] = -np.inf
-        both = gain + gain.transpose(0, 2, 1)
+    def exchanges(self, rows: Indices, part: Problem, cost: Floats, gain: Floats) -> _Moves:
+        """Return what may gain of: one UE takes another's place, which takes the first one's or goes where it gains most alone.
+
+        A UE is looked at only if the most that it can gain, added to the most that any other can, is a gain.
+        """
+        place = self.place[rows]
+        best = np.where(np.arange(cost.shape[1])[:, None] == place[:, None], np.inf, cost).min(axis=1)
+        best = _at(cost, place) - best
+        count = np.count_nonzero(best + best.max(axis=1, keepdims=True) > self.least_gain[rows, None], axis=1)
+        likely, order, found = np.argsort(-best, axis=1), np.argsort(count), []
+        order = order[count[order] > 1]
+        while order.size:
+            most = count[order[-1]]
+            chunk, order = np.split(order, [-(_CHUNK // most**2 + 1)])[::-1]
+            ue = likely[chunk, :most]
+            some = (np.take_along_axis(table[chunk], ue[:, None], axis=2) for table in (cost, gain, part.floor))
+            found.append(self._pairs(rows[chunk], ue, *some))
+        none = np.zeros(0, dtype=np.int64)
+        return _Moves(*map(np.concatenate, zip(*found, strict=True))) if found else _Moves(none, none, none, none, none)
+
+    def _pairs(self, rows: Indices, ues: Indices, cost: Floats, gain: Floats, floor: Floats) -> tuple[Indices, ...]:
+        """Return the fields of the exchanges among ``ues`` [K, k] of ``rows``, whose tables are [K, P, k]."""
+        index, place = np.arange(len(rows))[:, None], self.place[rows[:, None], ues]
+        free = _of((self.problem.limit - self.servers.used)[rows], place) + _at(floor, place)
+        takes = _at(cost, place)[:, None] - cost[index, place]  # [K, k, k]: what UE n gains at the place of UE j
+        takes[(floor[index, place] > free[..., None]) | (place[..., None] == place[:, None])] = -np.inf
+        swap, alone = takes.transpose(0, 2, 1), gain.max(axis=1)[..., None]
+        both = takes + np.maximum(swap, alone)
         row, other, ue = np.nonzero(both > self.least_gain[rows, None, None])
-        once = (ue < other) & (place[row, ue] != place[row, other])
-        row, other, ue = row[once], other[once], ue[once]
+        swapped = swap[row, other, ue] >= alone[row, other, 0]
+        once = ~swapped | (ue < other)
+        row, other, ue, swapped = row[once], other[once], ue[once], swapped[once]
         order = np.lexsort((-both[row, other, ue], row))
-        row, other, ue = row[order], other[order], ue[order]
-        return rows[row], ue, place[row, other], other
+        row, other, ue, swapped = row[order], other[order], ue[order], swapped[order]
+        away = np.where(swapped, place[row, ue], gain.argmax(axis=1)[row, other])
+        return rows[row], ues[row, ue], place[row, other], ues[row, other], away
 
-    def attempt(self, row: Indices, ue: Indices, to: Places, other: Indices | None) -> Bools:
-        """Make those moves that gain indeed, a row's one after the other; return which rows moved [B]."""
+    def attempt(self, moves: _Moves) -> Bools:
+        """Make the best move of each row if it gains; return which rows moved [B]. Exact; the most promising are tried first."""
         moved = np.zeros(len(self.place), dtype=bool)
-        first = np.flatnonzero(np.diff(row, prepend=-1))
-        rank = np.arange(row.size) - np.repeat(first, np.diff(np.append(first, row.size)))
-        for turn in range(int(rank.max(initial=-1)) + 1):
-            at = np.flatnonzero(rank == turn)
-            moved[self._attempt(row[at], ue[at], to[at], None if other is None else other[at])] = True
+        first = np.flatnonzero(np.diff(moves.row, prepend=-1))
+        rank = np.arange(moves.row.size) - np.repeat(first, np.diff(np.append(first, moves.row.size)))
+        self._make_best(moves.take(np.flatnonzero(rank < _TRIED)), moved)
+        self._make_best(moves.take(np.flatnonzero((rank >= _TRIED) & ~moved[moves.row])), moved)
         return moved
 
-    def _attempt(self, row: Indices, ue: Indices, to: Places, other: Indices | None) -> Indices:
-        """Evaluate one move a row exactly and make it if it gains; return the rows that moved."""
-        problem, place = self.problem, self.place[row]
-        index, pair = np.arange(row.size), np.stack([self.place[row, ue], to], axis=1)
-        place[index, ue] = to
-        if other is not None:
-            place[index, other] = pair[:, 0]
-        new = _servers(
-            problem.floor[row[:, None], pair],
-            problem.root[row][:, None],
-            place[:, None] == pair[..., None],
-            problem.capacity[row[:, None], pair],
-            np.broadcast_to(problem.per_s[row][:, None], pair.shape),
-        )
-        fixed = problem.fixed[row]
-        change = fixed[index, to, ue] - fixed[index, pair[:, 0], ue]
-        if other is not None:
-            change += fixed[index, pair[:, 0], other] - fixed[index, to, other]
-        change += (new.value - self.servers.value[row[:, None], pair]).sum(axis=1)
-        fits = (new.used <= problem.limit[row[:, None], pair]).all(axis=1)
-        good = np.flatnonzero(fits & (change < -self.least_gain[row]) & (pair[:, 0] != to))
-        self.place[row[good]] = place[good]
-        self.servers.put(row[good, None], pair[good], new.take(good))
-        return row[good]
+    def _make_best(self, moves: _Moves, moved: Bools) -> None:
+        """Evaluate all moves and make the best of each row that gains."""
+        if not moves.row.size:
+            return
+        change, pair, servers = self._evaluate(moves)
+        order = np.lexsort((change, moves.row))
+        best = order[np.flatnonzero(np.diff(moves.row[order], prepend=-1))]
+        best = best[change[best] < -self.least_gain[moves.row[best]]]
+        row = moves.row[best]
+        self.place[row, moves.ue[best]] = moves.to[best]
+        self.place[row, moves.other[best]] = moves.away[best]
+        self.servers.put(row[:, None], pair[best], servers.take(best))
+        moved[row] = True
+
+    def _evaluate(self, moves: _Moves) -> tuple[Floats, Places, _Servers]:
+        """Return the exact change of cost [K] (inf where it does not fit), the places concerned [K, 3] and what they become."""
+        problem, row, index = self.problem, moves.row, np.arange(moves.row.size)
+        place = self.place[row]
+        ue_from, other_from = place[index, moves.ue], place[index, moves.other]
+        third = np.where((moves.away == moves.to) | (moves.away == ue_from), LOCAL, moves.away)
+        touched = np.stack([ue_from, moves.to, third], axis=1)
+        place[index, moves.ue], place[index, moves.other] = moves.to, moves.away
+        change = problem.fixed[row, moves.to, moves.ue] - problem.fixed[row, ue_from, moves.ue]
+        two = problem.fixed[row, moves.away, moves.other] - problem.fixed[row, other_from, moves.other]
+        change = change + np.where(moves.other == moves.ue, 0.0, two)
+        which, slot = np.nonzero(touched)
+        entry, at = (row[which], touched[which, slot]), row[which]
+        member = place[which] == entry[1][:, None]
+        new = _servers(problem.floor[entry], problem.root[at], member, problem.capacity[entry], problem.per_s[at])
+        np.add.at(change, which, new.value - self.servers.value[entry])
+        change[which[new.used > problem.limit[entry]]] = np.inf
+        return change, touched, new.scattered(touched.shape, (which, slot))
+
+
+def _of(values: Floats, place: Places) -> Floats:
+    """Pick from values of places [K, P] those of UEs' places [K, N]."""
+    return np.take_along_axis(values, place, axis=1)
+
+
+def _at(table: Floats, place: Places) -> Floats:
+    """Pick from a table [K, P, N] the entries at UEs' places [K, N]."""
+    return np.take_along_axis(table, place[:, None], axis=1)[:, 0]

@@ -25,7 +25,7 @@ class Answer:
     """What one run of the solver says."""
 
     place: Places | None  # [N]; None where it found nothing
-    bound: float  # nothing among the open places costs less; inf where there is nothing (below the cutoff)
+    bound: float  # nothing among the open places costs less; the cutoff where nothing lies below it
 
 
 class Model:
@@ -85,7 +85,7 @@ class Model:
     def cut(self, price: Floats) -> None:
         """Add the cuts at prices [M]."""
         level, due = np.sqrt(self.per_s / price)[:, None], price[:, None]
-        paid = physics.priced_cost(0.0, self.per_s, self.root, self.floor[1:], level, due, np)
+        paid, _ = physics.priced(0.0, self.per_s, self.root, self.floor[1:], level, due, np)
         for server in range(self.capacity.size):
             options, constant = self._on(server, paid[server] / self.scale)
             constant -= price[server] * self.capacity[server] / self.scale
@@ -113,7 +113,7 @@ class Model:
             options={"mip_rel_gap": gap / self.scale / max(room, 1e-9), "time_limit": time_limit_s},
         )
         if result.status == 2:  # infeasible: nothing at or below the cutoff
-            return Answer(None, np.inf)
+            return Answer(None, cutoff)
         bound = -np.inf if result.mip_dual_bound is None else result.mip_dual_bound * self.scale + self.settled_cost
         if result.x is None:
             return Answer(None, bound)
