@@ -26,6 +26,7 @@ class Bounds:
     lower: NDArray[np.float64]
     proven: NDArray[np.bool_]
     reason: str | None = None  # why there are none (then NaN)
+    limit_s: float = 0.0  # time that an instance was given
 
 
 def cache_folder() -> Path:
@@ -46,11 +47,14 @@ def fingerprint(instances: Instances) -> NDArray[np.float64]:
     return np.stack([links, physics.local_s(instances).sum(axis=-1)], axis=-1)
 
 
-def find(key: str, instances: Instances, folder: Path) -> Bounds | None:
-    """Return the bounds kept under ``key`` in ``folder`` or in the user's cache, if they fit."""
+def find(key: str, instances: Instances, folder: Path, limit_s: float = 0.0) -> Bounds | None:
+    """Return the bounds kept under ``key`` in ``folder`` or in the user's cache, if they fit.
+
+    Bounds that did not reach the gap count only if they had ``limit_s`` an instance to do so.
+    """
     for place in (folder, cache_folder()):
         found = _read(place / f"{key}.npz", instances)
-        if found is not None:
+        if found is not None and (found.proven.all() or found.limit_s >= limit_s):
             return found
     return None
 
@@ -60,12 +64,13 @@ def _read(path: Path, instances: Instances) -> Bounds | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             lower, proven, mark = kept["lower"], kept["proven"], kept["fingerprint"]
+            limit_s = float(kept["limit_s"])
     except Exception:  # whatever a damaged archive raises: the bounds are proven again
         return None
     expected = fingerprint(instances)
     same = mark.shape == expected.shape and np.allclose(mark, expected, rtol=1e-9, atol=0)
     fits = lower.shape == proven.shape == (instances.batch_size,) and bool(np.all(np.isfinite(lower)))
-    return Bounds(lower, proven.astype(bool)) if same and fits else None
+    return Bounds(lower, proven.astype(bool), limit_s=limit_s) if same and fits else None
 
 
 def write(key: str, bounds: Bounds, instances: Instances, folder: Path) -> None:
@@ -73,7 +78,13 @@ def write(key: str, bounds: Bounds, instances: Instances, folder: Path) -> None:
     for place in dict.fromkeys((folder, cache_folder())):
         try:
             with files.atomic_writer(place / f"{key}.npz") as file:
-                np.savez(file, lower=bounds.lower, proven=bounds.proven, fingerprint=fingerprint(instances))
+                np.savez(
+                    file,
+                    lower=bounds.lower,
+                    proven=bounds.proven,
+                    fingerprint=fingerprint(instances),
+                    limit_s=bounds.limit_s,
+                )
         except OSError:
             if place == folder:
                 raise
@@ -84,12 +95,13 @@ def prove(instances: Instances, prompt: str, gap: float, limit_s: float) -> Boun
     try:
         solver: Any = registry.make_agent("exact", gap=gap, time_limit_s=limit_s)
         reason = unsupported(solver, instances)
-    except (ImportError, ValueError) as error:
-        reason = str(error)
-    if reason is not None:
-        return none(instances.batch_size, reason)
-    solved = solver.solve(instances, Prompts.of(prompt, instances.batch_size))
-    return Bounds(np.asarray(solved.lower_bound, dtype=float), np.asarray(solved.proven, dtype=bool))
+        if reason is not None:
+            return none(instances.batch_size, reason)
+        solved = solver.solve(instances, Prompts.of(prompt, instances.batch_size))
+    except Exception as error:  # without bounds the costs still stand; the report says why there are none
+        return none(instances.batch_size, f"{type(error).__name__}: {error}")
+    lower, proven = np.asarray(solved.lower_bound, dtype=float), np.asarray(solved.proven, dtype=bool)
+    return Bounds(lower, proven, limit_s=limit_s)
 
 
 def none(count: int, reason: str) -> Bounds:
@@ -99,7 +111,7 @@ def none(count: int, reason: str) -> Bounds:
 
 def obtain(instances: Instances, prompt: str, key: str, gap: float, limit_s: float, folder: Path) -> Bounds:
     """Return the bounds kept under ``key``, or prove and keep them."""
-    found = find(key, instances, folder)
+    found = find(key, instances, folder, limit_s)
     if found is None:
         found = prove(instances, prompt, gap, limit_s)
         if found.reason is None:

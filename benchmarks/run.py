@@ -170,7 +170,7 @@ class _Run:
         jobs: dict[tuple[str, str, int], tuple[Any, ...]] = {}
         for cell in {cell.task: cell for cell in todo}.values():
             instances, key = self._block(cell), bound_key_of(cell, self.sweep.bound_gap)
-            kept = bounds.find(key, instances, folder)
+            kept = bounds.find(key, instances, folder, self.sweep.bound_limit_s)
             if kept is None:
                 limits = self.sweep.bound_gap, self.sweep.bound_limit_s
                 jobs[cell.task] = (instances, cell.prompt, key, *limits, folder)
@@ -178,6 +178,8 @@ class _Run:
                 found[cell.task] = kept
         for count, (task, answer) in enumerate(run_all(bounds.obtain, jobs.items()), 1):
             found[task] = answer
+            if answer.reason is not None:
+                self.empty[f"certified bound of “{task[1]}”"] = answer.reason
             if self.watch:
                 self.watch.bound(count, len(jobs))
         return found

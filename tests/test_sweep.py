@@ -378,6 +378,7 @@ def test_kept_bounds_are_found_only_for_their_own_instances(tmp_path: Path):
     np.testing.assert_array_equal(found.proven, kept.proven)
     assert bounds.find("key", other, tmp_path) is None
     assert bounds.find("another", mine, tmp_path) is None
+    assert bounds.find("key", mine, tmp_path, limit_s=5.0) is None  # one is not proven: more time may do it
 
 
 def test_a_damaged_file_of_bounds_is_proven_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
