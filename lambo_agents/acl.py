@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from lambo_agents import acl_loss, decode
 from lambo_agents.acl_config import ACLConfig
@@ -42,7 +42,11 @@ class Trainer:
             self.reader = nn.Linear(self.actor.config.d_model, 1).to(config.device)  # for the loss alone, never shipped
             self.critic = None if config.baseline == "mean" else Critic(self.actor.config).to(config.device)
         self.mean = {name: weight.detach().clone() for name, weight in self.actor.state_dict().items()}
-        self.parameters = [*self.actor.parameters(), *self.reader.parameters(), *(self.critic.parameters() if self.critic else ())]
+        self.parameters = [
+            *self.actor.parameters(),
+            *self.reader.parameters(),
+            *(self.critic.parameters() if self.critic else ()),
+        ]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
         )
@@ -104,7 +108,9 @@ class Trainer:
         config = self.config
         batch = sample_batch(config, config.imitation_instances, rng)
         slots, (size, num_ues) = self._slots(batch), batch.instances.cycles.shape
-        label = torch.from_numpy(np.asarray(self.teacher.decide(batch.instances, batch.prompts, rng).place, dtype=np.int64))
+        label = torch.from_numpy(
+            np.asarray(self.teacher.decide(batch.instances, batch.prompts, rng).place, dtype=np.int64)
+        )
         self.labels += size
         place, taken = _followed(batch, label.to(slots.need.device), slots.need)
         orders = np.broadcast_to(np.arange(num_ues), (size, config.imitation_orders, num_ues))
@@ -113,7 +119,9 @@ class Trainer:
         encoded = self.actor.encode(slots.inputs)
         plan = self.actor.plan(encoded, order)
         scored = acl_loss.score(self.actor, plan, need, place, taken)
-        loss = config.share_weight * acl_loss.share_imitation(scored.share_logit, need, place, taken, slots.inputs.shares)
+        loss = config.share_weight * acl_loss.share_imitation(
+            scored.share_logit, need, place, taken, slots.inputs.shares
+        )
         loss = loss - scored.log_prob.mean() - _PRIOR_WEIGHT * acl_loss.prior_log_prob(plan, need, place)
         loss = loss + self._read(encoded, batch)
         return loss, {"agreed": float((scored.log_prob.detach() > math.log(0.5)).float().mean())}
@@ -121,7 +129,7 @@ class Trainer:
     def _read(self, encoded: Encoded, batch: Batch) -> Tensor:
         """Return the loss of reading the weight off the prompt's embedding: it teaches the network what the text means."""
         weight = torch.from_numpy(batch.prompts.latency_weight.copy()).to(encoded.prompt)
-        return _READING_WEIGHT * F.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
+        return _READING_WEIGHT * functional.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
 
     # ---- policy gradient --------------------------------------------------------------------------------------------
 
@@ -142,7 +150,9 @@ class Trainer:
         loss = loss + config.share_weight * share_loss.to(loss) + critic_loss + self._read(encoded, batch)
         return loss, {"entropy": float(scored.entropy.detach().mean())}
 
-    def _advantage(self, batch: Batch, slots: decode.Slot, rolled: decode.Rollout, cost: Tensor) -> tuple[Tensor, Tensor]:
+    def _advantage(
+        self, batch: Batch, slots: decode.Slot, rolled: decode.Rollout, cost: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return how much dearer than the baseline each decision's rollout is, [B, O, 1 or N], and the critic's loss."""
         mean = acl_loss.advantage(cost)[..., None]
         if self.critic is None:
@@ -154,7 +164,7 @@ class Trainer:
         gap = target - value.detach()
         paid = gap / gap.std().clamp(min=1e-6)
         advantage = paid if self.config.baseline == "critic" else (paid + mean.to(paid)) / 2
-        return advantage, F.mse_loss(value, target.expand_as(value))
+        return advantage, functional.mse_loss(value, target.expand_as(value))
 
 
 def _followed(batch: Batch, label: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +175,7 @@ def _followed(batch: Batch, label: Tensor, need: Tensor) -> tuple[Tensor, Tensor
     floor = need.gather(-1, label[..., None])[..., 0]
     place, floor = torch.where(floor.isfinite(), label, 0), torch.where(floor.isfinite(), floor, 0.0)
     cpu = torch.from_numpy(physics.allocate(batch.instances, place.cpu().numpy())).to(need.device)
-    capacity = F.pad(torch.from_numpy(batch.instances.server_cpu_hz), (1, 0), value=1.0).to(need.device)
+    capacity = functional.pad(torch.from_numpy(batch.instances.server_cpu_hz), (1, 0), value=1.0).to(need.device)
     full = batch.shares & torch.from_numpy(batch.prompts.latency_weight > 0)
     return place, torch.where(full[:, None].to(need.device), cpu / capacity.gather(1, place), floor)
 

@@ -171,4 +171,5 @@ class ACLConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> ACLConfig:
         """Build from what ``to_dict`` gave, JSON's lists for tuples included; unknown fields are refused."""
         validate.known_keys("ACLConfig", fields, [field.name for field in dataclasses.fields(cls)])
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        return cls(**values)

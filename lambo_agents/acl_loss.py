@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
+from lambo_agents import decode
 from lambo_agents.aed import AED
-from lambo_agents.servers import Plan, State
+from lambo_agents.servers import Plan
 from lambo_env import physics
 from lambo_env.instances import Decision, Instances, Objective
 
@@ -28,25 +29,6 @@ class Scored(NamedTuple):
     share_logit: Tensor  # [B, O, N] at the place chosen
 
 
-def states(plan: Plan, place: Tensor, taken: Tensor, places: int) -> tuple[State, Tensor]:
-    """Return the state before each step, and what is left in float64 [B, O, N, P], of decisions in the plan's order.
-
-    Args:
-        plan: its gifts fill the memories.
-        place: int64 [B, O, N].
-        taken: float64 [B, O, N] of the total of its server; 0 where local.
-        places: P.
-    """
-    chosen = place[..., None] == torch.arange(places, device=place.device)
-    used = taken[..., None] * chosen
-    left = 1 - (used.cumsum(2) - used)
-    left = torch.cat([torch.zeros_like(left[..., :1]), left[..., 1:]], dim=-1)
-    if plan.gift is None:
-        return State(left.to(plan.base.dtype)), left
-    gifts = chosen[..., None] * plan.gift[..., None, :]
-    return State(left.to(plan.base.dtype), gifts.cumsum(2) - gifts), left
-
-
 def score(aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor) -> Scored:
     """Return log-probabilities, entropies and share logits of decisions, all steps in one pass.
 
@@ -57,7 +39,7 @@ def score(aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor) -> S
         place: int64 [B, O, N].
         taken: float64 [B, O, N].
     """
-    state, left = states(plan, place, taken, need.shape[-1])
+    state, left = decode.states(plan, place, taken, need.shape[-1])
     logits, rest = aed.steps(plan, state)
     index = place[..., None]
     legal = need - physics.FIT_TOLERANCE <= left
@@ -105,10 +87,14 @@ def share_cost(instances: Instances, goal: Objective, place: Tensor, taken: Tens
         taken: float64 [B, O, N].
     """
     count = place.shape[1]
-    capacity = F.pad(instances.server_cpu_hz, (1, 0))[:, None].expand(-1, count, -1)
+    capacity = functional.pad(instances.server_cpu_hz, (1, 0))[:, None].expand(-1, count, -1)
     cpu = (taken * capacity.gather(2, place)).flatten(0, 1)
-    many = Objective(cost_per_s=goal.cost_per_s.repeat_interleave(count), cost_per_j=goal.cost_per_j.repeat_interleave(count))
-    return physics.evaluate(instances.repeat(count), Decision(place.flatten(0, 1), cpu), many, check=False).cost.view(-1, count)
+    many = Objective(
+        cost_per_s=goal.cost_per_s.repeat_interleave(count), cost_per_j=goal.cost_per_j.repeat_interleave(count)
+    )
+    return physics.evaluate(instances.repeat(count), Decision(place.flatten(0, 1), cpu), many, check=False).cost.view(
+        -1, count
+    )
 
 
 def target_shares(need: Tensor, left: Tensor, place: Tensor, taken: Tensor) -> Tensor:
@@ -118,14 +104,13 @@ def target_shares(need: Tensor, left: Tensor, place: Tensor, taken: Tensor) -> T
     return ((taken - floor) / rest.clamp(min=1e-9)).clamp(0, 1).nan_to_num(0.0)
 
 
-
 def share_imitation(share_logit: Tensor, need: Tensor, place: Tensor, taken: Tensor, shares: Tensor) -> Tensor:
     """Return the cross-entropy of the shares to those that decisions took, over the offloaded UEs of rows of ``shares`` [B]."""
     chosen = (place[..., None] == torch.arange(need.shape[-1], device=place.device)) * taken[..., None]
     left = 1 - (chosen.cumsum(2) - chosen)
     target = target_shares(need, left, place, taken).to(share_logit)
     weight = ((place > 0) & shares[:, None, None]).to(share_logit)
-    loss = F.binary_cross_entropy_with_logits(share_logit, target, weight=weight, reduction="sum")
+    loss = functional.binary_cross_entropy_with_logits(share_logit, target, weight=weight, reduction="sum")
     return loss / weight.sum().clamp(min=1)
 
 

@@ -22,11 +22,20 @@ from lambo_env import validate
 from lambo_env.scenario import load_scenario
 
 _CLOCK = ("step", "seconds", "rollouts", "labels")
-_FREE = ("minutes", "threads", "device", "validate_every", "checkpoint_every", "tensorboard")  # may change at a resumption
+_FREE = (
+    "minutes",
+    "threads",
+    "device",
+    "validate_every",
+    "checkpoint_every",
+    "tensorboard",
+)  # may change at a resumption
 Row = dict[str, Any]
 
 
-def train(config: ACLConfig, out: str | Path, *, resume: bool = True, report: Callable[[Row], None] | None = None) -> Path:
+def train(
+    config: ACLConfig, out: str | Path, *, resume: bool = True, report: Callable[[Row], None] | None = None
+) -> Path:
     """Train a network, or go on with a training that was stopped or killed; return the file of the best one.
 
     Args:
@@ -91,7 +100,9 @@ def _keep_best(trainer: Trainer, row: Row, path: Path) -> None:
 def save(trainer: Trainer, path: str | Path) -> None:
     """Write everything that a resumption needs: weights, their mean, the optimizer's moments, the clock."""
     tensors: dict[str, Tensor] = dict(trainer.mean)
-    modules = {"actor": trainer.actor, "reader": trainer.reader} | ({"critic": trainer.critic} if trainer.critic else {})
+    modules = {"actor": trainer.actor, "reader": trainer.reader} | (
+        {"critic": trainer.critic} if trainer.critic else {}
+    )
     for part, module in modules.items():
         tensors |= {f"{part}/{name}": weight.clone() for name, weight in module.state_dict().items()}
     for index, state in trainer.optimizer.state_dict()["state"].items():
@@ -149,7 +160,7 @@ def _curve(out: Path, tensorboard: bool) -> Iterator[Callable[[Row], None]]:
     out.mkdir(parents=True, exist_ok=True)
     writer = None
     if tensorboard:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (an extra, slow to import)
+        from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
 
         writer = SummaryWriter(str(out))
 
@@ -157,8 +168,9 @@ def _curve(out: Path, tensorboard: bool) -> Iterator[Callable[[Row], None]]:
         if any(name.startswith("gap_") for name in row):
             with open(out / "curve.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-        for name, value in row.items() if writer else ():
-            writer.add_scalar(name, value, row["step"])
+        if writer is not None:
+            for name, value in row.items():
+                writer.add_scalar(name, value, row["step"])
 
     yield write
     if writer:
@@ -168,7 +180,7 @@ def _curve(out: Path, tensorboard: bool) -> Iterator[Callable[[Row], None]]:
 @contextlib.contextmanager
 def _bar(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
     """Show progress, rollouts a second and the last gaps."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 (only for people)
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # only for people
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns) as progress:
@@ -179,8 +191,8 @@ def _bar(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
             gaps.update({name[4:]: value for name, value in row.items() if name.startswith("gap_")})
             shown = " ".join(f"{name} {value:.2f}%" for name, value in gaps.items())
             speed = trainer.rollouts / max(trainer.seconds, 1e-9)
-            progress.update(task, completed=trainer.progress(), note=f"step {row['step']} {speed:.0f} rollouts/s gap: {shown}")
+            progress.update(
+                task, completed=trainer.progress(), note=f"step {row['step']} {speed:.0f} rollouts/s gap: {shown}"
+            )
 
         yield tell
-
-

@@ -33,7 +33,9 @@ class Validation:
         """Draw the block and solve it; an agent with ``solve`` gives its proven bounds, another its costs."""
         rng = seeding.training_rng(seed, scenario, _STREAM)
         instances = sample_instances(scenario, size, rng)
-        return cls(instances, {name: _best(instances, Prompts.of(text, size), solver, rng) for name, text in PROMPTS.items()})
+        return cls(
+            instances, {name: _best(instances, Prompts.of(text, size), solver, rng) for name, text in PROMPTS.items()}
+        )
 
     def gaps(self, aed: AED, device: str) -> dict[str, float]:
         """Return the mean relative gap in per cent, greedy: "latency", "energy", and each with "_share"."""
@@ -61,5 +63,9 @@ def greedy_cost(aed: AED, instances: Instances, prompts: Prompts, shares: bool, 
     slots = decode.slot(instances, prompts.tokens, shares, device)
     rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots)
     place = rolled.place[:, 0].cpu().numpy()
-    cpu = decode.cpu_hz(instances, place, rolled.taken[:, 0].cpu().numpy()) if shares else physics.allocate(instances, place)
+    cpu = (
+        decode.cpu_hz(instances, place, rolled.taken[:, 0].cpu().numpy())
+        if shares
+        else physics.allocate(instances, place)
+    )
     return np.asarray(physics.evaluate(instances, Decision(place, cpu), prompts.objective(instances)).cost)

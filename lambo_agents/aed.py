@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from lambo_agents.config import PROMPT_POSITIONS, VOCABULARY, AEDConfig
 from lambo_agents.servers import Embedded, LinearServers, Plan, PointerServers, State
@@ -52,18 +52,18 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_RTD: Tensor, valid: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None, causal: bool = False) -> Tensor:
         """Attend over x itself."""
-        q, k, v = self.qkv(x_RTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=valid, is_causal=causal)
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=valid, is_causal=causal)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def cached(self, x_RD: Tensor, cache: Tensor, step: int) -> Tensor:
+    def cached(self, x: Tensor, cache: Tensor, step: int) -> Tensor:
         """Attend from one new token to those before; writes its key and value into ``cache`` [2, R, H, N, D / H] at ``step``."""
-        q, k, v = self.qkv(x_RD).unflatten(-1, (3, self.heads, -1)).permute(1, 0, 2, 3)
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(1, 0, 2, 3)
         cache[0, :, :, step], cache[1, :, :, step] = k, v
         seen = cache[:, :, :, : step + 1]
-        mixed = F.scaled_dot_product_attention(q[:, :, None], seen[0], seen[1])
+        mixed = functional.scaled_dot_product_attention(q[:, :, None], seen[0], seen[1])
         return self.out(mixed.flatten(1))
 
 
@@ -80,19 +80,23 @@ class CrossAttention(nn.Module):
         self.keys = nn.Linear(width, 2 * (self.head_width if shared else width))
         self.out = nn.Linear(width, width)
 
-    def keys_values(self, tokens_BSD: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys [B, H, D / H, S] and values [B, H, S, D / H]; without the axis H where they are shared."""
-        key, value = self.keys(tokens_BSD).chunk(2, dim=-1)
+        key, value = self.keys(tokens).chunk(2, dim=-1)
         if self.shared:
             return key.transpose(1, 2).contiguous(), value.contiguous()
         key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (key, value))
         return key.transpose(2, 3).contiguous(), value.contiguous()
 
-    def forward(self, x_BQD: Tensor, keys_values: tuple[Tensor, Tensor], valid: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], valid: Tensor | None) -> Tensor:
         """Attend from queries [B, Q, D]."""
         keys, values = keys_values
-        query = self.query(x_BQD)
-        rows = query.view(len(query), -1, self.head_width) if self.shared else query.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        query = self.query(x)
+        rows = (
+            query.view(len(query), -1, self.head_width)
+            if self.shared
+            else query.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        )
         scores = (rows @ keys) * self.head_width**-0.5
         if valid is not None:
             scores = scores.masked_fill(~(valid[:, 0] if self.shared else valid), -torch.inf)
@@ -110,7 +114,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to the last axis."""
-        return self.down(F.relu(self.up(x)))
+        return self.down(functional.relu(self.up(x)))
 
 
 class EncoderLayer(nn.Module):
@@ -121,10 +125,10 @@ class EncoderLayer(nn.Module):
         self.norm1, self.attention = nn.LayerNorm(width), SelfAttention(width, heads)
         self.norm2, self.feed = nn.LayerNorm(width), FeedForward(width, hidden)
 
-    def forward(self, x_BSD: Tensor, valid: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Return the next layer's tokens."""
-        x_BSD = x_BSD + self.attention(self.norm1(x_BSD), valid)
-        return x_BSD + self.feed(self.norm2(x_BSD))
+        x = x + self.attention(self.norm1(x), valid)
+        return x + self.feed(self.norm2(x))
 
 
 class DecoderLayer(nn.Module):
@@ -139,19 +143,21 @@ class DecoderLayer(nn.Module):
         self.norm3, self.feed = nn.LayerNorm(width), FeedForward(width, config.decoder_ff)
         self.attends = config.self_attention
 
-    def remember(self, x_BOTD: Tensor, cache: Tensor | None, step: int) -> Tensor:
+    def remember(self, x: Tensor, cache: Tensor | None, step: int) -> Tensor:
         """Return the self-attention of all T steps (no cache), or of the one step to those cached."""
-        normed = self.norm1(x_BOTD).flatten(0, 1)
-        mixed = self.attention(normed, causal=True) if cache is None else self.attention.cached(normed[:, 0], cache, step)
-        return mixed.view(x_BOTD.shape)
+        normed = self.norm1(x).flatten(0, 1)
+        mixed = (
+            self.attention(normed, causal=True) if cache is None else self.attention.cached(normed[:, 0], cache, step)
+        )
+        return mixed.view(x.shape)
 
-    def forward(self, x_BOTD: Tensor, plan: Plan, depth: int, cache: Tensor | None, step: int) -> Tensor:
+    def forward(self, x: Tensor, plan: Plan, depth: int, cache: Tensor | None, step: int) -> Tensor:
         """Return the next layer's tokens."""
         if self.attends:
-            x_BOTD = x_BOTD + self.remember(x_BOTD, None if cache is None else cache[depth], step)
-        queries = self.norm2(x_BOTD).flatten(1, 2)
-        x_BOTD = x_BOTD + self.cross(queries, plan.keys_values[depth], plan.valid).view(x_BOTD.shape)
-        return x_BOTD + self.feed(self.norm3(x_BOTD))
+            x = x + self.remember(x, None if cache is None else cache[depth], step)
+        queries = self.norm2(x).flatten(1, 2)
+        x = x + self.cross(queries, plan.keys_values[depth], plan.valid).view(x.shape)
+        return x + self.feed(self.norm3(x))
 
 
 class PromptTokens(nn.Module):
@@ -162,11 +168,11 @@ class PromptTokens(nn.Module):
         self.chars = nn.Embedding(VOCABULARY, config.d_model)
         self.positions = nn.Embedding(PROMPT_POSITIONS, config.d_model)
 
-    def forward(self, tokens_UL: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return tokens [U, L, D], which of them count [U, L], and their mean [U, D]."""
-        valid = tokens_UL > 0
-        x_ULD = self.chars(tokens_UL.int()) + self.positions.weight[: tokens_UL.shape[1]]
-        return x_ULD, valid, _masked_mean(x_ULD, valid)
+        valid = tokens > 0
+        x = self.chars(tokens.int()) + self.positions.weight[: tokens.shape[1]]
+        return x, valid, _masked_mean(x, valid)
 
 
 class PromptSummary(nn.Module):
@@ -179,19 +185,19 @@ class PromptSummary(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(width, 4, 2 * width) for _ in range(config.prompt_layers))
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, config.d_model)
 
-    def forward(self, tokens_UL: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return one token [U, 1, D], None (it counts), and itself [U, D]."""
-        valid = tokens_UL > 0
-        x_ULW = self.chars(tokens_UL.int()) + self.positions.weight[: tokens_UL.shape[1]]
+        valid = tokens > 0
+        x = self.chars(tokens.int()) + self.positions.weight[: tokens.shape[1]]
         for layer in self.layers:
-            x_ULW = layer(x_ULW, valid[:, None, None, :])
-        summary = self.out(_masked_mean(self.norm(x_ULW), valid))
+            x = layer(x, valid[:, None, None, :])
+        summary = self.out(_masked_mean(self.norm(x), valid))
         return summary[:, None], None, summary
 
 
-def _masked_mean(x_ULD: Tensor, valid_UL: Tensor) -> Tensor:
-    weight = valid_UL.to(x_ULD.dtype)[..., None]
-    return (x_ULD * weight).sum(1) / weight.sum(1).clamp(min=1)
+def _masked_mean(x: Tensor, valid: Tensor) -> Tensor:
+    weight = valid.to(x.dtype)[..., None]
+    return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 class AED(nn.Module):
@@ -203,7 +209,9 @@ class AED(nn.Module):
         self.prompt = PromptSummary(c) if c.prompt == "summary" else PromptTokens(c)
         self.types = nn.Embedding(3, c.d_model)
         self.servers = PointerServers(c) if c.servers == "pointer" else LinearServers(c)
-        self.encoder = nn.ModuleList(EncoderLayer(c.d_model, c.num_heads, c.encoder_ff) for _ in range(c.encoder_layers))
+        self.encoder = nn.ModuleList(
+            EncoderLayer(c.d_model, c.num_heads, c.encoder_ff) for _ in range(c.encoder_layers)
+        )
         self.encoder_norm = nn.LayerNorm(c.d_model)
         self.decoder = nn.ModuleList(DecoderLayer(c) for _ in range(c.decoder_layers))
         self.decoder_norm = nn.LayerNorm(c.d_model)
@@ -224,17 +232,19 @@ class AED(nn.Module):
         parts = [text[inputs.text] + self.types.weight[PROMPT_TYPE], embedded.ues + self.types.weight[UE_TYPE]]
         if embedded.places is not None:
             parts.insert(1, embedded.places + self.types.weight[MEC_TYPE])
-        x_BSD = torch.cat(parts, dim=1)
-        counts = None if valid is None else F.pad(valid[inputs.text], (0, x_BSD.shape[1] - text.shape[1]), value=True)
+        x = torch.cat(parts, dim=1)
+        counts = (
+            None if valid is None else functional.pad(valid[inputs.text], (0, x.shape[1] - text.shape[1]), value=True)
+        )
         counts = None if counts is None else counts[:, None, None, :]
         for depth, layer in enumerate(self.encoder):
-            x_BSD = self.servers.mix(depth, layer(x_BSD, counts), embedded)
-        return Encoded(self.encoder_norm(x_BSD), counts, prompt, embedded)
+            x = self.servers.mix(depth, layer(x, counts), embedded)
+        return Encoded(self.encoder_norm(x), counts, prompt, embedded)
 
     def plan(self, encoded: Encoded, order: Tensor | None = None) -> Plan:
         """Compute what is fixed before the first decision, for the UEs as they come or in ``order`` [B, O, N]."""
         plan = self.servers.plan(encoded.tokens, encoded.embedded, order)
-        keys_values = tuple(layer.cross.keys_values(encoded.tokens) for layer in self.decoder)
+        keys_values = tuple(layer.cross.keys_values(encoded.tokens) for layer in self.decoder)  # type: ignore[union-attr,operator]
         base = plan.base + (encoded.prompt + self.types.weight[MEC_TYPE])[:, None, None]
         return plan._replace(base=base, keys_values=keys_values, valid=encoded.valid)
 
@@ -251,10 +261,10 @@ class AED(nn.Module):
             Logits of the places [B, O, T, P] (unmasked) and of the share of what is left at each.
         """
         mec, seen = self.servers.enter(plan, state)
-        x_BOTD = plan.base + mec
+        x = plan.base + mec
         for depth, layer in enumerate(self.decoder):
-            x_BOTD = layer(x_BOTD, plan, depth, cache, step)
-        return self.servers.leave(self.decoder_norm(x_BOTD), seen, plan)
+            x = layer(x, plan, depth, cache, step)
+        return self.servers.leave(self.decoder_norm(x), seen, plan)
 
     def new_cache(self, rows: int, steps: int) -> Tensor | None:
         """Return room for the keys and values of ``rows`` rollouts of ``steps`` steps; None without self-attention."""

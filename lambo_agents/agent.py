@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +50,9 @@ class LamboAgent:
         self.allocation = validate.known(allocation, decode.ALLOCATIONS, "allocation")
         self.samples = validate.integer("LamboAgent.samples", samples)
         improves = polish is None or callable(getattr(polish, "improve", None))
-        validate.check("LamboAgent.polish", polish, improves, "None or an agent with improve(instances, prompts, decision, rng)")
+        validate.check(
+            "LamboAgent.polish", polish, improves, "None or an agent with improve(instances, prompts, decision, rng)"
+        )
         self.polish, self.device = polish, device
         aed = weights if isinstance(weights, AED) else checkpoint.load_network(checkpoint.weights_path(str(weights)))[0]
         self.aed = aed.to(device).eval()
@@ -100,10 +101,10 @@ class LamboAgent:
         with torch.inference_mode():
             slots = decode.slot(arrays, prompts.tokens, shares, self.device)
             plan = self.aed.plan(self.aed.encode(slots.inputs))
-            rolls = [decode.rollout(self.aed, plan, slots)]
+            rolls = [decode.decide(self.aed, plan, slots)]
             if count > 1:
                 generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-                rolls.append(decode.rollout(self.aed, plan, slots, count - 1, generator))
+                rolls.append(decode.decide(self.aed, plan, slots, count - 1, generator))
         place = torch.cat([roll.place for roll in rolls], dim=1).cpu().numpy()
         taken = torch.cat([roll.taken for roll in rolls], dim=1).cpu().numpy()
         many = arrays.repeat(count)
@@ -125,5 +126,6 @@ def _in_kind(decision: Decision, instances: Instances) -> Decision:
     if isinstance(like, np.ndarray):
         return decision
     return Decision(
-        xp.asarray(decision.place, device=like.device), xp.asarray(decision.cpu_hz, device=like.device, dtype=like.dtype)
+        xp.asarray(decision.place, device=like.device),
+        xp.asarray(decision.cpu_hz, device=like.device, dtype=like.dtype),
     )

@@ -52,7 +52,9 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     with open(path, "rb") as file:
         start = file.read(9)
     allowed = "a whole safetensors file written by this package"
-    if start.startswith(_PICKLE_STARTS) and start[8:] != b"{":  # a safetensors file begins with 8 bytes of length and a brace
+    if (
+        start.startswith(_PICKLE_STARTS) and start[8:] != b"{"
+    ):  # a safetensors file begins with 8 bytes of length and a brace
         validate.refuse("checkpoint", str(path), f"{allowed}; this is a pickle, which is never opened")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -110,4 +112,6 @@ def weights_path(name: str) -> Path:
         return shipped[name]
     if name.endswith(".safetensors") or os.sep in name:
         return Path(name)
-    raise ValueError(f"unknown weights {name!r}{validate.closest(name, shipped)} known: {', '.join(sorted(shipped))}, or a path")
+    raise ValueError(
+        f"unknown weights {name!r}{validate.closest(name, shipped)} known: {', '.join(sorted(shipped))}, or a path"
+    )

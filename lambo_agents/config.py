@@ -33,12 +33,20 @@ class AEDConfig:
     encoder_ff: int = 2048  # hidden units of an encoder layer's feed-forward part
     decoder_ff: int = 2048
     num_servers: int | None = 4  # M that the linear embedding and heads are cut for; None: any M (pointer only)
-    servers: str = "linear"  # linear: one linear map of all servers' columns; pointer: servers are tokens, scored one by one
-    prompt: str = "tokens"  # tokens: the text joins the encoder's sequence; summary: a small encoder reads it to one vector
-    self_attention: bool = True  # of the decoder over the steps so far; without, servers' memories alone carry them (pointer)
+    servers: str = (
+        "linear"  # linear: one linear map of all servers' columns; pointer: servers are tokens, scored one by one
+    )
+    prompt: str = (
+        "tokens"  # tokens: the text joins the encoder's sequence; summary: a small encoder reads it to one vector
+    )
+    self_attention: bool = (
+        True  # of the decoder over the steps so far; without, servers' memories alone carry them (pointer)
+    )
     shared_keys: bool = False  # the decoder's cross-attention has one key and value head for all query heads
     shares: str = "one"  # sigmoids: one, or one per_server
-    share_rule: str = "plain"  # plain: sigmoid(y); remaining: sigmoid(log sqrt(load) - y), y the log of what is still to come
+    share_rule: str = (
+        "plain"  # plain: sigmoid(y); remaining: sigmoid(log sqrt(load) - y), y the log of what is still to come
+    )
     pair_width: int = 0  # hidden units of a (UE, server) pair; pointer only
     memory_width: int = 0  # learned running sums that a server keeps of its UEs; pointer only
     prompt_width: int = 0  # width of the summary's own encoder
@@ -52,7 +60,9 @@ class AEDConfig:
         for name in ("pair_width", "memory_width", "prompt_width", "prompt_layers"):
             validate.integer(f"AEDConfig.{name}", getattr(self, name), low=0)
         for name, options in _CHOICES.items():
-            validate.check(f"AEDConfig.{name}", getattr(self, name), getattr(self, name) in options, " or ".join(options))
+            validate.check(
+                f"AEDConfig.{name}", getattr(self, name), getattr(self, name) in options, " or ".join(options)
+            )
         validate.check("AEDConfig.d_model", self.d_model, self.d_model % self.num_heads == 0, "a multiple of num_heads")
         self._check_combinations()
 
@@ -63,7 +73,9 @@ class AEDConfig:
         validate.check("AEDConfig.num_servers", self.num_servers, pointer or self.num_servers is not None, "an integer")
         for name in ("pair_width", "memory_width"):
             value = getattr(self, name)
-            validate.check(f"AEDConfig.{name}", value, (value > 0) == pointer, "> 0 with pointer servers, 0 with linear ones")
+            validate.check(
+                f"AEDConfig.{name}", value, (value > 0) == pointer, "> 0 with pointer servers, 0 with linear ones"
+            )
         for name in ("prompt_width", "prompt_layers"):
             value = getattr(self, name)
             validate.check(f"AEDConfig.{name}", value, (value > 0) == summary, "> 0 with prompt 'summary', else 0")

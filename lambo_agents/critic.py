@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lambo_agents.acl_loss import states
 from lambo_agents.aed import AED
 from lambo_agents.config import AEDConfig
-from lambo_agents.decode import Slot
+from lambo_agents.decode import Slot, states
 
 
 class Critic(nn.Module):

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from lambo_agents.config import AEDConfig
 
 NUM_PAIR_COLUMNS = 6
 _LARGEST_RATIO = 1e3
+_NONE = torch.empty(0)  # where a network has no such thing
 
 
 class Plan(NamedTuple):
@@ -33,15 +34,17 @@ class Plan(NamedTuple):
     def at(self, step: int) -> Plan:
         """Return the plan of one step, T = 1."""
         now = slice(step, step + 1)
-        moving = (None if part is None else part[:, :, now] for part in (self.pair, self.prior, self.gift, self.log_root))
-        return Plan(self.base[:, :, now], self.size, *moving, self.keys_values, self.valid)
+        pair, prior, gift, log_root = (
+            None if part is None else part[:, :, now] for part in (self.pair, self.prior, self.gift, self.log_root)
+        )
+        return Plan(self.base[:, :, now], self.size, pair, prior, gift, log_root, self.keys_values, self.valid)
 
 
 class State(NamedTuple):
     """What the steps so far have left."""
 
     left: Tensor  # [B, O, T, P] left / total of each place, 0 for the local one
-    memory: Tensor | None = None  # [B, O, T, P, R] sum of the gifts of the UEs decided so far, x M / N
+    memory: Tensor = _NONE  # [B, O, T, P, R] sum of the gifts of the UEs decided so far, x M / N
 
 
 class Embedded(NamedTuple):
@@ -50,8 +53,8 @@ class Embedded(NamedTuple):
     ues: Tensor  # [B, N, D]
     size: Tensor  # [B, M]
     places: Tensor | None = None  # [B, P, D] the local place first; pointer only
-    pairs: Tensor | None = None  # [B, N, P, E] columns of each (UE, place); pointer only
-    log_root: Tensor | None = None  # [B, N, 1]; pointer only
+    pairs: Tensor = _NONE  # [B, N, P, E] columns of each (UE, place); pointer only
+    log_root: Tensor = _NONE  # [B, N, 1]; pointer only
 
 
 def in_order(values: Tensor, order: Tensor | None) -> Tensor:
@@ -86,16 +89,16 @@ class LinearServers(nn.Module):
         ues = tokens[:, -embedded.ues.shape[1] :]
         return Plan(base=in_order(ues, order), size=embedded.size[:, None, None, :])
 
-    def enter(self, plan: Plan, state: State) -> tuple[Tensor, None]:
+    def enter(self, plan: Plan, state: State) -> tuple[Tensor, Tensor]:
         """Return the MEC embedding [B, O, T, D] of the state left."""
         left = state.left[..., 1:].clamp(min=0)
         columns = torch.stack([left, plan.size.expand_as(left)], dim=-1)
-        return self.mec(columns.flatten(-2)), None
+        return self.mec(columns.flatten(-2)), _NONE
 
-    def leave(self, x_BOTD: Tensor, seen: None, plan: Plan) -> tuple[Tensor, Tensor]:
+    def leave(self, x: Tensor, seen: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
         """Return logits of the places and of the share at each, both [B, O, T, P]."""
-        logits, share = self.place(x_BOTD), self.share(x_BOTD)
-        return logits, F.pad(share, (1, 0)) if share.shape[-1] > 1 else share.expand_as(logits)
+        logits, share = self.place(x), self.share(x)
+        return logits, functional.pad(share, (1, 0)) if share.shape[-1] > 1 else share.expand_as(logits)
 
 
 def pair_columns(ues: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,7 +130,9 @@ class Pairs(nn.Module):
 
     def hidden(self, ues: Tensor, places: Tensor, pairs: Tensor) -> Tensor:
         """Return what each (UE, place) has to say [B, N, P, W]."""
-        return F.relu(self.ue(self.norm(ues))[:, :, None] + self.place(self.norm(places))[:, None] + self.columns(pairs))
+        return functional.relu(
+            self.ue(self.norm(ues))[:, :, None] + self.place(self.norm(places))[:, None] + self.columns(pairs)
+        )
 
 
 class Mix(Pairs):
@@ -169,8 +174,8 @@ class PointerServers(nn.Module):
     def embed(self, ues: Tensor, size: Tensor) -> Embedded:
         """Return UE and place tokens and the columns of their pairs."""
         pairs, log_root = pair_columns(ues, size)
-        servers = F.pad(size[..., None], (0, 1))
-        places = F.pad(servers, (0, 0, 1, 0))
+        servers = functional.pad(size[..., None], (0, 1))
+        places = functional.pad(servers, (0, 0, 1, 0))
         places[:, 0, 1] = 1
         return Embedded(self.ue(ues[..., size.shape[-1] :]), size, self.place(places), pairs, log_root)
 
@@ -203,10 +208,10 @@ class PointerServers(nn.Module):
         """Return the MEC embedding [B, O, T, D] of the state left, and what the head will need of it [B, O, T, P, W]."""
         seen = self.moving(torch.cat([state.left[..., None], state.memory], dim=-1)) + plan.pair
         first, second = seen.chunk(2, dim=-1)
-        return self.mec(F.relu(first).mean(-2)), second
+        return self.mec(functional.relu(first).mean(-2)), second
 
-    def leave(self, x_BOTD: Tensor, seen: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    def leave(self, x: Tensor, seen: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
         """Return logits of the places and of the share at each, both [B, O, T, P]."""
-        logits, rest = self.heads(F.relu(seen + self.query(x_BOTD)[..., None, :])).unbind(-1)
+        logits, rest = self.heads(functional.relu(seen + self.query(x)[..., None, :])).unbind(-1)
         share = plan.log_root - rest if self.remaining else rest
         return logits + plan.prior, share

@@ -77,7 +77,9 @@ def test_a_killed_training_resumes_to_the_same_trajectory(tmp_path: Path) -> Non
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_a_loss_that_is_no_number_stops_the_training_at_a_named_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_no_number_stops_the_training_at_a_named_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     score = acl_loss.score
 
     def poisoned(aed: object, *args: object) -> acl_loss.Scored:

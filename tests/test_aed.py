@@ -17,12 +17,25 @@ from lambo_env.world import sample_instances  # noqa: E402
 
 SMALL = {
     "pointer": config.preset("lambo_xs"),
-    "paper": config.AEDConfig(d_model=32, num_heads=4, encoder_layers=2, decoder_layers=2, encoder_ff=64, decoder_ff=64),
-    "per_server": config.AEDConfig(
-        d_model=32, num_heads=4, encoder_layers=2, decoder_layers=1, encoder_ff=64, decoder_ff=64,
-        shares="per_server", prompt="summary", prompt_width=16, prompt_layers=1, shared_keys=True,
+    "paper": config.AEDConfig(
+        d_model=32, num_heads=4, encoder_layers=2, decoder_layers=2, encoder_ff=64, decoder_ff=64
     ),
-    "both": dataclasses.replace(config.preset("lambo_xs"), self_attention=True, prompt="tokens", prompt_width=0, prompt_layers=0),
+    "per_server": config.AEDConfig(
+        d_model=32,
+        num_heads=4,
+        encoder_layers=2,
+        decoder_layers=1,
+        encoder_ff=64,
+        decoder_ff=64,
+        shares="per_server",
+        prompt="summary",
+        prompt_width=16,
+        prompt_layers=1,
+        shared_keys=True,
+    ),
+    "both": dataclasses.replace(
+        config.preset("lambo_xs"), self_attention=True, prompt="tokens", prompt_width=0, prompt_layers=0
+    ),
 }
 
 
@@ -50,7 +63,9 @@ def test_the_papers_totals(name: str, total: int) -> None:
     assert aed.num_parameters == total
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [("lambo_xs", 8e4, 1.4e5), ("lambo_s", 5e5, 7e5), ("lambo_b", 1.7e6, 2.3e6)])
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("lambo_xs", 8e4, 1.4e5), ("lambo_s", 5e5, 7e5), ("lambo_b", 1.7e6, 2.3e6)]
+)
 def test_the_small_presets_are_of_their_sizes(name: str, low: float, high: float) -> None:
     with torch.device("meta"):
         assert low <= AED(config.preset(name)).num_parameters <= high
@@ -76,10 +91,10 @@ def test_a_step_ignores_what_is_not_yet_decided(name: str) -> None:
     with torch.no_grad():
         plan = aed.plan(aed.encode(some.inputs))
         rolled = decode.rollout(aed, plan, some, 2, torch.Generator().manual_seed(0))
-        before, _ = acl_loss.states(plan, rolled.place, rolled.taken, 5)
+        before, _ = decode.states(plan, rolled.place, rolled.taken, 5)
         place, taken = rolled.place.clone(), rolled.taken.clone()
         place[:, :, 7:], taken[:, :, 7:] = 1, 0.01
-        after, _ = acl_loss.states(plan, place, taken, 5)
+        after, _ = decode.states(plan, place, taken, 5)
         one, other = aed.steps(plan, before)[0], aed.steps(plan, after)[0]
     assert torch.allclose(one[:, :, :8], other[:, :, :8], atol=1e-6)
     assert not torch.allclose(one[:, :, 8:], other[:, :, 8:], atol=1e-4)
@@ -88,14 +103,18 @@ def test_a_step_ignores_what_is_not_yet_decided(name: str) -> None:
 def test_servers_may_be_renumbered_and_added_under_a_pointer() -> None:
     aed = network("pointer")
     instances = sample_instances(load_scenario("paper").replace(num_ues=9), 2, np.random.default_rng(0))
-    turned = instances.replace(uplink_bps=instances.uplink_bps[..., ::-1], server_cpu_hz=instances.server_cpu_hz[:, ::-1])
+    turned = instances.replace(
+        uplink_bps=instances.uplink_bps[..., ::-1], server_cpu_hz=instances.server_cpu_hz[:, ::-1]
+    )
     tokens = Prompts.of("minimum latency", 2).tokens
     places = []
     for some in (instances, turned):
         slot = decode.slot(some, tokens, False)
         places.append(decode.rollout(aed, aed.plan(aed.encode(slot.inputs)), slot).place)
     assert torch.equal(places[0], torch.where(places[1] > 0, 5 - places[1], 0))
-    more = decode.slot(sample_instances(load_scenario("wide").replace(num_ues=9), 2, np.random.default_rng(0)), tokens, False)
+    more = decode.slot(
+        sample_instances(load_scenario("wide").replace(num_ues=9), 2, np.random.default_rng(0)), tokens, False
+    )
     assert int(decode.rollout(aed, aed.plan(aed.encode(more.inputs)), more).place.max()) <= 16
 
 

@@ -68,10 +68,26 @@ def test_each_place_was_legal_when_it_was_chosen(shares: bool) -> None:
     assert left.min() > -1e-6
 
 
+@pytest.mark.parametrize("count", [1, 6])
+def test_leaping_decides_like_stepping(count: int) -> None:
+    instances, prompts = problems(3, "hetero", num_ues=40)
+    slots = decode.slot(instances, prompts.tokens, False)
+    for aed in (untrained(), untrained(PAPER)):
+        plan = aed.plan(aed.encode(slots.inputs))
+        seeds = [torch.Generator().manual_seed(4) if count > 1 else None for _ in range(2)]
+        stepped = decode.rollout(aed, plan, slots, count, seeds[0])
+        leapt, passes = decode.leap(aed, plan, slots, count, seeds[1])
+        assert torch.equal(stepped.place, leapt.place)
+        assert torch.equal(stepped.taken, leapt.taken)
+        assert 1 < passes <= 41
+
+
 def test_sampled_rollouts_follow_the_softmax() -> None:
     instances, prompts = problems(1, num_ues=1)
     slots, aed = decode.slot(instances, prompts.tokens, False), untrained()
-    rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots, 4000, torch.Generator().manual_seed(0), log_probs=True)
+    rolled = decode.rollout(
+        aed, aed.plan(aed.encode(slots.inputs)), slots, 4000, torch.Generator().manual_seed(0), log_probs=True
+    )
     for place in range(5):
         here = rolled.place == place
         assert abs(float(here.float().mean()) - float(rolled.log_prob[here][0].exp())) < 0.03
@@ -138,6 +154,12 @@ def test_refusals_say_why() -> None:
         agent.decide(wide, wide_prompts, np.random.default_rng(0))
     with pytest.raises(ValueError, match="one an instance"):
         agent.decide(instances, prompts.take([0]), np.random.default_rng(0))
-    for wrong in ({"decoding": "gready"}, {"allocation": "optimum"}, {"samples": 0}, {"polish": 3}, {"weights": "lambo-x"}):
+    for wrong in (
+        {"decoding": "gready"},
+        {"allocation": "optimum"},
+        {"samples": 0},
+        {"polish": 3},
+        {"weights": "lambo-x"},
+    ):
         with pytest.raises(ValueError, match=r"unknown|allowed"):
             LamboAgent(**{"weights": untrained(), **wrong})
