@@ -79,7 +79,7 @@ class ACLConfig:
     imitation_steps: int = 1500
     """First updates, which imitate the teacher; 0 starts from the policy gradient."""
 
-    imitation_instances: int = 128
+    imitation_instances: int = 64
     """Instances an update while imitating."""
 
     imitation_orders: int = 2
