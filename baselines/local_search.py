@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.dual import Bools, Floats, Places, Problem, climb
+from baselines.servers import ENDLESS, Servers, fit, members, serve
 from lambo_env import physics, validate
 from lambo_env.instances import LOCAL, Array, Decision, Instances
 from lambo_env.prompt import Prompts
@@ -19,7 +20,6 @@ Indices = NDArray[np.intp]
 
 _CHUNK = 2**16  # numbers a table that is worked on at once: what stays in a processor's cache
 _TRIED = 4  # candidates a row that are evaluated before the rest
-_ENDLESS = 1e15  # water level of an empty server: finite, so that no product is inf * 0
 
 
 class LocalSearch:
@@ -89,7 +89,7 @@ def dual_start(problem: Problem, rounds: int) -> Places:
     price = climb(problem, rounds).price
     cost = np.concatenate([problem.fixed[:, :1], problem.priced(problem.level(price), price)[0]], axis=1)
     place = np.argmin(cost, axis=1)
-    used = _floor_sums(problem, place)
+    used = np.where(members(place, cost.shape[1]), problem.floor, 0.0).sum(axis=2)
     tight = np.flatnonzero((used > problem.limit).any(axis=1))
     if tight.size:
         place[tight] = _in_turn(problem.take(tight), cost[tight])
@@ -110,80 +110,6 @@ def _in_turn(problem: Problem, cost: Floats) -> Places:
         place[rows, ue] = chosen
         left[rows, chosen] -= need[rows, chosen]
     return place
-
-
-def fit(problem: Problem, place: Places) -> Places:
-    """Return the places with what cannot be served sent home: hopeless tasks, and the largest floors of an overfull server."""
-    fixed = np.take_along_axis(problem.fixed, place[:, None], axis=1)[:, 0]
-    place = np.where(np.isfinite(fixed), place, LOCAL)
-    if (_floor_sums(problem, place) <= problem.limit).all():
-        return place
-    member = place[:, None] == np.arange(problem.fixed.shape[1])[:, None]
-    member[:, 1:] = physics.served(problem.floor[:, 1:], member[:, 1:], problem.capacity[:, 1:], np)
-    return np.where(member.any(axis=1), place, LOCAL)
-
-
-def _floor_sums(problem: Problem, place: Places) -> Floats:
-    """Return the sum of floors of each place [B, P]."""
-    member = place[:, None] == np.arange(problem.fixed.shape[1])[:, None]
-    return np.where(member, problem.floor, 0.0).sum(axis=2)
-
-
-# ---- servers --------------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class _Servers:
-    """What the servers of an association cost, and the terms that bound what a change would cost; place 0 costs nothing.
-
-    The arrays may have any shape, one entry a server.
-    """
-
-    value: Floats  # cost of compute time
-    used: Floats  # sum of floors
-    level: Floats  # mu
-    room: Floats  # F minus the floors that bind
-    brink: Floats  # the least l / sqrt(C) among floors that bind; endless where none does
-
-    def put(self, rows: Indices, places: Places, new: _Servers) -> None:
-        """Overwrite the entries [rows, places]."""
-        for field in dataclasses.fields(self):
-            getattr(self, field.name)[rows, places] = getattr(new, field.name)
-
-    def take(self, rows: Indices) -> _Servers:
-        """Return the entries at ``rows``."""
-        return _Servers(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
-
-    def scattered(self, shape: tuple[int, ...], index: tuple[Indices, ...]) -> _Servers:
-        """Return entries of ``shape`` that are these at ``index`` and place 0 elsewhere."""
-        local = _Servers(0.0, 0.0, _ENDLESS, np.inf, _ENDLESS)
-        out = _Servers(*(np.full(shape, getattr(local, field.name)) for field in dataclasses.fields(self)))
-        out.put(*index, self)
-        return out
-
-
-def _servers(floor: Floats, root: Floats, member: Bools, capacity: Floats, per_s: Floats) -> _Servers:
-    """Return what members [..., N] make of servers [...]."""
-    need, part = np.where(member, floor, 0.0), np.where(member, root, 0.0)
-    total = part.sum(axis=-1)
-    level = np.minimum(np.where(total > 0, capacity / np.where(total > 0, total, 1.0), np.inf), _ENDLESS)
-    out = _Servers(per_s * total**2 / capacity, need.sum(axis=-1), level, capacity.copy(), np.full(total.shape, _ENDLESS))
-    tight = (need > level[..., None] * part).any(axis=-1) & (per_s > 0)
-    if tight.any():
-        _clamp(out, tight, need[tight], part[tight], capacity[tight], per_s[tight])
-    return out
-
-
-def _clamp(out: _Servers, tight: Bools, need: Floats, part: Floats, capacity: Floats, per_s: Floats) -> None:
-    """Correct the entries whose floors bind."""
-    level = physics.water_level(need, part, capacity, np)
-    share = level[:, None] * part
-    binds = need > share
-    cpu = np.where(part > 0, np.maximum(need, share), 1.0)
-    out.level[tight] = level
-    out.value[tight] = per_s * (part * part / cpu).sum(axis=-1)
-    out.room[tight] = np.maximum(capacity - np.where(binds, need, 0.0).sum(axis=-1), 1e-3 * capacity)
-    out.brink[tight] = np.min(np.where(binds, need / np.where(binds, part, 1.0), _ENDLESS), axis=-1)
 
 
 # ---- the search -----------------------------------------------------------------------------------------------------
@@ -211,8 +137,8 @@ class _Descent:
         self.problem, self.place = problem, place
         self.least_gain = 1e-10 * np.abs(problem.fixed[:, LOCAL]).mean(axis=1) + 1e-300
         per_s = np.broadcast_to(problem.per_s[:, None], problem.capacity.shape)
-        member = place[:, None] == np.arange(problem.fixed.shape[1])[:, None]
-        self.servers = _servers(problem.floor, problem.root[:, None], member, problem.capacity, per_s)
+        member = members(place, problem.fixed.shape[1])
+        self.servers = serve(problem.floor, problem.root[:, None], member, problem.capacity, per_s)
 
     def run(self, swaps: bool) -> Places:
         """Move until no move gains, then exchange; again until neither gains."""
@@ -240,7 +166,7 @@ class _Descent:
         per_s, root = part.per_s[:, None], part.root
         its_level, its_room, brink = (_of(values, place) for values in (level, room, self.servers.brink[rows]))
         smooth = (_at(part.floor, place) <= its_level * root) & (its_room <= brink * (its_room / its_level - root))
-        smooth |= brink == _ENDLESS
+        smooth |= brink == ENDLESS
         leave = _at(cost, place) - np.where(smooth, per_s * root * root / its_room, 0.0)
         load, room = (room / level)[:, 1:, None], room[:, 1:, None]
         arrive = physics.marginal_cost(part.fixed[:, 1:], per_s[..., None], root[:, None], load, room)
@@ -317,7 +243,7 @@ class _Descent:
         self.servers.put(row[:, None], pair[best], servers.take(best))
         moved[row] = True
 
-    def _evaluate(self, moves: _Moves) -> tuple[Floats, Places, _Servers]:
+    def _evaluate(self, moves: _Moves) -> tuple[Floats, Places, Servers]:
         """Return the exact change of cost [K] (inf where it does not fit), the places concerned [K, 3] and what they become."""
         problem, row, index = self.problem, moves.row, np.arange(moves.row.size)
         place = self.place[row]
@@ -331,7 +257,7 @@ class _Descent:
         which, slot = np.nonzero(touched)
         entry, at = (row[which], touched[which, slot]), row[which]
         member = place[which] == entry[1][:, None]
-        new = _servers(problem.floor[entry], problem.root[at], member, problem.capacity[entry], problem.per_s[at])
+        new = serve(problem.floor[entry], problem.root[at], member, problem.capacity[entry], problem.per_s[at])
         np.add.at(change, which, new.value - self.servers.value[entry])
         change[which[new.used > problem.limit[entry]]] = np.inf
         return change, touched, new.scattered(touched.shape, (which, slot))

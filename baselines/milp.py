@@ -18,6 +18,7 @@ from baselines.dual import Bools, Floats, Places, Problem
 from lambo_env import physics
 
 _ROW = 100.0  # capacity rows are scaled to this, so that the solver's 1e-6 is 1e-8 of a server
+_INFEASIBLE, _FAILED = 2, 4  # of scipy's statuses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Model:
         self.high: list[float] = []
         self._assign()
         self._capacities()
+        self._counts()
 
     def _add(self, row: Floats, low: float, high: float) -> None:
         self.rows.append(row)
@@ -64,7 +66,7 @@ class Model:
 
     def _row(self, options: NDArray[np.generic], server: int | None = None) -> Floats:
         """Return a row: coefficients of the K options, and 1 for z of a server."""
-        row = np.zeros(self.ue.size + self.capacity.size)
+        row = np.zeros(self.ue.size + 2 * self.capacity.size)
         row[: self.ue.size] = options
         if server is not None:
             row[self.ue.size + server] = 1.0
@@ -81,6 +83,13 @@ class Model:
             limit = _ROW * (1 + 0.9 * physics.FIT_TOLERANCE)
             if taken + options.sum() > limit:
                 self._add(self._row(options), -np.inf, limit - taken)
+
+    def _counts(self) -> None:
+        """Add how many UEs each server takes, as integers of their own: branching on them settles near ties of many UEs at once."""
+        for server in range(self.capacity.size):
+            row = self._row(self.to == server + 1)
+            row[self.ue.size + self.capacity.size + server] = -1.0
+            self._add(row, 0.0, 0.0)
 
     def cut(self, price: Floats) -> None:
         """Add the cuts at prices [M]."""
@@ -101,23 +110,25 @@ class Model:
 
     def solve(self, cutoff: float, gap: float, time_limit_s: float) -> Answer:
         """Run the solver for an association that costs at most ``cutoff``, to a gap in units of the cost."""
-        objective = np.concatenate([self.fixed[self.to, self.ue] / self.scale, np.ones(self.capacity.size)])
+        objective = np.concatenate([self.fixed[self.to, self.ue] / self.scale, np.ones(self.capacity.size), np.zeros(self.capacity.size)])
         room = (cutoff - self.settled_cost) / self.scale
-        rows = csc_array(np.stack([*self.rows, objective]))
         binary = np.arange(objective.size) < self.ue.size
-        result = milp(
-            objective,
-            integrality=binary.astype(int),
-            bounds=Bounds(0.0, np.where(binary, 1.0, np.inf)),
-            constraints=LinearConstraint(rows, [*self.low, -np.inf], [*self.high, room]),
-            options={"mip_rel_gap": gap / self.scale / max(room, 1e-9), "time_limit": time_limit_s},
-        )
-        if result.status == 2:  # infeasible: nothing at or below the cutoff
+        whole = binary | (np.arange(objective.size) >= self.ue.size + self.capacity.size)
+        rows = LinearConstraint(csc_array(np.stack([*self.rows, objective])), [*self.low, -np.inf], [*self.high, room])
+        bounds = Bounds(0.0, np.where(binary, 1.0, np.inf))
+        options = {"mip_rel_gap": gap / self.scale / max(room, 1e-9), "time_limit": time_limit_s}
+        for presolve in (True, False):  # HiGHS now and then fails on its own reductions
+            run = options | {"presolve": presolve}
+            result = milp(objective, integrality=whole.astype(int), bounds=bounds, constraints=rows, options=run)
+            if result.status != _FAILED:
+                break
+        if result.status == _INFEASIBLE:
             return Answer(None, cutoff)
         bound = -np.inf if result.mip_dual_bound is None else result.mip_dual_bound * self.scale + self.settled_cost
-        if result.x is None:
-            return Answer(None, bound)
+        return Answer(None if result.x is None else self._place(result.x), bound)
+
+    def _place(self, solution: Floats) -> Places:
         place = self.home.copy()
-        chosen = result.x[: self.ue.size] > 0.5
+        chosen = solution[: self.ue.size] > 0.5
         place[self.ue[chosen]] = self.to[chosen]
-        return Answer(place, bound)
+        return place

@@ -1,0 +1,129 @@
+"""Differential evolution: scipy's, its whole population scored at once through physics; seeded from its generator alone.
+
+Shapes: N UEs, M edge servers, P = M + 1 places, S members of a population.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.optimize import differential_evolution
+
+from baselines.dual import Floats, Places, Problem
+from baselines.local_search import in_kind
+from baselines.servers import fit, members, serve
+from lambo_env import validate
+from lambo_env.instances import Decision, Instances
+from lambo_env.prompt import Prompts
+
+STRATEGIES = (
+    *("best1bin", "best1exp", "rand1bin", "rand1exp", "rand2bin", "rand2exp"),
+    *("randtobest1bin", "randtobest1exp", "currenttobest1bin", "currenttobest1exp", "best2bin", "best2exp"),
+)
+STARTS = ("uniform", "near")
+
+
+class DE:
+    """Differential evolution over associations, the CPU allotted in closed form.
+
+    A UE's gene lies in [0, P): its whole part ranks the UE's places from the cheapest to send to. Where a server cannot meet all
+    deadlines the largest floors go home.
+
+    Args:
+        population: S, how many associations live at a time.
+        generations: how many times each is challenged.
+        mutation: the differential weight, one number or the ends of the range it is drawn from each generation.
+        recombination: the probability that a gene is the mutant's.
+        strategy: scipy's name.
+        start: "uniform" over all places, or "near": squared uniforms, which favour the places that are cheap to send to.
+    """
+
+    evaluator_in_loop = True
+
+    def __init__(
+        self,
+        population: int = 100,
+        generations: int = 300,
+        mutation: float | tuple[float, float] = (0.2, 0.6),
+        recombination: float = 0.9,
+        strategy: str = "best1bin",
+        start: str = "near",
+        ranked: bool = True,
+    ) -> None:
+        self.population = validate.integer("DE.population", population, low=5)
+        self.generations = validate.integer("DE.generations", generations)
+        self.mutation = _mutation(mutation)
+        self.recombination = validate.non_negative("DE.recombination", recombination)
+        validate.check("DE.recombination", recombination, self.recombination <= 1, "0 <= recombination <= 1")
+        self.strategy = validate.known(strategy, STRATEGIES, "DE.strategy")
+        self.start = validate.known(start, STARTS, "DE.start")
+        self.ranked = ranked
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return the best association of each instance's last generation; instances draw from ``rng`` one after the other."""
+        arrays = instances.to("numpy")
+        problem = Problem.of(arrays, prompts.objective(arrays))
+        places = [self._evolve(problem.take([row]), rng) for row in range(arrays.batch_size)]
+        return in_kind(instances, arrays, np.stack(places))
+
+    def _evolve(self, problem: Problem, rng: np.random.Generator) -> Places:
+        score = _Score(problem, self.population, self.ranked)
+        first = rng.random((self.population, score.rank.shape[1]))
+        if self.start == "near":
+            first **= 2
+        options: dict[str, Any] = {"strategy": self.strategy, "mutation": self.mutation, "recombination": self.recombination}
+        result = differential_evolution(
+            score,
+            bounds=[(0.0, float(len(score.rank)))] * score.rank.shape[1],
+            init=first * len(score.rank),
+            maxiter=self.generations,
+            vectorized=True,
+            updating="deferred",
+            polish=False,
+            tol=0.0,
+            seed=rng,
+            **options,
+        )
+        return fit(problem, score.places(result.x[:, None]))[0]
+
+
+def _mutation(value: float | tuple[float, float]) -> float | tuple[float, float]:
+    allowed = "a number in [0, 2), or (low, high) of such numbers with low < high"
+    if isinstance(value, (list, tuple)):
+        validate.check("DE.mutation", value, len(value) == 2, allowed)
+        low, high = (validate.number(f"DE.mutation[{k}]", end, allowed, 0.0) for k, end in enumerate(value))
+        validate.check("DE.mutation", value, low < high < 2, allowed)
+        return low, high
+    single = validate.number("DE.mutation", value, allowed, 0.0)
+    validate.check("DE.mutation", value, single < 2, allowed)
+    return single
+
+
+class _Score:
+    """The cost of a population, as scipy asks for it: genes [N, S] -> cost [S]."""
+
+    def __init__(self, problem: Problem, population: int, ranked: bool) -> None:
+        self.problem, self.ues = problem, np.arange(problem.root.shape[1])
+        self.rank = np.argsort(problem.fixed[0], axis=0) if ranked else np.repeat(np.arange(problem.fixed.shape[1])[:, None], len(self.ues), 1)  # [P, N]
+        self.wide = self._repeat(population)
+
+    def _repeat(self, count: int) -> Problem:
+        """Return the problem ``count`` times, without a copy."""
+        tables = (self.problem.fixed, self.problem.floor, self.problem.root, self.problem.capacity, self.problem.per_s)
+        return Problem(*(np.broadcast_to(table[0], (count, *table.shape[1:])) for table in tables))
+
+    def places(self, genes: Floats) -> Places:
+        """Return the places [S, N] that genes [N, S] stand for."""
+        rank = np.minimum(genes.T.astype(np.int64), len(self.rank) - 1)
+        return self.rank[rank, self.ues]
+
+    def __call__(self, genes: Floats) -> Floats:
+        """Return the cost [S] of genes [N, S]."""
+        many = genes.shape[1]
+        problem = self.wide if many == len(self.wide.root) else self._repeat(many)
+        place = fit(problem, self.places(genes))
+        member = members(place, len(self.rank))[:, 1:]
+        per_s = np.broadcast_to(problem.per_s[:, None], (many, len(self.rank) - 1))
+        value = serve(problem.floor[:, 1:], problem.root[:, None], member, problem.capacity[:, 1:], per_s).value
+        return self.problem.fixed[0][place, self.ues].sum(axis=1) + value.sum(axis=1)
