@@ -18,7 +18,10 @@ COMMANDS = {
     "bench": ("bench:bench", "Play a sweep of agents x prompts x scenarios x seeds and print its table."),
     "report": ("report:report", "Write a results folder's report: Markdown, HTML and figures; or compare two agents."),
     "evaluate": ("evaluate:evaluate", "Score one agent on fresh evaluation instances of a scenario."),
-    "render": ("render:render", "Play an episode and film it: the map, the servers' load, the cost beside the optimum."),
+    "render": (
+        "render:render",
+        "Play an episode and film it: the map, the servers' load, the cost beside the optimum.",
+    ),
     "throughput": ("throughput:throughput", "Time agents (as a ratio to LocalSearch) or environments on this machine."),
     "list agents": ("lists:agents", "List every agent found, broken plug-ins with their error."),
     "list scenarios": ("lists:scenarios", "List the scenario presets."),
@@ -31,11 +34,18 @@ COMMANDS = {
     ),
     "check agent": ("check:agent", "Run the conformance checks of an agent."),
     "check env": ("check:env", "Run the conformance checks of an environment id."),
+    "reproduce droo": ("reproduce:droo", "Play DROO on its own frames: their number, ours, the time, what differs."),
+    "reproduce are": ("reproduce:are", "Train ARE's original network on its own scenarios and score the last 60."),
+    "train droo": ("train_dnn:droo", "Train DROO for a scenario: no labels, an evaluator in the loop."),
+    "train are": ("train_dnn:are", "Label instances with an expert and train ARE on them."),
+    "train are-small": ("train_dnn:are_small", "Train ARE's original small network on its authors' labels."),
 }
 GROUPS = {
     "list": "List agents, scenarios, prompts or sweeps.",
     "scenario": "Show or check a scenario.",
     "check": "Check an agent or an environment.",
+    "reproduce": "Do again what another paper's program prints.",
+    "train": "Train an agent's network; a killed run goes on with the same command.",
 }
 
 
@@ -47,6 +57,7 @@ def build() -> App:
         version=provenance.version_text,
         version_format="plaintext",
         help_format="plaintext",
+        suppress_keyboard_interrupt=False,  # main says how to continue
     )
     groups = {name: App(name=name, help=text) for name, text in GROUPS.items()}
     for group in groups.values():

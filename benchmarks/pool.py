@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, cast
@@ -62,5 +63,6 @@ def pool(jobs: int, tasks: int) -> Iterator[RunAll]:
                 "a worker process died, perhaps for want of memory; what is finished is kept"
             ) from error
 
-    with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+    with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*tasks which.*")  # joblib on tasks cancelled by an interrupt
         yield run_all

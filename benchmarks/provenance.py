@@ -63,6 +63,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def load_average() -> float | None:
+    """Return how many processes wanted to run in the last minute: above the cores, times are of a busy machine."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+
+
 @functools.cache
 def commit() -> str | None:
     """Return the git commit of the source tree, with ``+changes`` where it has some, or None outside one."""
@@ -91,7 +96,7 @@ def describe(jobs: int) -> dict[str, Any]:
             **{name: found for name in sorted(_WATCHED) if (found := version_of(name))},
         },
         "commit": commit(),
-        "machine": {"system": platform.platform(), "cpu": cpu_model(), "cores": cores()},
+        "machine": {"system": platform.platform(), "cpu": cpu_model(), "cores": cores(), "load": load_average()},
         "jobs": jobs,
         "threads_a_job": 1,
     }

@@ -76,7 +76,7 @@ def origin(results: Results) -> str:
         f"{name} {versions[name]}" for name in ("lambo-mec", "numpy", "scipy", "torch") if name in versions
     )
     commit = f", commit {last['commit'][:12]}" if last.get("commit") else ""
-    where = f"{machine['cpu']}, {machine['cores']} cores, {last['jobs']} jobs of one thread"
+    where = f"{machine['cpu']}, {machine['cores']} cores, {last['jobs']} jobs of one thread, load {machine.get('load')} at the start"
     return f"Made by `{last['command']}` ({len(runs)} run(s), {last['started']}) on {where}; {packages}{commit}."
 
 

@@ -168,6 +168,24 @@ def test_an_agent_that_raises_makes_exit_code_1(
     assert "local on tiny: FAILED: ZeroDivisionError" in capsys.readouterr().out
 
 
+def test_an_interrupted_sweep_says_how_to_continue(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from baselines.simple import Greedy
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Greedy, "decide", interrupt)
+    line = ["bench", "mine.toml", "--agents", "local,greedy", "--jobs", "1", "--no-figures"]
+    assert cli.main(line) == 130
+    assert "the same command continues" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(scratch)
+    assert cli.main(line) == 0
+    assert "3 cells played, 1 kept" in capsys.readouterr().out
+
+
 def test_help_loads_nothing_heavy():
     code = "import sys; from benchmarks import cli; cli.main(['--help']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
