@@ -56,7 +56,7 @@ def scatter_step(scatter: Array, speed_mps: Array, normal: Array, scenario: Scen
 
 
 def fading_gain(scatter: Array | None, scenario: Scenario) -> Array | float:
-    """Return |h|^2 of h = sqrt(K / (K + 1)) + sqrt(1 / (K + 1)) s; 1 where the Rician K is infinite."""
+    """Return ``|h|^2`` of h = sqrt(K / (K + 1)) + sqrt(1 / (K + 1)) s; 1 where the Rician K is infinite."""
     if scatter is None:
         return 1.0
     k = 10 ** (scenario.rician_k_db / 10)
