@@ -1,0 +1,205 @@
+"""The native vector environment as a Stable-Baselines3 VecEnv: one engine for all rows, masks with the batch, monitored episodes.
+
+``as_sb3("LAMBO-MEC-Association-v0", num_envs=64)`` goes where SB3 wants an ``env``. No Monitor, VecMonitor or action masker is needed.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+
+from lambo_env import physics, validate
+from lambo_env.instances import LOCAL, Decision, Instances
+from lambo_env.prompt import Prompts
+from lambo_env.vector_env import OffloadingVectorEnv
+
+REWARDS = ("native", "relative")
+_PER_ROW = ("action_masks", "frame")  # methods that answer for one row
+_TAKEN = ("instances", "prompts")  # attributes that hold all rows
+
+
+def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any) -> NativeVecEnv:  # noqa: A002
+    """Return ``num_envs`` environments as one SB3 VecEnv.
+
+    Args:
+        id: "LAMBO-MEC-v0" or "LAMBO-MEC-Association-v0", with or without "lambo_env:".
+        num_envs: rows.
+        reward: "native" is the environment's, in units of the cost; "relative" divides by the cost of running that slot all locally, so
+            that instances and prompts weigh alike. Episode infos stay native.
+        **kwargs: of the environment: scenario, prompt, num_slots, render_mode, observe.
+
+    Raises:
+        ValueError: naming the argument, its value and what is allowed.
+    """
+    validate.known_keys("as_sb3", kwargs, ["scenario", "prompt", "num_slots", "render_mode", "observe"])
+    name = id if ":" in id else f"lambo_env:{id}"
+    num_envs = validate.integer("num_envs", num_envs)
+    venv = gym.make_vec(
+        name, num_envs, vectorization_mode="vector_entry_point", autoreset_mode=gym.vector.AutoresetMode.SAME_STEP, **kwargs
+    )
+    validate.check("as_sb3(id)", id, isinstance(venv, OffloadingVectorEnv), "an environment of lambo_env")
+    return NativeVecEnv(venv, reward)  # type: ignore[arg-type]
+
+
+class NativeVecEnv(VecEnv):
+    """What SB3 sees of an ``OffloadingVectorEnv`` in SameStep mode; row i is the single environment seeded ``seed + i``.
+
+    The info of each row holds "action_mask"; at an episode's end also "terminal_observation", "TimeLimit.truncated" (never), "episode" with
+    native return r, length l and seconds t as from Monitor, and "outcome".
+    """
+
+    def __init__(self, venv: OffloadingVectorEnv, reward: str = "native") -> None:
+        self.venv = venv
+        self._relative = validate.known(reward, REWARDS, "reward") == "relative"
+        self._own: dict[str, dict[int, Any]] = {}
+        self._start = time.time()
+        super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
+        self._returns, self._lengths = np.zeros(self.num_envs), 0
+        self._scale: NDArray[np.float64] | float = 1.0
+        self._actions: Any = None
+
+    # ---- playing ----------------------------------------------------------------------------------------------------
+
+    def reset(self) -> Any:
+        """Start an episode in every row, with the seeds and options that were set; return the observations."""
+        seeds = None if all(seed is None for seed in self._seeds) else self._seeds
+        seen, infos = self.venv.reset(seed=seeds, options=_merged(self._options, self.num_envs))
+        self.reset_infos = _rows(infos)
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:], self._lengths = 0.0, 0
+        self._rescale()
+        return seen
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep the actions for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> Any:
+        """Return observations, rewards float32, dones and infos; a row that ended shows its next episode's first observation."""
+        seen, rewards, dones, _, infos = self.venv.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        out = (rewards / self._scale).astype(np.float32)
+        rows = _rows(infos)
+        if "outcome" in infos or "final_info" in infos:  # all rows play slots of one length: they end together
+            self._close(rows, infos, dones)
+            self._rescale()
+        return seen, out, dones, rows
+
+    def _close(self, rows: list[dict[str, Any]], infos: dict[str, Any], dones: NDArray[np.bool_]) -> None:
+        outcome = infos["final_info" if "final_info" in infos else "outcome"]
+        outcome = outcome.get("outcome", outcome)
+        seconds = round(time.time() - self._start, 6)
+        for row, info in enumerate(rows):
+            info["outcome"] = {name: array[row] for name, array in outcome.items() if not name.startswith("_")}
+            if dones[row]:
+                info["terminal_observation"] = infos["final_obs"][row]
+                info["TimeLimit.truncated"] = False
+                info["episode"] = {"r": float(self._returns[row]), "l": self._lengths, "t": seconds}
+        if dones.all():
+            self._returns[:], self._lengths = 0.0, 0
+
+    def _rescale(self) -> None:
+        """Take the cost of every slot when run locally as its unit."""
+        if not self._relative:
+            return
+        instances: Instances = self.venv.instances
+        local = Decision(np.full(instances.cycles.shape, LOCAL), np.zeros(instances.cycles.shape))
+        goal = self.venv.prompts.objective(instances)
+        self._scale = physics.evaluate(instances, local, goal, check=False).cost
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        self.venv.close()
+
+    # ---- attributes and methods, row by row -------------------------------------------------------------------------
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return an attribute of the rows: what ``set_attr`` put there, else the environment's.
+
+        Raises:
+            AttributeError: the environment has no such attribute.
+        """
+        read = self._reader(attr_name)
+        own = self._own.get(attr_name, {})
+        return [own[row] if row in own else read(row) for row in self._get_indices(indices)]
+
+    def _reader(self, name: str) -> Callable[[int], Any]:
+        if name in _PER_ROW:
+            return lambda row: functools.partial(self._call, name, row)
+        if len(self._own.get(name, ())) == self.num_envs:
+            return lambda row: None  # every row has its own
+        if name in _TAKEN:
+            holder: Instances | Prompts = getattr(self.venv, name)
+            return lambda row: holder.take([row])
+        if name in ("np_random", "np_random_seed"):
+            values = getattr(self.venv, name)
+            return lambda row: values[row]
+        single = {"observation_space": self.venv.single_observation_space, "action_space": self.venv.single_action_space}
+        value = single[name] if name in single else getattr(self.venv, name)
+        return lambda row: value
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Give rows an attribute of the caller's own, which ``get_attr`` returns.
+
+        Raises:
+            ValueError: a name that the environment defines: its arguments are fixed when it is made.
+        """
+        free = attr_name in self._own or not hasattr(self.venv, attr_name)
+        validate.check("set_attr(attr_name)", attr_name, free, "a name that the environment does not define itself")
+        self._own.setdefault(attr_name, {}).update(dict.fromkeys(self._get_indices(indices), value))
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call a method for each row: "action_masks" (all rows at once), "frame", or "render" (the first few rows together).
+
+        Raises:
+            AttributeError: any other method.
+        """
+        rows = list(self._get_indices(indices))
+        if method_name == "action_masks":
+            masks = self.venv.action_masks()
+            return [masks[row] for row in rows]
+        if method_name in _PER_ROW:
+            return [self._call(method_name, row, *method_args, **method_kwargs) for row in rows]
+        if method_name == "render":
+            return [self.venv.render()]
+        raise AttributeError(f"env_method({method_name!r}): rows have the methods action_masks, frame and render")
+
+    def _call(self, name: str, row: int, *args: Any, **kwargs: Any) -> Any:
+        if name == "action_masks":
+            return self.venv.action_masks()[row]
+        return self.venv.frame(row, *args, **kwargs)
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """Return True for Monitor, whose work is done here: ``evaluate_policy`` then reads native returns; False for any other wrapper."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[Any]:
+        """Return the pictures of the first few rows."""
+        return list(self.venv.render() or ())
+
+
+def _rows(infos: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"action_mask": mask} for mask in infos["action_mask"]]
+
+
+def _merged(options: Sequence[dict[str, Any]], num_envs: int) -> dict[str, Any] | None:
+    """Return the rows' options as those of the vector environment: prompts as a list, instances of one row each joined."""
+    if not any(options):
+        return None
+    keys = set(options[0])
+    same = len(options) == num_envs and all(set(one) == keys for one in options)
+    validate.check("set_options(options)", [sorted(one) for one in options], same, "the same keys for each environment")
+    merged = {key: [one[key] for one in options] for key in keys}
+    if isinstance(merged.get("instances", [None])[0], Instances):
+        merged["instances"] = Instances.concat(merged["instances"])
+    return merged
