@@ -105,8 +105,8 @@ class Engine:
         else:
             self.instances = self._put(self.instances, drawn, rows)
             self.goal = self._put(self.goal, goal, rows)
-            first_task = self.plan.first_task
-            self.plan = dataclasses.replace(self._put(self.plan, plan, rows), first_task=first_task)
+            index = {name: getattr(self.plan, name) for name in ("rows", "first_task", "first_server")}
+            self.plan = dataclasses.replace(self._put(self.plan, plan, rows), **index)
             self.state = episode.State(*map(lambda old, new: self._rows(old, new, rows), self.state, state))
         static = observation.static_columns(drawn)
         self._ues[rows, :, : self._static] = static
@@ -138,9 +138,10 @@ class Engine:
         self, rows: episode.Ints, place: episode.Ints, share: episode.Floats | None, rngs: Generators
     ) -> tuple[episode.Floats, Finished | None]:
         """Decide one UE in each of ``rows``; return the rewards [R] and what was finished; further slots have begun already."""
+        rows = self.plan.rows if rows.size == self.num_envs else rows
         move, self.state = episode.step(self.plan, self.state, rows, place, share, donate=True)
-        ended = self.state.ue.take(rows) == self.num_ues
-        finishes = bool(ended.any())
+        ended = (self.state.ue if rows is self.plan.rows else self.state.ue.take(rows)) == self.num_ues
+        finishes = np.count_nonzero(ended) > 0
         self._show(move, place, finishes, ended)
         return move.reward, self._finish(rows[ended], rngs) if finishes else None
 

@@ -112,7 +112,7 @@ class OffloadingEnv(gym.Env[Observation, Any]):
     def _seen(self, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Return the observation and ``info`` with the mask; show the window in human mode."""
         self._mask = self._engine.mask()[0]
-        info["action_mask"] = self._mask.astype(np.int8)  # what Discrete.sample(mask=...) takes
+        info["action_mask"] = self._mask.astype(np.int8)  # Discrete.sample(mask=...) takes no other type
         if self.render_mode == "human":
             self.render()
         return {name: array[0] for name, array in self._engine.observe().items()}, info

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 ROOTS, STEEPEST, LEVEL, RUN_S = range(4)  # sums of a server: sqrt(C); largest l / sqrt(C); water level; sum of C / f
+NEVER_HZ = 1e30  # more than any server has, and finite: 0 x inf would be NaN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +32,16 @@ class Plan:
     num_ues: int
     num_places: int
     fixed: Floats  # [B * N * P] cost of a UE at a place but for the server's compute time
-    floor_hz: Floats  # [B * N, P] least CPU that meets the deadline; inf where none does
+    floor_hz: Floats  # [B * N, P] least CPU that meets the deadline; NEVER_HZ where none does
     cycles: Floats  # [B * N]
     root: Floats  # [B, N] sqrt(C)
     late_cost: Floats  # [B * N]
     capacity_hz: Floats  # [B * P]; 1 for the local place, so that it divides like the others
     slack_hz: Floats  # [B * P] how far below a floor ``left`` may be
     per_s: Floats  # [B] cost of a second of one UE
+    rows: Ints  # [B] all rows; ``step`` knows this very array and then looks nothing up by row
     first_task: Ints  # [B] flat index of each row's first UE
+    first_server: Ints  # [B] flat index of each row's local place
 
 
 class State(NamedTuple):
@@ -71,14 +74,16 @@ def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
         num_ues=ues,
         num_places=places,
         fixed=tables.fixed.reshape(-1),
-        floor_hz=tables.floor_hz.reshape(-1, places),
+        floor_hz=np.minimum(tables.floor_hz, NEVER_HZ).reshape(-1, places),
         cycles=np.ascontiguousarray(instances.cycles).reshape(-1),
         root=tables.root,
         late_cost=tables.late_cost.reshape(-1),
         capacity_hz=np.where(capacity > 0, capacity, 1.0).reshape(-1),
         slack_hz=(physics.FIT_TOLERANCE * capacity).reshape(-1),
         per_s=tables.per_s,
+        rows=np.arange(batch),
         first_task=np.arange(batch) * ues,
+        first_server=np.arange(batch) * places,
     )
     small: Any = np.int8 if places <= 128 else np.int64
     return plan, State(
@@ -96,10 +101,10 @@ def mask(plan: Plan, state: State) -> Bools:
     done = state.ue == plan.num_ues
     task = plan.first_task + (state.ue - done)
     legal = plan.floor_hz.take(task, 0) <= (state.left_hz + plan.slack_hz).reshape(-1, plan.num_places)
-    if done.any():
+    if np.count_nonzero(done):  # counting is the fastest "any" of short arrays
         legal[done] = False
     hard = ~legal[:, LOCAL]
-    if hard.any():
+    if np.count_nonzero(hard):
         legal[hard, LOCAL] = ~legal[hard].any(axis=1)
     return legal
 
@@ -120,13 +125,15 @@ def step(
     Returns:
         The move [R] and the next state.
     """
-    ue = state.ue.take(rows)
-    task = rows * plan.num_ues + ue
+    everyone = rows is plan.rows
+    ue = state.ue if everyone else state.ue.take(rows)
+    task = (plan.first_task if everyone else plan.first_task.take(rows)) + ue
+    server = (plan.first_server if everyone else plan.first_server.take(rows)) + place
     option = task * plan.num_places + place
-    server = rows * plan.num_places + place
+    per_s = plan.per_s if everyone else plan.per_s.take(rows)
     floor, left = plan.floor_hz.reshape(-1).take(option), state.left_hz.take(server)
     fits = floor <= left + plan.slack_hz.take(server)
-    asked = _Asked(rows, ue, task, server, place, floor, left, fits, plan.fixed.take(option), plan.per_s.take(rows))
+    asked = _Asked(rows, ue, task, server, place, floor, left, fits, plan.fixed.take(option), per_s)
     sums = state.sums
     if share is None:
         taken, served_cost, after = _closed_form(plan, state, asked)
@@ -135,12 +142,12 @@ def step(
         taken, served_cost = _shares(plan, asked, share)
     rise, left = np.where(fits, served_cost, plan.late_cost.take(task)), left - taken
     return Move(-rise, taken, task, server, left), State(
-        ue=_write(state.ue, rows, ue + 1, donate),
+        ue=ue + 1 if everyone else _write(state.ue, rows, ue + 1, donate),
         left_hz=_write(state.left_hz, server, left, donate),
         sums=sums,
         place=_write(state.place.reshape(-1), task, place, donate).reshape(state.place.shape),
         taken_hz=_write(state.taken_hz.reshape(-1), task, taken, donate).reshape(state.taken_hz.shape),
-        cost=_write(state.cost, rows, state.cost.take(rows) + rise, donate),
+        cost=state.cost + rise if everyone else _write(state.cost, rows, state.cost.take(rows) + rise, donate),
     )
 
 
@@ -168,7 +175,7 @@ class _Asked(NamedTuple):
 
 def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
     """Return CPU taken, and cost where served: the server grants the floor + share x what is left beyond it."""
-    taken = np.where(asked.fits, asked.floor + share * np.maximum(asked.left - asked.floor, 0.0), 0.0)
+    taken = asked.fits * (asked.floor + share * np.maximum(asked.left - asked.floor, 0.0))
     idle = taken == 0  # local or late
     cycles = plan.cycles.take(asked.task) * ~idle
     return taken, physics.allotted_cost(asked.fixed, asked.per_s, cycles, taken + idle)
@@ -177,22 +184,25 @@ def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
 def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Floats, Floats]:
     """Return floor taken, rise of the cost where served, and the server's sums after it, under the optimal allocation of the served."""
     joins = asked.fits & (asked.place != LOCAL)
-    taken = np.where(joins, asked.floor, 0.0)
+    taken = joins * asked.floor
     root = plan.root.reshape(-1).take(asked.task) * joins
     capacity = plan.capacity_hz.take(asked.server)
-    now = state.sums.take(asked.server, 0)
+    now = state.sums.take(asked.server, 0)  # a copy
     roots, before = now[:, ROOTS], now[:, RUN_S]
     total = roots + root
     steepest = np.maximum(now[:, STEEPEST], taken / (root + ~joins))
     cost = physics.marginal_cost(asked.fixed, asked.per_s, root, roots, capacity)
     level, run_s = capacity / (total + (total == 0)), total * total / capacity
-    tight = np.flatnonzero(steepest > level)  # a floor is active on this server: the full allocation
-    if tight.size:
+    active = steepest > level  # a floor is active on this server: the full allocation
+    if np.count_nonzero(active):
+        tight = np.flatnonzero(active)
         level[tight], run_s[tight] = now[tight, LEVEL], before[tight]
         tight = tight[joins[tight]]
         level[tight], run_s[tight] = _full(plan, state, asked, tight, capacity[tight], now[tight, LEVEL])
         cost[tight] = asked.fixed[tight] + asked.per_s[tight] * (run_s[tight] - before[tight])
-    return taken, cost, np.stack((total, steepest, level, run_s), axis=1)
+    for column, value in enumerate((total, steepest, level, run_s)):
+        now[:, column] = value
+    return taken, cost, now
 
 
 def _full(plan: Plan, state: State, asked: _Asked, at: Ints, capacity: Floats, level: Floats) -> tuple[Floats, Floats]:

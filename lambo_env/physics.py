@@ -110,8 +110,7 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
     """Return mu, so that f_i = max(l_i, mu sqrt(C_i)) uses up the capacity of one server: exact.
 
     mu = min over k < n of (F - L_k) / (Q - Q_k), L_k and Q_k the sums of l and sqrt(C) of the k largest l_i / sqrt(C_i). Newton's method
-    instead of a sort: a level above mu clamps only UEs that mu clamps too, and the level of what remains is lower; the set grows until
-    it fits, in some 4 rounds.
+    instead of a sort: a level above mu clamps only UEs that mu clamps too, so that the clamped set grows, in some 4 rounds, until it fits.
 
     Args:
         floor: l_i [..., N]; 0 for a UE that is not on the server.
@@ -125,18 +124,19 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
     """
     ratio = floor / xp.where(root > 0, root, 1.0)
     level = xp.full_like(capacity_hz, xp.inf) if level is None else level
+    clamped = ratio > level[..., None]
     while True:
-        clamped = xp.astype(ratio > level[..., None], root.dtype)
-        rest = xp.vecdot(1 - clamped, root)
-        lower = (capacity_hz - xp.vecdot(clamped, floor)) / xp.where(rest > 0, rest, 1.0)
-        falls = (rest > 0) & (lower < level)
-        level = xp.where(falls, lower, level)
-        moving = xp.nonzero(falls) if falls.ndim else ()
-        if moving and 2 * moving[0].shape[0] < math.prod(falls.shape):  # most have settled: go on with the others alone
-            rest_of = (floor[moving], root[moving], capacity_hz[moving])
-            return set_at(level, moving, water_level(*rest_of, xp, level[moving])) if moving[0].shape[0] else level
-        if not bool(xp.any(falls)):
+        held = xp.astype(clamped, root.dtype)
+        rest, taken = xp.vecdot(1 - held, root), xp.vecdot(held, floor)
+        lower = (capacity_hz - taken) / xp.where(rest > 0, rest, 1.0)
+        level = xp.where((rest > 0) & (lower < level), lower, level)
+        before, clamped = clamped, ratio > level[..., None]
+        grown = xp.any(clamped & ~before, axis=-1)
+        if not bool(xp.any(grown)):
             return level
+        at = xp.nonzero(grown) if grown.ndim else ()
+        if at and 2 * at[0].shape[0] < math.prod(grown.shape):  # most have settled: go on with the others alone
+            return set_at(level, at, water_level(floor[at], root[at], capacity_hz[at], xp, level[at]))
 
 
 def level_cpu_hz(floor: Array, root: Array, level: Array, xp: Any) -> Array:

@@ -170,7 +170,7 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         """
         if not self._playing:
             raise ResetNeeded("step() needs running episodes; call reset() first")
-        resets = np.flatnonzero(self._over) if self._over.any() else None
+        resets = np.flatnonzero(self._over) if np.count_nonzero(self._over) else None
         if resets is not None and self.autoreset_mode is AutoresetMode.DISABLED:
             raise ResetNeeded(f'rows {resets.tolist()} have ended; reset(options={{"reset_mask": ...}}) restarts them')
         rows = self._engine.all_rows if resets is None else np.flatnonzero(~self._over)
@@ -223,7 +223,7 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         return out
 
     def _add_mask(self, infos: Infos, rows: episode.Ints) -> None:
-        masks = self._engine.mask().astype(np.int8)
+        masks = self._engine.mask().view(np.int8)
         if rows.size < self.num_envs:
             masks[~self._flags(rows)] = 0
         infos["action_mask"], infos["_action_mask"] = masks, self._flags(rows)
