@@ -91,7 +91,9 @@ class Page:
             elif block.kind == "python":
                 self._python(block)
             elif block.kind == "text" and before is not None and before.kind == "python" and not before.left_out:
-                assert self.printed.rstrip() == block.body.rstrip(), f"{self.path.name}:{block.line}: the code prints\n{self.printed}"
+                assert self.printed.rstrip() == block.body.rstrip(), (
+                    f"{self.path.name}:{block.line}: the code prints\n{self.printed}"
+                )
             before = block
 
     def _python(self, block: Block) -> None:

@@ -1,0 +1,219 @@
+"""Write docs/environments from templates and the code: spaces, arguments and infos of the registered ids, and their reference scores.
+
+``python docs/generate.py`` writes the pages, and a test asserts that the committed ones are these; with ``--measure`` the scores are
+measured anew first (some minutes).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from benchmarks import reference
+from benchmarks.reference import ASSOCIATION, IDS, JOINT, WPMEC, Scores
+from benchmarks.report import markdown_table
+from benchmarks.summary import digits
+from lambo_env import observation, prompt, scenario
+
+DOCS = Path(__file__).parent
+FOLDER, TEMPLATES = DOCS / "environments", DOCS / "templates"
+SCORES = FOLDER / "scores.json"
+MEASURE = "python docs/generate.py --measure"
+VERSIONS = {name: [("v0", "0.1.0", "first version")] for name in IDS}
+
+SUMMARY = {
+    JOINT: "Place and CPU share of each task, UE by UE: the paper's joint decision.",
+    ASSOCIATION: "The place of each task, UE by UE; the closed form allots the servers' CPU.",
+    WPMEC: "DROO's problem: which devices offload in each frame; the shares are solved to optimum inside.",
+}
+ACTION = {
+    JOINT: r"""Two numbers $a \in [-1, 1]^2$; with $u = (a + 1) / 2$
+
+$$\mathrm{place} = \min(\lfloor u_0 (M + 1) \rfloor, M), \qquad f = l + u_1 (\mathrm{left}_m - l)$$
+
+where $l$ is the task's floor on that server (equation (8) of [physics](../physics.md)) and $\mathrm{left}_m$ what the server has not
+yet allotted: share 0 just meets the deadline, 1 takes all. At place 0, local, the share means nothing.
+{py:func}`lambo_env.episode.encode_action` and {py:func}`lambo_env.episode.decode_action` translate.""",
+    ASSOCIATION: """The place: 0 is the UE itself, m server m. When the slot is complete every server's CPU is shared out among its UEs by
+the [closed form](../physics.md#closed-form-allocation), which is optimal for every objective; the rewards on the way count with it.""",
+    WPMEC: "One bit a device: 1 offloads, 0 computes locally. The shares of the frame follow by the KKT conditions.",
+}
+COLUMNS = (
+    ("0 .. M - 1", "upload time to server m over the deadline", "yes"),
+    ("M", "local latency over the deadline", "yes"),
+    ("M + 1", "load: N x cycles / deadline over the sum of the servers' capacities", "yes"),
+    ("M + 2", "deadline over the slot's mean deadline", "yes"),
+    ("M + 3", "transmit power over local power", "yes"),
+    ("M + 4", "1 for the UE to be decided now", "no"),
+    ("M + 5", "its place / M, 0 where local or undecided", "no"),
+    ("M + 6", "CPU that the decision took from what was left, over its server's capacity", "no"),
+)
+
+
+def pages(scores: Scores) -> dict[str, str]:
+    """Return the text of every page by file name."""
+    return {"index.md": _index(), **{f"{name}.md": _page(name, scores[name]) for name in IDS}}
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    """Return a template with every ``[[name]]`` replaced; a name without a value is a KeyError."""
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    text = re.sub(r"\[\[(\w+)\]\]", lambda match: values[match[1]], text)
+    return f"<!-- written by docs/generate.py from docs/templates/{template} -->\n\n{text}"
+
+
+def _index() -> str:
+    rows = [
+        (f"[`{name}`]({name}.md)", f"`{gym.make(f'lambo_env:{name}').action_space}`", SUMMARY[name]) for name in IDS
+    ]
+    return _filled(
+        "index.md", {"ids": markdown_table(("id", "action", "what is decided"), rows), "names": "\n".join(IDS)}
+    )
+
+
+def _page(env_id: str, scores: Scores) -> str:
+    env = gym.make(f"lambo_env:{env_id}")
+    values = {
+        "id": env_id,
+        "summary": SUMMARY[env_id],
+        "glance": _glance(env_id, env),
+        "spaces": _spaces(env.observation_space),
+        "action": ACTION[env_id],
+        "arguments": _arguments(env_id),
+        "infos": _infos(env),
+        "versions": markdown_table(("version", "since release", "what changed"), VERSIONS[env_id]),
+        "measure": MEASURE,
+    }
+    if env_id == WPMEC:
+        sizes = {"frames": str(reference.FRAMES), "devices": str(reference.DEVICES)}
+        return _filled("wpmec.md", {**values, **sizes, "scores": _rates(scores)})
+    rest = {"columns": _columns(), "presets": _presets(), "instances": str(reference.INSTANCES)}
+    return _filled("offloading.md", {**values, **rest, "scores": "\n\n".join(_costs(scores))})
+
+
+def _glance(env_id: str, env: gym.Env[Any, Any]) -> str:
+    spec = gym.spec(env_id)
+    vector = f"`{spec.vector_entry_point}`" if spec.vector_entry_point else "none (`gym.make_vec` makes one of copies)"
+    rows = [
+        ("action space", f"`{env.action_space}`"),
+        ("native vector environment", vector),
+        ("render modes", ", ".join(env.metadata["render_modes"]) or "none"),
+        ("registered time limit", str(spec.max_episode_steps)),
+        ("checked by", f"`lambo check env {env_id}`"),
+    ]
+    return markdown_table(("", ""), rows)
+
+
+def _spaces(space: gym.Space[Any]) -> str:
+    parts: Mapping[str, Any] = space.spaces if isinstance(space, gym.spaces.Dict) else {"(the array)": space}
+    rows = [
+        (key, " x ".join(map(str, part.shape)), str(part.dtype), f"{part.low.min():g} .. {part.high.max():g}")
+        for key, part in parts.items()
+    ]
+    return markdown_table(("key", "shape", "type", "values"), rows)
+
+
+def _columns() -> str:
+    """Return the columns of ``ues``; their number is checked against the code's."""
+    assert len(COLUMNS) - 1 == observation.NUM_STATIC_BESIDE_SERVERS + observation.NUM_DYNAMIC
+    return markdown_table(("column", "meaning", "fixed in a slot"), COLUMNS)
+
+
+def _arguments(env_id: str) -> str:
+    spec = gym.spec(env_id)
+    single, vector = (_told(entry) for entry in (spec.entry_point, spec.vector_entry_point))
+    rows = [(f"`{name}`", f"`{default!r}`", text) for name, (default, text) in single.items()]
+    for name, (default, text) in vector.items():
+        if name not in single and name != "num_envs":
+            rows.append((f"`{name}`", f"`{getattr(default, 'value', default)!r}`", f"`make_vec` only: {text}"))
+    return markdown_table(("argument", "default", "meaning"), rows)
+
+
+def _told(entry_point: Any) -> dict[str, tuple[Any, str]]:
+    """Return default and docstring text of every constructor argument of ``"module:Class"``."""
+    if not entry_point:
+        return {}
+    module, name = entry_point.split(":")
+    kind = getattr(importlib.import_module(module), name)
+    doc = next(doc for base in kind.__mro__ if "Args:" in (doc := inspect.cleandoc(base.__doc__ or "")))
+    listed = doc.partition("Args:\n")[2].partition("\n\n")[0]
+    told = dict(re.findall(r"^    (\w+): (.*(?:\n     .*)*)", listed, re.MULTILINE))
+    arguments = [p for p in inspect.signature(kind).parameters.values() if p.name != "self"]
+    return {p.name: (p.default, " ".join(told[p.name].split())) for p in arguments}
+
+
+def _infos(env: gym.Env[Any, Any]) -> str:
+    """Play an episode and return what its infos held, where first."""
+    _, info = env.reset(seed=0)
+    env.action_space.seed(0)
+    seen, over = {key: row for key, row in _entries(info, "reset")}, False
+    while not over:
+        _, _, over, _, info = env.step(env.action_space.sample())
+        when = "last step of a slot" if "outcome" in info else "step"
+        seen = {**{key: row for key, row in _entries(info, when)}, **seen}
+    rows = sorted(seen.values(), key=lambda row: ("reset", "step", "last step of a slot").index(row[-1]))
+    return markdown_table(("key", "shape", "type", "first in"), rows)
+
+
+def _entries(info: Mapping[str, Any], when: str, owner: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    for name, value in info.items():
+        key = f"{owner}{name}" if not owner else f"{owner}.{name}"
+        if isinstance(value, dict):
+            yield from _entries(value, when, key)
+        else:
+            array = np.asarray(value)
+            yield key, (f"`{key}`", " x ".join(map(str, array.shape)) or "scalar", str(array.dtype), when)
+
+
+def _presets() -> str:
+    rows = []
+    for name in scenario.list_scenarios():
+        preset = scenario.load_scenario(name)
+        width = observation.num_static(preset.num_servers) + observation.NUM_DYNAMIC
+        sizes = (str(preset.num_ues), str(preset.num_servers), f"{preset.num_ues} x {width}")
+        rows.append((f"`{name}`", *sizes, f"`{preset.hash}`"))
+    return markdown_table(("scenario", "UEs, steps a slot", "servers", "shape of `ues`", "content hash"), rows)
+
+
+def _costs(scores: Scores) -> Iterator[str]:
+    for name, by_prompt in scores.items():
+        for text, lines in by_prompt.items():
+            unit = "s" if prompt.parse(text) == 1 else "J"
+            yield f"**`{name}`, “{text}”**"
+            rows = [
+                (player, _interval(line["cost"]), f"{line['late_percent']:.1f}", _interval(line["gap_percent"], 3))
+                for player, line in lines.items()
+            ]
+            yield markdown_table(("player", f"cost, {unit}", "late %", "gap %"), rows)
+
+
+def _rates(scores: Scores) -> str:
+    rows = [(player, _interval(line["mbps"]), _interval(line["share_percent"])) for player, line in scores.items()]
+    return markdown_table(("player", "rate, Mbit/s", "% of the optimum"), rows)
+
+
+def _interval(values: list[float], significant: int = 4) -> str:
+    mean, low, high = (digits(value, significant) for value in values)
+    return f"{mean} [{low}, {high}]"
+
+
+def main(arguments: list[str]) -> None:
+    """Write the pages, after measuring if asked."""
+    FOLDER.mkdir(exist_ok=True)
+    if "--measure" in arguments:
+        SCORES.write_text(json.dumps(reference.measure(), indent=1) + "\n", encoding="utf-8")
+    for name, text in pages(json.loads(SCORES.read_text(encoding="utf-8"))).items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,70 @@
+"""Every page of the documentation works: its code runs, its commands exist, what is generated is current."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import gymnasium as gym
+import pytest
+from doc_blocks import ROOT, Page, blocks
+
+import lambo_env  # noqa: F401 (registers the ids)
+from benchmarks import reference
+from lambo_agents.registry import list_agents
+
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"_build", "templates"} & set(path.parts))
+TUTORIALS = ("first-episode", "train-with-sb3", "your-agent", "your-scenario", "figures-5-and-6")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_blocks_of_the_page_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Page(path, tmp_path).run()
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_a_tutorial_is_made_of_code_that_runs(name: str):
+    found = blocks((DOCS / "tutorials" / f"{name}.md").read_text(encoding="utf-8"))
+    assert any(block.kind == "python" and not block.left_out for block in found)
+
+
+def test_the_agents_page_has_a_section_for_every_agent():
+    text = (DOCS / "agents.md").read_text(encoding="utf-8")
+    assert [name for name in list_agents() if f"\n### `{name}`" not in text] == []
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_environment_pages_are_the_generated_ones(generate: ModuleType):
+    scores = json.loads(generate.SCORES.read_text(encoding="utf-8"))
+    for name, text in generate.pages(scores).items():
+        assert (generate.FOLDER / name).read_text(encoding="utf-8") == text, f"{name}: run python docs/generate.py"
+
+
+def test_every_registered_environment_has_a_page(generate: ModuleType):
+    assert {name for name in gym.registry if name.startswith("LAMBO-")} == set(reference.IDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", [reference.JOINT, reference.ASSOCIATION])
+def test_reference_scores_are_what_the_code_gives(generate: ModuleType, env_id: str):
+    kept = json.loads(generate.SCORES.read_text(encoding="utf-8"))[env_id]
+    for text, lines in reference.measure_offloading(env_id, ("tiny",))["tiny"].items():
+        for player, line in lines.items():
+            assert line["cost"] == pytest.approx(kept["tiny"][text][player]["cost"], rel=1e-4), (text, player)
+            assert line["late_percent"] == kept["tiny"][text][player]["late_percent"], (text, player)
+
+
+def test_reference_rates_are_what_the_code_gives(generate: ModuleType):
+    for player, line in reference.measure_wpmec().items():
+        kept = json.loads(generate.SCORES.read_text(encoding="utf-8"))[reference.WPMEC][player]
+        assert line["mbps"] == pytest.approx(kept["mbps"], rel=1e-5), player
