@@ -36,10 +36,12 @@ COMMANDS = {
     "check env": ("check:env", "Run the conformance checks of an environment id."),
     "reproduce droo": ("reproduce:droo", "Play DROO on its own frames: their number, ours, the time, what differs."),
     "reproduce are": ("reproduce:are", "Train ARE's original network on its own scenarios and score the last 60."),
+    "train lambo": ("train:train", "Train LAMBO's network by actor-critic learning; plain `lambo train` is the same."),
     "train droo": ("train_dnn:droo", "Train DROO for a scenario: no labels, an evaluator in the loop."),
     "train are": ("train_dnn:are", "Label instances with an expert and train ARE on them."),
     "train are-small": ("train_dnn:are_small", "Train ARE's original small network on its authors' labels."),
 }
+DEFAULTS = {"train": "lambo"}  # the member of a group that is meant where none is named
 GROUPS = {
     "list": "List agents, scenarios, prompts or sweeps.",
     "scenario": "Show or check a scenario.",
@@ -68,12 +70,19 @@ def build() -> App:
     return app
 
 
+def _named(arguments: list[str]) -> list[str]:
+    """Name a group's default member where flags follow the group at once."""
+    group, rest = arguments[:1], arguments[1:]
+    flags = not rest or (rest[0].startswith("-") and rest[0] not in ("-h", "--help"))
+    return [*group, DEFAULTS[group[0]], *rest] if group and group[0] in DEFAULTS and flags else arguments
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 well, 1 failed checks or cells, 2 bad input, 130 interrupted."""
     app = build()
     try:
         code = app(
-            list(sys.argv[1:] if arguments is None else arguments),
+            _named(list(sys.argv[1:] if arguments is None else arguments)),
             exit_on_error=False,
             print_error=False,
             result_action="return_value",

@@ -86,6 +86,7 @@ class Trainer:
     def rate(self) -> float:
         """Return the learning rate of this step over the configured one."""
         warm = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
+        warm *= self.config.gradient_rate if self.step >= self.config.imitation_steps else 1.0
         return warm * max(0.01, 0.5 * (1 + math.cos(math.pi * self.progress())))
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
@@ -103,7 +104,7 @@ class Trainer:
     # ---- imitation --------------------------------------------------------------------------------------------------
 
     def _imitate(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Learn the teacher's places in shuffled orders, and the closed form's shares on the rows of shares."""
+        """Learn the teacher's places in the confident order and in shuffled ones; the closed form's shares on the rows of shares."""
         assert self.teacher is not None
         config = self.config
         batch = sample_batch(config, config.imitation_instances, rng)
@@ -115,8 +116,10 @@ class Trainer:
         place, taken = _followed(batch, label.to(slots.need.device), slots.need)
         orders = np.broadcast_to(np.arange(num_ues), (size, config.imitation_orders, num_ues))
         order = torch.from_numpy(rng.permuted(orders, axis=-1)).to(slots.need.device)
-        place, taken, need = in_order(place, order), in_order(taken, order), in_order(slots.need, order)
         encoded = self.actor.encode(slots.inputs)
+        with torch.no_grad():
+            order[:, 0] = decode.confident_order(self.actor, encoded, slots.need)
+        place, taken, need = in_order(place, order), in_order(taken, order), in_order(slots.need, order)
         plan = self.actor.plan(encoded, order)
         scored = acl_loss.score(self.actor, plan, need, place, taken)
         loss = config.share_weight * acl_loss.share_imitation(
@@ -138,8 +141,10 @@ class Trainer:
         config = self.config
         batch = sample_batch(config, config.instances, rng)
         slots = self._slots(batch)
+        if self.step % 2:  # else as drawn: UEs are drawn alike, so that order is a shuffled one
+            batch, slots = self._reorder(batch, slots)
         encoded = self.actor.encode(slots.inputs)
-        plan = self.actor.plan(encoded)  # UEs are drawn alike: the one order is a shuffled one
+        plan = self.actor.plan(encoded)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rolled = decode.rollout(self.actor, plan, slots, config.rollouts, generator)
         self.rollouts += rolled.place.shape[0] * rolled.place.shape[1]
@@ -149,6 +154,12 @@ class Trainer:
         loss = (advantage.to(scored.log_prob) * scored.log_prob).mean() - config.entropy * scored.entropy.mean()
         loss = loss + config.share_weight * share_loss.to(loss) + critic_loss + self._read(encoded, batch)
         return loss, {"entropy": float(scored.entropy.detach().mean())}
+
+    @torch.no_grad()
+    def _reorder(self, batch: Batch, slots: decode.Slot) -> tuple[Batch, decode.Slot]:
+        """Return the batch with its UEs in the order in which they are decided when it counts."""
+        order = decode.confident_order(self.actor, self.actor.encode(slots.inputs), slots.need)
+        return batch._replace(instances=batch.instances.order(order.cpu().numpy())), slots.ordered(order)
 
     def _advantage(
         self, batch: Batch, slots: decode.Slot, rolled: decode.Rollout, cost: Tensor

@@ -91,6 +91,9 @@ class ACLConfig:
     learning_rate: float = 1e-3
     """AdamW's, after the warm-up."""
 
+    gradient_rate: float = 0.5
+    """Factor on the learning rate in the updates by policy gradient, whose gradient is noisier than imitation's."""
+
     warmup_steps: int = 200
     """Updates over which the learning rate rises from 0."""
 
@@ -136,7 +139,7 @@ class ACLConfig:
             validate.integer(f"ACLConfig.{name}", getattr(self, name))
         for name in ("seed", "imitation_steps", "warmup_steps", "threads"):
             validate.integer(f"ACLConfig.{name}", getattr(self, name), low=0)
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "gradient_rate"):
             validate.positive(f"ACLConfig.{name}", getattr(self, name))
         for name in ("weight_decay", "entropy", "share_weight"):
             validate.non_negative(f"ACLConfig.{name}", getattr(self, name))

@@ -61,11 +61,8 @@ def _best(instances: Instances, prompts: Prompts, solver: Agent, rng: np.random.
 def greedy_cost(aed: AED, instances: Instances, prompts: Prompts, shares: bool, device: str) -> np.ndarray[Any, Any]:
     """Return the cost [B] of the greedy decisions of NumPy instances."""
     slots = decode.slot(instances, prompts.tokens, shares, device)
-    rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots)
-    place = rolled.place[:, 0].cpu().numpy()
-    cpu = (
-        decode.cpu_hz(instances, place, rolled.taken[:, 0].cpu().numpy())
-        if shares
-        else physics.allocate(instances, place)
-    )
+    plan, slots, order = decode.prepare(aed, slots)
+    rolled = decode.rollout(aed, plan, slots)
+    place, taken = (decode.given_order(part, order)[:, 0].cpu().numpy() for part in (rolled.place, rolled.taken))
+    cpu = decode.cpu_hz(instances, place, taken) if shares else physics.allocate(instances, place)
     return np.asarray(physics.evaluate(instances, Decision(place, cpu), prompts.objective(instances)).cost)

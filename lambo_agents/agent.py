@@ -100,13 +100,13 @@ class LamboAgent:
         shares = self.allocation == "share"
         with torch.inference_mode():
             slots = decode.slot(arrays, prompts.tokens, shares, self.device)
-            plan = self.aed.plan(self.aed.encode(slots.inputs))
+            plan, slots, order = decode.prepare(self.aed, slots)
             rolls = [decode.decide(self.aed, plan, slots)]
             if count > 1:
                 generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
                 rolls.append(decode.decide(self.aed, plan, slots, count - 1, generator))
-        place = torch.cat([roll.place for roll in rolls], dim=1).cpu().numpy()
-        taken = torch.cat([roll.taken for roll in rolls], dim=1).cpu().numpy()
+            place = decode.given_order(torch.cat([roll.place for roll in rolls], dim=1), order).cpu().numpy()
+            taken = decode.given_order(torch.cat([roll.taken for roll in rolls], dim=1), order).cpu().numpy()
         many = arrays.repeat(count)
         flat = place.reshape(-1, place.shape[-1])
         cpu = decode.cpu_hz(many, flat, taken.reshape(flat.shape)) if shares else physics.allocate(many, flat)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lambo_agents.aed import AED, Inputs
-from lambo_agents.servers import Plan, State
+from lambo_agents.aed import AED, Encoded, Inputs
+from lambo_agents.servers import Plan, State, in_order
 from lambo_env import observation, physics
 from lambo_env.instances import Instances, over_places
 
@@ -32,6 +32,11 @@ class Slot(NamedTuple):
     def take(self, rows: slice) -> Slot:
         """Return some of the slots."""
         return Slot(self.inputs.take(rows), self.need[rows])
+
+    def ordered(self, order: Tensor) -> Slot:
+        """Return the slots with their UEs in ``order`` [B, N]."""
+        ues, need = (in_order(part, order[:, None])[:, 0] for part in (self.inputs.ues, self.need))
+        return Slot(self.inputs._replace(ues=ues), need)
 
 
 class Rollout(NamedTuple):
@@ -61,6 +66,32 @@ def slot(instances: Instances, tokens: np.ndarray[Any, Any], shares: bool | Tens
     inputs = Inputs(columns, torch.from_numpy(size).float(), texts, text, mode)
     inputs = Inputs(*(part.to(device) for part in inputs))
     return Slot(inputs, torch.from_numpy(over_places(local, floors, np)).to(device))
+
+
+def confident_order(aed: AED, encoded: Encoded, need: Tensor) -> Tensor:
+    """Return the UEs [B, N] by falling margin of the encoder's own guess: who would lose most by another place chooses first.
+
+    The decisions are made one after the other in any order that we like. In this one the servers that are scarce go to those who need
+    them, and only the indifferent see them full. A network without a guess keeps the given order.
+    """
+    prior = aed.servers.plan(encoded.tokens, encoded.embedded, None).prior  # type: ignore[operator,union-attr]
+    if prior is None:
+        return torch.arange(need.shape[1], device=need.device).expand(need.shape[:2])
+    guess = torch.where(need <= 1, prior[:, 0].double(), _NEVER)
+    best = guess.topk(2, dim=-1).values
+    return (best[..., 0] - best[..., 1]).argsort(dim=-1, descending=True, stable=True)
+
+
+def prepare(aed: AED, slots: Slot) -> tuple[Plan, Slot, Tensor]:
+    """Encode once; return the plan and the slots in the confident order, and that order [B, N]."""
+    encoded = aed.encode(slots.inputs)
+    order = confident_order(aed, encoded, slots.need)
+    return aed.plan(encoded, order[:, None]), slots.ordered(order), order
+
+
+def given_order(values: Tensor, order: Tensor) -> Tensor:
+    """Return values [B, O, N] of the UEs in ``order`` [B, N] as the UEs were given."""
+    return torch.empty_like(values).scatter(2, order[:, None].expand_as(values), values)
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

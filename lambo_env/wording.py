@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lambo_env import phrases, validate
@@ -20,9 +21,17 @@ UNDERSTOOD = (
     "one of the catalogue's phrases, such as 'minimum latency' or 'minimum energy', or a mix, such as "
     "'70% latency, 30% energy', 'weigh latency 0.7 and energy 0.3', '3:1 latency to energy', 'balance latency and energy'"
 )
+
+
+def _more(kind: str) -> tuple[str, ...]:
+    """Return further training phrasings, one a line: many ways of speaking, so that a reader of texts learns words, not phrases."""
+    path = Path(__file__).parent / "phrasings" / f"{kind}.txt"
+    return tuple(path.read_text(encoding="ascii").splitlines())
+
+
 _PURE = {
-    ("train", "latency"): phrases.LATENCY_TRAIN,
-    ("train", "energy"): phrases.ENERGY_TRAIN,
+    ("train", "latency"): phrases.LATENCY_TRAIN + _more("latency"),
+    ("train", "energy"): phrases.ENERGY_TRAIN + _more("energy"),
     ("held_out", "latency"): phrases.LATENCY_HELD_OUT,
     ("held_out", "energy"): phrases.ENERGY_HELD_OUT,
 }
