@@ -122,7 +122,7 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
     Returns:
         mu [...] in sqrt(cycles)/s; inf for an empty server.
     """
-    ratio = floor / xp.where(root > 0, root, 1.0)
+    ratio = floor / (root + xp.astype(root == 0, root.dtype))  # cheaper than a where, and as finite
     level = xp.full_like(capacity_hz, xp.inf) if level is None else level
     clamped = ratio > level[..., None]
     while True:
@@ -131,7 +131,7 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
         lower = (capacity_hz - taken) / xp.where(rest > 0, rest, 1.0)
         level = xp.where((rest > 0) & (lower < level), lower, level)
         before, clamped = clamped, ratio > level[..., None]
-        grown = xp.any(clamped & ~before, axis=-1)
+        grown = xp.any(clamped != before, axis=-1)
         if not bool(xp.any(grown)):
             return level
         at = xp.nonzero(grown) if grown.ndim else ()
@@ -140,9 +140,9 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
 
 
 def level_cpu_hz(floor: Array, root: Array, level: Array, xp: Any) -> Array:
-    """Return max(l, mu sqrt(C)), the CPU that the level mu gives a UE; 0 for one that is not on the server (root 0). All broadcast."""
-    share = xp.where(root > 0, level, 0.0) * root
-    return xp.where(share > floor, share, floor)
+    """Return max(l, mu sqrt(C)), the CPU that the level mu gives a UE; 0 for one that is not on the server (l and root 0). All broadcast."""
+    share = xp.where(xp.isfinite(level), level, 0.0) * root
+    return xp.maximum(floor, share)
 
 
 def served(floor: Array, member: Array, capacity_hz: Array, xp: Any) -> Array:
@@ -294,7 +294,7 @@ def place_tables(instances: Instances, goal: Objective) -> PlaceTables:
 def compute_s(floor: Array, root: Array, level: Array, xp: Any) -> Array:
     """Return the sum of C_i / f_i [...] in s of one server's UEs at its ``water_level`` [...] (floors must fit; arguments as there)."""
     cpu = level_cpu_hz(floor, root, level[..., None], xp)
-    return xp.sum(root * root / xp.where(root > 0, cpu, 1.0), axis=-1)
+    return xp.sum(root * root / (cpu + xp.astype(root == 0, root.dtype)), axis=-1)
 
 
 def marginal_cost(fixed: Array, per_s: Array, root: Array, root_sum: Array, capacity_hz: Array) -> Array:
