@@ -52,6 +52,8 @@ class Engine:
         self.given = np.zeros(num_envs, dtype=bool)  # rows that play instances handed in: no positions known
         self.world: world.World | None = None
         self._objective = objective
+        self._initial_draws, self._advance_draws = world.initial_draws(scenario), world.advance_draws(scenario)
+        self._together: int | None = None  # the UE that every row is at; None where they differ
         self._static = observation.num_static(scenario.num_servers)
         width = self._static + observation.NUM_DYNAMIC
         self._ues = np.zeros((num_envs, self.num_ues, width), dtype=np.float32)
@@ -63,7 +65,7 @@ class Engine:
         self, rows: episode.Ints, rngs: Generators, instances: Instances | None = None, prompts: Prompts | None = None
     ) -> None:
         """Start new episodes in ``rows``; ``instances`` and ``prompts`` [R] replace what is drawn all the same."""
-        uniforms, normals = self._draw(rows, rngs, world.initial_draws(self.scenario), extra=1)
+        uniforms, normals = self._draw(rows, rngs, self._initial_draws, extra=1)
         started = world.initial(self.scenario, uniforms, normals)
         drawn = world.snapshot(started, self.scenario, uniforms) if instances is None else instances
         asked = self.texts.prompts(self.texts.pick(uniforms[:, -1])) if prompts is None else prompts
@@ -76,7 +78,7 @@ class Engine:
     def _advance(self, rows: episode.Ints, rngs: Generators) -> None:
         """Bring the next slot to ``rows``."""
         assert self.world is not None
-        uniforms, normals = self._draw(rows, rngs, world.advance_draws(self.scenario))
+        uniforms, normals = self._draw(rows, rngs, self._advance_draws)
         everyone = rows.size == self.num_envs
         before = self.world if everyone else _map(self.world, lambda array: array.take(rows, 0))
         after = world.advance(before, self.scenario, uniforms, normals)
@@ -102,7 +104,9 @@ class Engine:
         plan, state = episode.start(drawn, goal)
         if rows.size == self.num_envs:
             self.instances, self.goal, self.plan, self.state = drawn, goal, plan, state
+            self._together = 0
         else:
+            self._together = None
             self.instances = self._put(self.instances, drawn, rows)
             self.goal = self._put(self.goal, goal, rows)
             index = {name: getattr(self.plan, name) for name in ("rows", "first_task", "first_server")}
@@ -138,23 +142,35 @@ class Engine:
         self, rows: episode.Ints, place: episode.Ints, share: episode.Floats | None, rngs: Generators
     ) -> tuple[episode.Floats, Finished | None]:
         """Decide one UE in each of ``rows``; return the rewards [R] and what was finished; further slots have begun already."""
-        rows = self.plan.rows if rows.size == self.num_envs else rows
+        everyone = rows.size == self.num_envs
+        rows = self.plan.rows if everyone else rows
         move, self.state = episode.step(self.plan, self.state, rows, place, share, donate=True)
-        ended = (self.state.ue if rows is self.plan.rows else self.state.ue.take(rows)) == self.num_ues
-        finishes = np.count_nonzero(ended) > 0
-        self._show(move, place, finishes, ended)
-        return move.reward, self._finish(rows[ended], rngs) if finishes else None
+        if everyone and self._together is not None:
+            self._show(move, place, slice(None), self._together)
+            self._together += 1
+            ended = rows if self._together == self.num_ues else rows[:0]
+        else:
+            self._together = None
+            ue = self.state.ue.take(rows)
+            self._show(move, place, rows, ue - 1)
+            ended = rows[ue == self.num_ues]
+        return move.reward, self._finish(ended, rngs) if ended.size else None
 
-    def _show(self, move: episode.Move, place: episode.Ints, finishes: bool, ended: episode.Bools) -> None:
-        """Write the decision into the observation: the numbers that ``observation.encode`` of the state would give."""
-        capacity, width = self.plan.capacity_hz.take(move.server), self._ues.shape[-1]
-        ues, at = self._ues.reshape(-1), move.task * width + self._static
-        ues[at + IS_CURRENT] = 0.0
-        ues[at + PLACE] = place / (self.num_places - 1)
-        ues[at + TAKEN] = move.taken_hz / capacity
+    def _show(self, move: episode.Move, place: episode.Ints, rows: Any, ue: Any) -> None:
+        """Write the decision into the observation: the numbers that ``observation.encode`` of the state would give.
+
+        ``rows`` and ``ue`` are index arrays [R]; or a slice and an int where all rows are at the same UE, which indexes faster.
+        """
+        capacity, first, ues = self.plan.capacity_hz.take(move.server), self._static, self._ues
+        ues[rows, ue, first + IS_CURRENT] = 0.0
+        ues[rows, ue, first + PLACE] = place / (self.num_places - 1)
+        ues[rows, ue, first + TAKEN] = move.taken_hz / capacity
         self._servers.reshape(-1)[2 * move.server] = np.maximum(move.left_hz, 0.0) / capacity
-        following = at + (width + IS_CURRENT)
-        ues[following[~ended] if finishes else following] = 1.0
+        if isinstance(ue, int):
+            ues[:, ue + 1 : ue + 2, first + IS_CURRENT] = 1.0
+        else:
+            onward = ue + 1 < self.num_ues
+            ues[rows[onward], ue[onward] + 1, first + IS_CURRENT] = 1.0
 
     def _finish(self, rows: episode.Ints, rngs: Generators) -> Finished:
         """Score the slots of ``rows`` and begin the next one where there is one."""

@@ -7,6 +7,7 @@ vector environment's row equals the single environment with that generator, bit 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class _Block:
 
     def take(self, *shape: int) -> Array:
         start = self.used
-        self.used += int(np.prod(shape, dtype=int))
+        self.used += math.prod(shape)
         return self.xp.reshape(self.draws[:, start : self.used], (self.draws.shape[0], *shape))
 
 
