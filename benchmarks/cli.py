@@ -36,6 +36,7 @@ COMMANDS = {
     "check env": ("check:env", "Run the conformance checks of an environment id."),
     "reproduce droo": ("reproduce:droo", "Play DROO on its own frames: their number, ours, the time, what differs."),
     "reproduce are": ("reproduce:are", "Train ARE's original network on its own scenarios and score the last 60."),
+    "card": ("card:card", "Ship trained weights of LAMBO with a card of measured gaps."),
     "train lambo": ("train:train", "Train LAMBO's network by actor-critic learning; plain `lambo train` is the same."),
     "train droo": ("train_dnn:droo", "Train DROO for a scenario: no labels, an evaluator in the loop."),
     "train are": ("train_dnn:are", "Label instances with an expert and train ARE on them."),
