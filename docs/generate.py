@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ import numpy as np
 
 from benchmarks import reference
 from benchmarks.reference import ASSOCIATION, IDS, JOINT, WPMEC, Scores
-from benchmarks.report import markdown_table
-from benchmarks.summary import digits
+from benchmarks.summary import digits, gap_text
 from lambo_env import observation, prompt, scenario
 
 DOCS = Path(__file__).parent
@@ -75,9 +74,7 @@ def _index() -> str:
     rows = [
         (f"[`{name}`]({name}.md)", f"`{gym.make(f'lambo_env:{name}').action_space}`", SUMMARY[name]) for name in IDS
     ]
-    return _filled(
-        "index.md", {"ids": markdown_table(("id", "action", "what is decided"), rows), "names": "\n".join(IDS)}
-    )
+    return _filled("index.md", {"ids": _table(("id", "action", "what is decided"), rows), "names": "\n".join(IDS)})
 
 
 def _page(env_id: str, scores: Scores) -> str:
@@ -90,7 +87,7 @@ def _page(env_id: str, scores: Scores) -> str:
         "action": ACTION[env_id],
         "arguments": _arguments(env_id),
         "infos": _infos(env),
-        "versions": markdown_table(("version", "since release", "what changed"), VERSIONS[env_id]),
+        "versions": _table(("version", "since release", "what changed"), VERSIONS[env_id]),
         "measure": MEASURE,
     }
     if env_id == WPMEC:
@@ -110,7 +107,7 @@ def _glance(env_id: str, env: gym.Env[Any, Any]) -> str:
         ("registered time limit", str(spec.max_episode_steps)),
         ("checked by", f"`lambo check env {env_id}`"),
     ]
-    return markdown_table(("", ""), rows)
+    return _table(("", ""), rows)
 
 
 def _spaces(space: gym.Space[Any]) -> str:
@@ -119,13 +116,13 @@ def _spaces(space: gym.Space[Any]) -> str:
         (key, " x ".join(map(str, part.shape)), str(part.dtype), f"{part.low.min():g} .. {part.high.max():g}")
         for key, part in parts.items()
     ]
-    return markdown_table(("key", "shape", "type", "values"), rows)
+    return _table(("key", "shape", "type", "values"), rows)
 
 
 def _columns() -> str:
     """Return the columns of ``ues``; their number is checked against the code's."""
     assert len(COLUMNS) - 1 == observation.NUM_STATIC_BESIDE_SERVERS + observation.NUM_DYNAMIC
-    return markdown_table(("column", "meaning", "fixed in a slot"), COLUMNS)
+    return _table(("column", "meaning", "fixed in a slot"), COLUMNS)
 
 
 def _arguments(env_id: str) -> str:
@@ -135,7 +132,7 @@ def _arguments(env_id: str) -> str:
     for name, (default, text) in vector.items():
         if name not in single and name != "num_envs":
             rows.append((f"`{name}`", f"`{getattr(default, 'value', default)!r}`", f"`make_vec` only: {text}"))
-    return markdown_table(("argument", "default", "meaning"), rows)
+    return _table(("argument", "default", "meaning"), rows)
 
 
 def _told(entry_point: Any) -> dict[str, tuple[Any, str]]:
@@ -161,7 +158,7 @@ def _infos(env: gym.Env[Any, Any]) -> str:
         when = "last step of a slot" if "outcome" in info else "step"
         seen = {**{key: row for key, row in _entries(info, when)}, **seen}
     rows = sorted(seen.values(), key=lambda row: ("reset", "step", "last step of a slot").index(row[-1]))
-    return markdown_table(("key", "shape", "type", "first in"), rows)
+    return _table(("key", "shape", "type", "first in"), rows)
 
 
 def _entries(info: Mapping[str, Any], when: str, owner: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -181,7 +178,7 @@ def _presets() -> str:
         width = observation.num_static(preset.num_servers) + observation.NUM_DYNAMIC
         sizes = (str(preset.num_ues), str(preset.num_servers), f"{preset.num_ues} x {width}")
         rows.append((f"`{name}`", *sizes, f"`{preset.hash}`"))
-    return markdown_table(("scenario", "UEs, steps a slot", "servers", "shape of `ues`", "content hash"), rows)
+    return _table(("scenario", "UEs, steps a slot", "servers", "shape of `ues`", "content hash"), rows)
 
 
 def _costs(scores: Scores) -> Iterator[str]:
@@ -190,20 +187,30 @@ def _costs(scores: Scores) -> Iterator[str]:
             unit = "s" if prompt.parse(text) == 1 else "J"
             yield f"**`{name}`, “{text}”**"
             rows = [
-                (player, _interval(line["cost"]), f"{line['late_percent']:.1f}", _interval(line["gap_percent"], 3))
+                (
+                    player,
+                    _interval(line["cost"]),
+                    f"{line['late_percent']:.1f}",
+                    _interval(line["gap_percent"], gap_text),
+                )
                 for player, line in lines.items()
             ]
-            yield markdown_table(("player", f"cost, {unit}", "late %", "gap %"), rows)
+            yield _table(("player", f"cost, {unit}", "late %", "gap %"), rows)
 
 
 def _rates(scores: Scores) -> str:
     rows = [(player, _interval(line["mbps"]), _interval(line["share_percent"])) for player, line in scores.items()]
-    return markdown_table(("player", "rate, Mbit/s", "% of the optimum"), rows)
+    return _table(("player", "rate, Mbit/s", "% of the optimum"), rows)
 
 
-def _interval(values: list[float], significant: int = 4) -> str:
-    mean, low, high = (digits(value, significant) for value in values)
+def _interval(values: list[float], text: Callable[[float], str] = digits) -> str:
+    mean, low, high = (text(value) for value in values)
     return f"{mean} [{low}, {high}]"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main(arguments: list[str]) -> None:

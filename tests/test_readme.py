@@ -11,6 +11,7 @@ README = ROOT / "README.md"
 def test_readme_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LAMBO_CACHE", str(tmp_path / "cache"))
     Page(README, tmp_path).run()
 
 
