@@ -43,7 +43,11 @@ def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any
     name = id if ":" in id else f"lambo_env:{id}"
     num_envs = validate.integer("num_envs", num_envs)
     venv = gym.make_vec(
-        name, num_envs, vectorization_mode="vector_entry_point", autoreset_mode=gym.vector.AutoresetMode.SAME_STEP, **kwargs
+        name,
+        num_envs,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode=gym.vector.AutoresetMode.SAME_STEP,
+        **kwargs,
     )
     validate.check("as_sb3(id)", id, isinstance(venv, OffloadingVectorEnv), "an environment of lambo_env")
     return NativeVecEnv(venv, reward)  # type: ignore[arg-type]
@@ -144,7 +148,10 @@ class NativeVecEnv(VecEnv):
         if name in ("np_random", "np_random_seed"):
             values = getattr(self.venv, name)
             return lambda row: values[row]
-        single = {"observation_space": self.venv.single_observation_space, "action_space": self.venv.single_action_space}
+        single = {
+            "observation_space": self.venv.single_observation_space,
+            "action_space": self.venv.single_action_space,
+        }
         value = single[name] if name in single else getattr(self.venv, name)
         return lambda row: value
 
@@ -199,7 +206,7 @@ def _merged(options: Sequence[dict[str, Any]], num_envs: int) -> dict[str, Any] 
     keys = set(options[0])
     same = len(options) == num_envs and all(set(one) == keys for one in options)
     validate.check("set_options(options)", [sorted(one) for one in options], same, "the same keys for each environment")
-    merged = {key: [one[key] for one in options] for key in keys}
+    merged: dict[str, Any] = {key: [one[key] for one in options] for key in keys}
     if isinstance(merged.get("instances", [None])[0], Instances):
         merged["instances"] = Instances.concat(merged["instances"])
     return merged
