@@ -17,7 +17,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "templates"]
 nitpicky = False  # array aliases are no targets
-suppress_warnings = ["toc.empty_glob"]  # the front page takes up whatever further page lies in docs/
 html_theme = "furo"
 html_title = f"LAMBO suite {release}"
 html_static_path: list[str] = []
