@@ -106,10 +106,8 @@ def held_out(weights: Path, count: int) -> Row:
     rows = []
     for kind, text, weight in _phrasings():
         plain = {1.0: PROMPTS[0], 0.0: PROMPTS[1]}.get(weight, f"{weight:.0%} latency, {1 - weight:.0%} energy")
-        cost = _cost(agent, instances, Prompts([text] * count, weight))
-        rows.append(
-            (100 * float(np.mean(cost / _cost(agent, instances, Prompts([plain] * count, weight)) - 1)), kind, text)
-        )
+        cost = _cost(agent, instances, _same(text, weight, count))
+        rows.append((100 * float(np.mean(cost / _cost(agent, instances, _same(plain, weight, count)) - 1)), kind, text))
     worst = max(rows)
     return {
         "phrasings": len(rows),
@@ -120,6 +118,10 @@ def held_out(weights: Path, count: int) -> Row:
         "worst": {"points_more": worst[0], "text": worst[2]},
         "above_one_point": sorted((round(r[0], 2), r[2]) for r in rows if r[0] > 1)[::-1],
     }
+
+
+def _same(text: str, weight: float, count: int) -> Prompts:
+    return Prompts((text,) * count, np.full(count, weight))
 
 
 def _phrasings() -> Iterator[tuple[str, str, float]]:

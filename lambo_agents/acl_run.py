@@ -23,6 +23,7 @@ from lambo_env.scenario import load_scenario
 
 _CLOCK = ("step", "seconds", "rollouts", "labels")
 _FREE = (
+    "gradient_rate",
     "minutes",
     "threads",
     "device",
