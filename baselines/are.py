@@ -110,7 +110,7 @@ class Are:
             raise ValueError("Are.expert is None; allowed: an agent to ask for labels, as adapt has found unsure slots")
         asked, wishes = arrays.take(unsure), prompts.take(unsure)
         new = Lesson.of(asked, wishes, label(self.expert, asked, wishes, rng))
-        self._memory = new if self._memory is None else self._memory.joined(new).last(self._room)
+        self._memory = (new if self._memory is None else self._memory.joined(new)).last(self._room)
         for _ in range(self.epochs):
             learn(self.net, self.optimiser, self._memory)
         return len(unsure)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -209,6 +211,28 @@ def fit_static(instances: Instances, labels: Decision, config: AreSmallConfig | 
     agent.learn(*_rows(agent, instances, labels), agent.config.static_epochs)
     agent.labels_used = len(instances)
     return agent
+
+
+def train(
+    instances: Instances,
+    labels: Decision,
+    path: str | os.PathLike[str],
+    config: AreSmallConfig | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train on all given scenarios and write weights to ``path`` (.safetensors) with a card beside them; return the card."""
+    with dnn.one_thread():
+        start = time.process_time()
+        agent = fit_static(instances, labels, config, seed)
+        seconds = time.process_time() - start
+    card = {"num_servers": agent.num_servers, "shares": agent.shares.tolist(), "labels": len(instances), "seed": seed}
+    card |= {
+        "parameters": agent.num_parameters,
+        "cpu_seconds": round(seconds, 1),
+        "config": dataclasses.asdict(agent.config),
+    }
+    dnn.save_net(Path(path), agent.net, card)
+    return card
 
 
 def fit_stream(

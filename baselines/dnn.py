@@ -220,12 +220,11 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], **meta: An
         file.write(data)
 
 
-def save_net(path: Path, net: PlaceNet, card: Mapping[str, Any]) -> None:
-    """Write a network for use, and its card as JSON beside it."""
-    save(path, net.state_dict(), net=dataclasses.asdict(net.config), **card)
-    files.write_text(
-        path.with_suffix(".json"), json.dumps({"net": dataclasses.asdict(net.config), **card}, indent=2) + "\n"
-    )
+def save_net(path: Path, net: nn.Module, card: Mapping[str, Any]) -> None:
+    """Write a network for use, its size and its card within, and the same as JSON beside it."""
+    size = {"net": dataclasses.asdict(net.config)} if isinstance(net, PlaceNet) else {}
+    save(path, net.state_dict(), **size, **card)
+    files.write_text(path.with_suffix(".json"), json.dumps({**size, **card}, indent=2) + "\n")
 
 
 def check_options(path: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ def train(options: DrooTraining, path: str | os.PathLike[str]) -> dict[str, Any]
     """Train and write weights to ``path`` (.safetensors) with a card beside them; a killed run goes on where it last saved.
 
     Returns:
-        The card: options, size, seconds, labels, mean cost over local cost of the last tenth of the slots.
+        The card: options, size, CPU seconds, labels, mean cost over local cost of the last tenth of the slots.
 
     Raises:
         ValueError: the state beside ``path`` belongs to other options.
@@ -80,13 +80,13 @@ class _Run:
     def run(self) -> dict[str, Any]:
         each = self.agent.config.train_every
         blocks = -(-self.options.slots // each)
-        begun = time.perf_counter() - self.seconds
+        begun = time.process_time() - self.seconds
         while self.block < blocks:
             self.agent.optimiser.param_groups[0]["lr"] = self.options.learning_rate * (1 - 0.99 * self.block / blocks)
             self._play(*self._draw(self.block + 1, each))
             self.block += 1
             if self.block % self.options.save_every == 0 or self.block == blocks:
-                self.seconds = time.perf_counter() - begun
+                self.seconds = time.process_time() - begun
                 self._save()
         return self._finish(blocks)
 
@@ -124,7 +124,7 @@ class _Run:
             "options": dataclasses.asdict(self.options),
             "scenario_hash": self.scenario.hash,
             "parameters": dnn.parameters(self.agent.net),
-            "seconds": round(self.seconds, 1),
+            "cpu_seconds": round(self.seconds, 1),
             "labels": 0,
             "cost_over_local_cost": round(float(np.mean(self.ratio[-max(1, blocks // 10) :])), 4),
         }

@@ -1,0 +1,71 @@
+"""``lambo reproduce droo|are``: another paper's number, ours, the interval, the time, and what differed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from cyclopts import Parameter
+
+from benchmarks.console import print_table
+
+if TYPE_CHECKING:
+    from benchmarks.reproduce import Figure
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class DrooOptions:
+    """What ``lambo reproduce droo`` takes."""
+
+    data: str
+    """One of DROO's files, data_10.mat for the headline (github.com/revenol/DROO, folder data)."""
+    _: dataclasses.KW_ONLY
+    seeds: int = 5
+    """Runs."""
+    frames: int | None = None
+    """Play the first so many frames only."""
+    variant: str = "default"
+    """"default", or "original": with the details of their code that harm it."""
+
+
+def droo(options: DrooOptions) -> None:
+    """Play DROO on its own frames, and say what its normalised rate is."""
+    from benchmarks import reproduce
+
+    figures = reproduce.droo(options.data, options.seeds, options.frames, options.variant)
+    _print(figures, f"DROO ({options.variant}) on {options.data}, {options.seeds} seeds", reproduce.DROO_DIFFERENCES)
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class AreOptions:
+    """What ``lambo reproduce are`` takes."""
+
+    data: str
+    """ARE's file, are-Data1.mat (github.com/jiangfeibo/ARE, data/Data1.mat)."""
+    _: dataclasses.KW_ONLY
+    seeds: int = 5
+    """Runs."""
+
+
+def are(options: AreOptions) -> None:
+    """Train ARE's original network on its own scenarios, and score the last 60."""
+    from benchmarks import reproduce
+
+    _print(
+        reproduce.are(options.data, options.seeds),
+        f"ARE on {options.data}, {options.seeds} seeds",
+        reproduce.ARE_DIFFERENCES,
+    )
+
+
+def _print(figures: Iterable[Figure], title: str, differences: Sequence[str]) -> None:
+    rows = [
+        (f.name, f"{f.value.mean:.6g}", f"{f.value.low:.6g} .. {f.value.high:.6g}", f.theirs, f.note) for f in figures
+    ]
+    print_table(("", "ours", "95 % over seeds", "theirs", ""), rows, title)
+    print("What differs:")
+    for line in differences:
+        print(f"- {line}")
