@@ -5,14 +5,12 @@ Shapes: N UEs, M edge servers, P = M + 1 places, S members of a population.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.optimize import differential_evolution
 
 from baselines.dual import Floats, Places, Problem
 from baselines.local_search import in_kind
-from baselines.servers import fit, members, serve
+from baselines.servers import fit, serve_all
 from lambo_env import validate
 from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
@@ -43,13 +41,12 @@ class DE:
 
     def __init__(
         self,
-        population: int = 100,
-        generations: int = 300,
+        population: int = 50,
+        generations: int = 200,
         mutation: float | tuple[float, float] = (0.2, 0.6),
-        recombination: float = 0.9,
+        recombination: float = 0.2,
         strategy: str = "best1bin",
         start: str = "near",
-        ranked: bool = True,
     ) -> None:
         self.population = validate.integer("DE.population", population, low=5)
         self.generations = validate.integer("DE.generations", generations)
@@ -58,7 +55,6 @@ class DE:
         validate.check("DE.recombination", recombination, self.recombination <= 1, "0 <= recombination <= 1")
         self.strategy = validate.known(strategy, STRATEGIES, "DE.strategy")
         self.start = validate.known(start, STARTS, "DE.start")
-        self.ranked = ranked
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the best association of each instance's last generation; instances draw from ``rng`` one after the other."""
@@ -68,22 +64,23 @@ class DE:
         return in_kind(instances, arrays, np.stack(places))
 
     def _evolve(self, problem: Problem, rng: np.random.Generator) -> Places:
-        score = _Score(problem, self.population, self.ranked)
+        score = _Score(problem, self.population)
         first = rng.random((self.population, score.rank.shape[1]))
         if self.start == "near":
             first **= 2
-        options: dict[str, Any] = {"strategy": self.strategy, "mutation": self.mutation, "recombination": self.recombination}
         result = differential_evolution(
             score,
             bounds=[(0.0, float(len(score.rank)))] * score.rank.shape[1],
             init=first * len(score.rank),
+            strategy=self.strategy,
+            mutation=self.mutation,
+            recombination=self.recombination,
             maxiter=self.generations,
             vectorized=True,
             updating="deferred",
             polish=False,
             tol=0.0,
             seed=rng,
-            **options,
         )
         return fit(problem, score.places(result.x[:, None]))[0]
 
@@ -103,9 +100,9 @@ def _mutation(value: float | tuple[float, float]) -> float | tuple[float, float]
 class _Score:
     """The cost of a population, as scipy asks for it: genes [N, S] -> cost [S]."""
 
-    def __init__(self, problem: Problem, population: int, ranked: bool) -> None:
+    def __init__(self, problem: Problem, population: int) -> None:
         self.problem, self.ues = problem, np.arange(problem.root.shape[1])
-        self.rank = np.argsort(problem.fixed[0], axis=0) if ranked else np.repeat(np.arange(problem.fixed.shape[1])[:, None], len(self.ues), 1)  # [P, N]
+        self.rank = np.argsort(problem.fixed[0], axis=0)  # [P, N] places from the cheapest, compute time aside
         self.wide = self._repeat(population)
 
     def _repeat(self, count: int) -> Problem:
@@ -123,7 +120,4 @@ class _Score:
         many = genes.shape[1]
         problem = self.wide if many == len(self.wide.root) else self._repeat(many)
         place = fit(problem, self.places(genes))
-        member = members(place, len(self.rank))[:, 1:]
-        per_s = np.broadcast_to(problem.per_s[:, None], (many, len(self.rank) - 1))
-        value = serve(problem.floor[:, 1:], problem.root[:, None], member, problem.capacity[:, 1:], per_s).value
-        return self.problem.fixed[0][place, self.ues].sum(axis=1) + value.sum(axis=1)
+        return self.problem.fixed[0][place, self.ues].sum(axis=1) + serve_all(problem, place).value.sum(axis=1)

@@ -18,7 +18,9 @@ from lambo_env.instances import Decision, Instances, Objective
 from lambo_env.prompt import Prompts
 
 _CLIMB, _POLISH = 12, 20  # rounds of the dual
-_LEVELS = np.linspace(0.92, 1.08, 9)  # water levels, relative to the dual's, at which the program's first cuts are tight
+_LEVELS = np.linspace(
+    0.92, 1.08, 9
+)  # water levels, relative to the dual's, at which the program's first cuts are tight
 _ENDLESS = 1e15  # stands for the level of an empty server
 
 
@@ -34,7 +36,9 @@ class Exact:
 
     def __init__(self, gap: float = 1e-4, time_limit_s: float = 60.0) -> None:
         self.gap = validate.positive("Exact.gap", gap)
-        validate.check("Exact.gap", gap, 1e-5 <= self.gap < 1, "1e-5 <= gap < 1 (the solver's own tolerances are near 1e-6)")
+        validate.check(
+            "Exact.gap", gap, 1e-5 <= self.gap < 1, "1e-5 <= gap < 1 (the solver's own tolerances are near 1e-6)"
+        )
         self.time_limit_s = validate.positive("Exact.time_limit_s", time_limit_s)
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.dual import Bools, Floats, Places, Problem, climb
-from baselines.servers import ENDLESS, Servers, fit, members, serve
+from baselines.servers import ENDLESS, Servers, fit, members, serve, serve_all
 from lambo_env import physics, validate
-from lambo_env.instances import LOCAL, Array, Decision, Instances
+from lambo_env.instances import LOCAL, Decision, Instances
 from lambo_env.prompt import Prompts
 
 Indices = NDArray[np.intp]
@@ -45,20 +46,19 @@ class LocalSearch:
         problem = Problem.of(arrays, prompts.objective(arrays))
         return in_kind(instances, arrays, self.search(problem))
 
-    def improve(
-        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
-    ) -> Decision:
+    def improve(self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator) -> Decision:
         """Return a local optimum reached from a legal decision, or that decision where its allocation is already cheaper."""
         arrays = instances.to("numpy")
-        given = Decision(np.asarray(decision.place), np.asarray(decision.cpu_hz))
+        given = Decision(*(np.asarray(array_api_compat.to_device(x, "cpu")) for x in (decision.place, decision.cpu_hz)))
         goal = prompts.objective(arrays)
         before = physics.evaluate(arrays, given, goal)
         start = np.where(before.late, LOCAL, given.place).astype(np.int64)
         place = self.search(Problem.of(arrays, goal), start)
         cpu = physics.allocate(arrays, place)
         after = physics.evaluate(arrays, Decision(place, cpu), goal, check=False)
-        keep = (before.cost < after.cost)[:, None]
-        return in_kind(instances, arrays, np.where(keep, given.place, place), np.where(keep, given.cpu_hz, cpu))
+        keep = before.cost < after.cost
+        place[keep], cpu[keep] = given.place[keep], given.cpu_hz[keep]
+        return in_kind(instances, arrays, place, cpu)
 
     def search(self, problem: Problem, start: Places | None = None) -> Places:
         """Return locally optimal places [B, N], from ``start`` or else from the dual."""
@@ -76,9 +76,7 @@ def in_kind(instances: Instances, arrays: Instances, place: Places, cpu_hz: Floa
     if arrays.xp is instances.xp:
         return Decision(place, cpu_hz)
     xp, like = instances.xp, instances.cycles
-    return Decision(
-        xp.asarray(place, device=like.device), xp.asarray(cpu_hz, device=like.device, dtype=like.dtype)
-    )
+    return Decision(xp.asarray(place, device=like.device), xp.asarray(cpu_hz, device=like.device, dtype=like.dtype))
 
 
 # ---- starts ---------------------------------------------------------------------------------------------------------
@@ -136,9 +134,7 @@ class _Descent:
     def __init__(self, problem: Problem, place: Places) -> None:
         self.problem, self.place = problem, place
         self.least_gain = 1e-10 * np.abs(problem.fixed[:, LOCAL]).mean(axis=1) + 1e-300
-        per_s = np.broadcast_to(problem.per_s[:, None], problem.capacity.shape)
-        member = members(place, problem.fixed.shape[1])
-        self.servers = serve(problem.floor, problem.root[:, None], member, problem.capacity, per_s)
+        self.servers = serve_all(problem, place)
 
     def run(self, swaps: bool) -> Places:
         """Move until no move gains, then exchange; again until neither gains."""
@@ -230,18 +226,29 @@ class _Descent:
         return moved
 
     def _make_best(self, moves: _Moves, moved: Bools) -> None:
-        """Evaluate all moves and make the best of each row that gains."""
+        """Evaluate all moves and make each row's best that gains, then those left that meet none of its servers or UEs."""
         if not moves.row.size:
             return
-        change, pair, servers = self._evaluate(moves)
+        change, touched, servers = self._evaluate(moves)
         order = np.lexsort((change, moves.row))
-        best = order[np.flatnonzero(np.diff(moves.row[order], prepend=-1))]
-        best = best[change[best] < -self.least_gain[moves.row[best]]]
-        row = moves.row[best]
-        self.place[row, moves.ue[best]] = moves.to[best]
-        self.place[row, moves.other[best]] = moves.away[best]
-        self.servers.put(row[:, None], pair[best], servers.take(best))
-        moved[row] = True
+        order = order[change[order] < -self.least_gain[moves.row[order]]]
+        busy, gone = np.zeros(self.problem.capacity.shape, dtype=bool), np.zeros(self.place.shape, dtype=bool)
+        while order.size:
+            best = order[np.flatnonzero(np.diff(moves.row[order], prepend=-1))]
+            row, ue, other = moves.row[best], moves.ue[best], moves.other[best]
+            self.place[row, ue], self.place[row, other] = moves.to[best], moves.away[best]
+            self.servers.put(row[:, None], touched[best], servers.take(best))
+            moved[row] = True
+            busy[row[:, None], touched[best]] = True
+            busy[:, LOCAL] = False
+            gone[row, ue] = gone[row, other] = True
+            row = moves.row[order]
+            met = (
+                busy[row[:, None], touched[order]].any(axis=1)
+                | gone[row, moves.ue[order]]
+                | gone[row, moves.other[order]]
+            )
+            order = order[~met]
 
     def _evaluate(self, moves: _Moves) -> tuple[Floats, Places, Servers]:
         """Return the exact change of cost [K] (inf where it does not fit), the places concerned [K, 3] and what they become."""
@@ -253,14 +260,15 @@ class _Descent:
         place[index, moves.ue], place[index, moves.other] = moves.to, moves.away
         change = problem.fixed[row, moves.to, moves.ue] - problem.fixed[row, ue_from, moves.ue]
         two = problem.fixed[row, moves.away, moves.other] - problem.fixed[row, other_from, moves.other]
-        change = change + np.where(moves.other == moves.ue, 0.0, two)
+        change += np.where(moves.other == moves.ue, 0.0, two)
         which, slot = np.nonzero(touched)
         entry, at = (row[which], touched[which, slot]), row[which]
-        member = place[which] == entry[1][:, None]
-        new = serve(problem.floor[entry], problem.root[at], member, problem.capacity[entry], problem.per_s[at])
-        np.add.at(change, which, new.value - self.servers.value[entry])
+        on, ues = np.nonzero(place[which] == entry[1][:, None])
+        need, root = problem.floor[at[on], entry[1][on], ues], problem.root[at[on], ues]
+        new = serve(on, need, root, problem.capacity[entry], problem.per_s[at])
+        change += np.bincount(which, new.value - self.servers.value[entry], minlength=row.size)
         change[which[new.used > problem.limit[entry]]] = np.inf
-        return change, touched, new.scattered(touched.shape, (which, slot))
+        return change, touched, new.scattered(touched.shape, which, slot)
 
 
 def _of(values: Floats, place: Places) -> Floats:

@@ -110,7 +110,9 @@ class Model:
 
     def solve(self, cutoff: float, gap: float, time_limit_s: float) -> Answer:
         """Run the solver for an association that costs at most ``cutoff``, to a gap in units of the cost."""
-        objective = np.concatenate([self.fixed[self.to, self.ue] / self.scale, np.ones(self.capacity.size), np.zeros(self.capacity.size)])
+        objective = np.concatenate(
+            [self.fixed[self.to, self.ue] / self.scale, np.ones(self.capacity.size), np.zeros(self.capacity.size)]
+        )
         room = (cutoff - self.settled_cost) / self.scale
         binary = np.arange(objective.size) < self.ue.size
         whole = binary | (np.arange(objective.size) >= self.ue.size + self.capacity.size)

@@ -18,10 +18,7 @@ ENDLESS = 1e15  # water level of an empty server: finite, so that no product is 
 
 @dataclasses.dataclass(frozen=True)
 class Servers:
-    """What the servers of an association cost, and the terms that bound what a change would cost; place 0 costs nothing.
-
-    The arrays may have any shape, one entry a server.
-    """
+    """What servers cost, and the terms that bound what a change would cost; place 0 costs nothing. One entry a server, any shape."""
 
     value: Floats  # cost of compute time
     used: Floats  # sum of floors
@@ -34,40 +31,62 @@ class Servers:
         for field in dataclasses.fields(self):
             getattr(self, field.name)[rows, places] = getattr(new, field.name)
 
+    def reshape(self, *shape: int) -> Servers:
+        """Return the entries in another shape."""
+        return Servers(*(getattr(self, field.name).reshape(shape) for field in dataclasses.fields(self)))
+
     def take(self, rows: Indices) -> Servers:
         """Return the entries at ``rows``."""
         return Servers(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
-    def scattered(self, shape: tuple[int, ...], index: tuple[Indices, ...]) -> Servers:
-        """Return entries of ``shape`` that are these at ``index`` and place 0 elsewhere."""
-        local = Servers(0.0, 0.0, ENDLESS, np.inf, ENDLESS)
-        out = Servers(*(np.full(shape, getattr(local, field.name)) for field in dataclasses.fields(self)))
-        out.put(*index, self)
+    def scattered(self, shape: tuple[int, ...], row: Indices, slot: Indices) -> Servers:
+        """Return entries of ``shape`` [K, slots] that are these at [row, slot] and place 0 elsewhere."""
+        local = (0.0, 0.0, ENDLESS, np.inf, ENDLESS)
+        out = Servers(*(np.full(shape, value) for value in local))
+        out.put(row, slot, self)
         return out
 
 
-def serve(floor: Floats, root: Floats, member: Bools, capacity: Floats, per_s: Floats) -> Servers:
-    """Return what members [..., N] make of servers [...]."""
-    need, part = np.where(member, floor, 0.0), np.where(member, root, 0.0)
-    total = part.sum(axis=-1)
+def serve(which: Indices, need: Floats, root: Floats, capacity: Floats, per_s: Floats) -> Servers:
+    """Return what K servers make of their UEs.
+
+    Args:
+        which: the server of each UE that is on one, 0 .. K - 1; in any order.
+        need: the floor of each of them.
+        root: sqrt(C_i) of each of them.
+        capacity: F [K].
+        per_s: c_L / N [K].
+    """
+    many = len(capacity)
+    total, used = (np.bincount(which, weights, many).astype(np.float64) for weights in (root, need))
     level = np.minimum(np.where(total > 0, capacity / np.where(total > 0, total, 1.0), np.inf), ENDLESS)
-    out = Servers(per_s * total**2 / capacity, need.sum(axis=-1), level, capacity.copy(), np.full(total.shape, ENDLESS))
-    tight = (need > level[..., None] * part).any(axis=-1) & (per_s > 0)
-    if tight.any():
-        _clamp(out, tight, need[tight], part[tight], capacity[tight], per_s[tight])
+    out = Servers(per_s * total**2 / capacity, used, level, capacity.copy(), np.full(many, ENDLESS))
+    tight = np.zeros(many, dtype=bool)
+    tight[which[need > level[which] * root]] = True
+    tight &= per_s > 0
+    on = np.flatnonzero(tight[which])
+    if on.size:
+        on = on[np.argsort(which[on], kind="stable")]
+        row = np.cumsum(tight)[which[on]] - 1
+        count = np.bincount(row)
+        at = (row, np.arange(on.size) - np.repeat(np.cumsum(count) - count, count))
+        needs, roots = np.zeros((2, len(count), count.max()))
+        needs[at], roots[at] = need[on], root[on]
+        _clamp(out, tight, needs, roots)
     return out
 
 
-def _clamp(out: Servers, tight: Bools, need: Floats, part: Floats, capacity: Floats, per_s: Floats) -> None:
-    """Correct the entries whose floors bind."""
-    level = physics.water_level(need, part, capacity, np)
-    share = level[:, None] * part
+def _clamp(out: Servers, tight: Bools, need: Floats, root: Floats) -> None:
+    """Correct the entries whose floors bind; their UEs' [T, n], 0 where a server has fewer."""
+    capacity = out.room[tight]
+    level = physics.water_level(need, root, capacity, np)
+    share = level[:, None] * root
     binds = need > share
-    cpu = np.where(part > 0, np.maximum(need, share), 1.0)
+    run_s = (root * root / np.where(root > 0, np.maximum(need, share), 1.0)).sum(axis=-1)
+    out.value[tight] *= run_s * capacity / root.sum(axis=-1) ** 2
     out.level[tight] = level
-    out.value[tight] = per_s * (part * part / cpu).sum(axis=-1)
     out.room[tight] = np.maximum(capacity - np.where(binds, need, 0.0).sum(axis=-1), 1e-3 * capacity)
-    out.brink[tight] = np.min(np.where(binds, need / np.where(binds, part, 1.0), ENDLESS), axis=-1)
+    out.brink[tight] = np.min(np.where(binds, need / np.where(binds, root, 1.0), ENDLESS), axis=-1)
 
 
 def members(place: Places, num_places: int) -> Bools:
@@ -86,3 +105,13 @@ def fit(problem: Problem, place: Places) -> Places:
         row, ue = np.nonzero(member[full] & ~stays)
         place[full[0][row], ue] = LOCAL
     return place
+
+
+def serve_all(problem: Problem, place: Places) -> Servers:
+    """Return what places [B, N] cost on every server [B, P]."""
+    batch, count, ues = problem.fixed.shape
+    row = np.arange(batch)[:, None]
+    need = problem.floor[row, place, np.arange(ues)]
+    per_s = np.repeat(problem.per_s, count)
+    which = (row * count + place).ravel()
+    return serve(which, need.ravel(), problem.root.ravel(), problem.capacity.ravel(), per_s).reshape(batch, count)
