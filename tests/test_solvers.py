@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import shared_data
 
-from baselines.de import DE
+from baselines.de import BUDGETS, DE
 from baselines.dual import Problem, climb, polish
 from baselines.exact import Exact
 from baselines.local_search import LocalSearch
@@ -292,3 +292,8 @@ BAD = [
 def test_bad_parameters_are_named(kind: type, name: str, value: object):
     with pytest.raises(ValueError, match=f"{kind.__name__}.{name}"):
         kind(**{name: value})
+
+
+def test_every_budget_of_de_is_a_setting_and_the_middle_one_the_default():
+    assert [DE(**setting).generations for setting in BUDGETS.values()] == [60, 200, 300]
+    assert vars(DE(**BUDGETS[0.2])) == vars(DE())
