@@ -43,10 +43,11 @@ class Are:
 
     evaluator_in_loop = False
     labels_used = LABELS
+    default_weights = "are"
 
     def __init__(
         self,
-        weights: str | None = "are",
+        weights: str | None = "default",
         expert: Agent | None = None,
         entropy_bits: float = 0.7,
         memory: int = 200,
@@ -61,7 +62,7 @@ class Are:
             with dnn.seeded(validate.integer("Are.seed", seed, low=0)):
                 self.net = PlaceNet(net or NetConfig()).eval()
         else:
-            self.net, meta = dnn.load_net(weights)
+            self.net, meta = dnn.load_net(self.default_weights if weights == "default" else weights)
         self.labels_used = meta["labels"]
         self.allocation = validate.known(allocation, ALLOCATIONS, "Are.allocation")
         headed = self.net.config.share_head or allocation == "optimal"
@@ -116,11 +117,10 @@ class Are:
         return len(unsure)
 
 
-class AreSmallNet(Are):
+class AreTwoLayers(Are):
     """ARE with two hidden layers of 120 and 80, as large as DROO's own."""
 
-    def __init__(self, weights: str | None = "are-2", **kwargs: object) -> None:
-        super().__init__(weights, **kwargs)  # type: ignore[arg-type]
+    default_weights = "are-2"
 
 
 @dataclasses.dataclass(frozen=True)

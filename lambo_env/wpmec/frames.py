@@ -27,8 +27,8 @@ def alternating_weights(num_devices: int) -> Floats:
 def mean_gains(num_devices: int) -> Floats:
     """Return the free-space power gains [N] of DROO's devices, A (c / (4 pi f d))^2.8."""
     distance_m = NEAREST_M + SPACING_M * np.arange(validate.integer("num_devices", num_devices))
-    gain: Floats = ANTENNA_GAIN * (LIGHT_MPS / (4 * np.pi * CARRIER_HZ * distance_m)) ** PATH_LOSS_EXPONENT
-    return gain
+    loss = LIGHT_MPS / (4 * np.pi * CARRIER_HZ * distance_m)
+    return np.asarray(ANTENNA_GAIN * loss**PATH_LOSS_EXPONENT, dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
