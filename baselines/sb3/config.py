@@ -1,0 +1,130 @@
+"""What a training of an SB3 agent is made of: a frozen dataclass, from TOML presets by algorithm or from a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+
+from baselines.sb3.features import EXTRACTORS
+from lambo_agents.adapter import ENVIRONMENTS
+from lambo_env import validate
+
+ALGORITHMS = {
+    "ppo": "stable_baselines3:PPO",
+    "a2c": "stable_baselines3:A2C",
+    "sac": "stable_baselines3:SAC",
+    "td3": "stable_baselines3:TD3",
+    "dqn": "stable_baselines3:DQN",
+    "maskable_ppo": "sb3_contrib:MaskablePPO",
+    "qrdqn": "sb3_contrib:QRDQN",
+}
+_JOINT_ONLY, _ASSOCIATION_ONLY = ("sac", "td3"), ("dqn", "maskable_ppo", "qrdqn")
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SB3Config:
+    """A training, in plain JSON values.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    algo: str  # of ALGORITHMS
+    env_id: str = "LAMBO-MEC-Association-v0"
+    policy: str = "MultiInputPolicy"  # or "module:Class"
+    extractor: str | None = None  # of EXTRACTORS, for policies of plain layers
+    scenario: str = "tiny"  # preset or TOML path
+    prompts: tuple[str, ...] | None = None  # None: the training phrasings of all objectives
+    observe: str = "prompt"
+    reward: str = "relative"
+    num_envs: int = 64
+    timesteps: int = 200_000
+    seed: int = 0
+    algorithm: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # arguments of the algorithm
+    policy_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Validate every field that is not handed on."""
+        validate.known(self.algo, ALGORITHMS, "algo")
+        validate.known(self.env_id, ENVIRONMENTS, "environment")
+        allowed = _ids(self.algo)
+        validate.check(
+            "SB3Config.env_id", self.env_id, self.env_id in allowed, f"{' or '.join(allowed)} for {self.algo}"
+        )
+        if self.extractor is not None:
+            validate.known(self.extractor, EXTRACTORS, "extractor")
+        for name in ("num_envs", "timesteps"):
+            validate.integer(f"SB3Config.{name}", getattr(self, name))
+        validate.integer("SB3Config.seed", self.seed, low=0)
+        if self.prompts is not None:
+            object.__setattr__(self, "prompts", tuple(self.prompts))
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> SB3Config:
+        """Build from plain values; unknown fields are refused."""
+        validate.known_keys("SB3Config", fields, [field.name for field in dataclasses.fields(cls)])
+        return cls(**fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **fields: Any) -> SB3Config:
+        """Return a copy with some fields replaced."""
+        return self.of({**self.to_dict(), **fields})
+
+    def algorithm_class(self) -> type[BaseAlgorithm]:
+        """Return SB3's class."""
+        return _load(ALGORITHMS[self.algo])
+
+    def policy_class(self) -> type[BasePolicy]:
+        """Return the policy's class."""
+        if ":" in self.policy:
+            return _load(self.policy)
+        aliases = self.algorithm_class().policy_aliases
+        return aliases[validate.known(self.policy, aliases, "policy")]
+
+    def made_policy_kwargs(self) -> dict[str, Any]:
+        """Return the policy's arguments with the extractor's class put in."""
+        extra = {} if self.extractor is None else {"features_extractor_class": EXTRACTORS[self.extractor]}
+        return {**self.policy_kwargs, **extra}
+
+
+def _ids(algo: str) -> list[str]:
+    joint, association = ENVIRONMENTS
+    return [association] if algo in _ASSOCIATION_ONLY else [joint] if algo in _JOINT_ONLY else [joint, association]
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def presets() -> dict[str, Path]:
+    """Return the shipped configs by name."""
+    return {path.stem: path for path in sorted(CONFIGS.glob("*.toml"))}
+
+
+def load_config(source: str | os.PathLike[str], **overrides: Any) -> SB3Config:
+    """Read a shipped config by name or a TOML file; ``overrides`` win.
+
+    Raises:
+        ValueError: an unknown name or field, or not TOML.
+    """
+    name = os.fspath(source)
+    path = Path(name) if name.endswith(".toml") else presets()[validate.known(name, presets(), "config")]
+    validate.check("config", name, path.is_file(), "an existing .toml file")
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config is {name!r}; allowed: TOML ({error})") from error
+    return SB3Config.of({**fields, **overrides})

@@ -1,0 +1,146 @@
+"""One way to train any SB3 algorithm on the MEC environments: config in; weights, learning curve and card out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from baselines.local_search import LocalSearch
+from baselines.sb3.agents import save_policy
+from baselines.sb3.config import SB3Config
+from baselines.sb3.vec_env import as_sb3
+from lambo_agents.adapter import PolicyAgent
+from lambo_env import files, physics, seeding, validate
+from lambo_env.instances import Instances
+from lambo_env.prompt import Prompts
+from lambo_env.scenario import load_scenario
+from lambo_env.world import sample_instances
+
+PROMPTS = {"latency": "minimum latency", "energy": "minimum energy", "mix": "50% latency, 50% energy"}
+_VALIDATION = 2**31 - 2  # stream of the training draws; the environments' generators are seeded otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """Instances under three prompts, and what LocalSearch pays for them."""
+
+    instances: Instances
+    best: dict[str, Any]  # [B] each
+
+    @classmethod
+    def of(cls, scenario: str, size: int = 64, solver: Any = None) -> Validation:
+        """Draw ``size`` instances and solve them; the same for every seed of a training."""
+        drawn = sample_instances(loaded := load_scenario(scenario), size, seeding.training_rng(0, loaded, _VALIDATION))
+        empty = cls(drawn, {})
+        return cls(drawn, {name: empty.cost(solver or LocalSearch(), name) for name in PROMPTS})
+
+    def cost(self, agent: Any, name: str) -> Any:
+        """Return an agent's costs [B] under a prompt."""
+        prompts = Prompts.of(PROMPTS[name], self.instances.batch_size)
+        decision = agent.decide(self.instances, prompts, np.random.default_rng(0))
+        return physics.evaluate(self.instances, decision, prompts.objective(self.instances), check=False).cost
+
+    def gaps(self, agent: Any) -> dict[str, float]:
+        """Return how much more an agent pays than LocalSearch, mean in per cent, under each prompt and "mean"."""
+        gaps = {name: 100 * float(np.mean(self.cost(agent, name) / best - 1)) for name, best in self.best.items()}
+        return {**gaps, "mean": float(np.mean(list(gaps.values())))}
+
+
+class Curve(BaseCallback):
+    """Scores the policy every ``every`` timesteps and at the end, and keeps the best one's weights."""
+
+    def __init__(
+        self, config: SB3Config, validation: Validation, out: Path | None, every: int, tell: Callable[..., None]
+    ) -> None:
+        super().__init__()
+        self.config, self.validation, self.out, self.every, self.tell = config, validation, out, every, tell
+        self.rows: list[dict[str, float]] = []
+        self._start = 0.0
+
+    def _on_training_start(self) -> None:
+        self._start = time.perf_counter()
+        self.score()
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps < self.config.timesteps and self.num_timesteps >= len(self.rows) * self.every:
+            self.score()
+        return True
+
+    def _on_training_end(self) -> None:
+        self.score()  # after the last update
+
+    def score(self) -> None:
+        """Add a row to the curve; write it and, where it is the best so far, the weights."""
+        agent = PolicyAgent(self.model.policy, self.config.env_id, observe=self.config.observe)
+        seconds = time.perf_counter() - self._start
+        gaps = self.validation.gaps(agent)
+        row = {"timesteps": self.num_timesteps, "seconds": round(seconds, 2), **gaps}
+        best = all(row["mean"] < other["mean"] for other in self.rows)
+        self.rows.append(row)
+        if self.out is None:
+            return
+        files.write_text(self.out / "curve.jsonl", "".join(json.dumps(one) + "\n" for one in self.rows))
+        if best:
+            save_policy(self.out / "best.safetensors", self.model.policy, self.config, validation=row)
+        self.tell(row)
+
+
+def build(config: SB3Config) -> BaseAlgorithm:
+    """Return the untrained model that a config describes, with its environments."""
+    env = as_sb3(
+        config.env_id,
+        config.num_envs,
+        reward=config.reward,
+        scenario=config.scenario,
+        prompt=None if config.prompts is None else list(config.prompts),
+        observe=config.observe,
+    )
+    arguments: dict[str, Any] = dict(config.algorithm)
+    return config.algorithm_class()(
+        config.policy_class(),
+        env,
+        policy_kwargs=config.made_policy_kwargs(),
+        seed=config.seed,
+        device="cpu",
+        **arguments,
+    )
+
+
+def train(
+    config: SB3Config,
+    out: str | Path | None = None,
+    *,
+    validation: Validation | None = None,
+    scores: int = 10,
+    tell: Callable[..., None] = lambda row: None,
+) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
+    """Train, and return the model and its learning curve.
+
+    Args:
+        config: of the training.
+        out: folder for best.safetensors, last.safetensors, curve.jsonl and model.zip (SB3's own, to go on with); None writes nothing.
+        validation: what the curve is measured on; None: 64 instances of the scenario beside LocalSearch.
+        scores: rows of the curve after the first.
+        tell: called with each row.
+    """
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        validate.check("out", str(out), not (folder / "curve.jsonl").exists(), "a folder that holds no training yet")
+    model = build(config)
+    every = max(1, config.timesteps // validate.integer("scores", scores))
+    curve = Curve(config, validation or Validation.of(config.scenario), folder, every, tell)
+    model.learn(config.timesteps, callback=curve)
+    if folder is not None:
+        save_policy(folder / "last.safetensors", model.policy, config, validation=curve.rows[-1])
+        model.save(folder / "model.zip")
+    assert model.env is not None
+    model.env.close()
+    return model, curve.rows

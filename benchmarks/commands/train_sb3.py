@@ -1,0 +1,104 @@
+"""``lambo train sb3`` and ``lambo tune``: Stable-Baselines3's algorithms, every one on the same path."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from cyclopts import Parameter
+
+from benchmarks.console import print_table
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainSB3Options:
+    """What ``lambo train sb3`` takes; what is left out stands in the config."""
+
+    algo: str = "ppo"
+    """ppo, a2c, sac, td3 (joint decision), dqn, maskable_ppo or qrdqn (association): its shipped config."""
+    config: str | None = None
+    """A .toml file in place of the shipped config."""
+    scenario: str | None = None
+    """Preset or .toml file."""
+    timesteps: int | None = None
+    """UE decisions to learn from."""
+    num_envs: int | None = None
+    """Episodes played at once."""
+    seed: int | None = None
+    """Of the weights and of all draws."""
+    out: str | None = None
+    """New folder for weights, curve and SB3's own model (default runs/sb3-ALGO-SCENARIO-SEED)."""
+    scores: int = 10
+    """Rows of the learning curve."""
+
+
+def train(options: TrainSB3Options | None = None) -> None:
+    """Train and print the learning curve as it grows."""
+    options = options or TrainSB3Options()
+    from baselines.sb3.train import train as run_training
+
+    config = _config(options)
+    out = Path(options.out or f"runs/sb3-{config.algo}-{Path(config.scenario).stem}-{config.seed}")
+    print(f"{config.algo} on {config.env_id}, {config.scenario}; gaps are to LocalSearch, in %")
+    run_training(config, out, scores=options.scores, tell=_tell)
+    print(f"best weights: {out / 'best.safetensors'}; last: {out / 'last.safetensors'}")
+
+
+def _config(options: Any) -> Any:
+    from baselines.sb3.config import ALGORITHMS, load_config
+    from lambo_env import validate
+
+    validate.known(options.algo, ALGORITHMS, "algo")
+    asked = {name: getattr(options, name) for name in ("scenario", "timesteps", "num_envs", "seed")}
+    return load_config(options.config or options.algo, **{name: v for name, v in asked.items() if v is not None})
+
+
+def _tell(row: dict[str, float]) -> None:
+    gaps = ", ".join(f"{name} {row[name]:.2f}" for name in ("mean", "latency", "energy", "mix"))
+    print(f"{row['timesteps']:>9,.0f} steps  {row['seconds']:>7.1f} s  {gaps}", flush=True)
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TuneOptions(TrainSB3Options):
+    """What ``lambo tune`` takes beside a training's options."""
+
+    trials: int = 50
+    """Finished trials in all; a journal that holds some already is gone on with."""
+    best: int = 3
+    """Settings that are trained anew on fresh seeds."""
+    seeds: int = 5
+    """Fresh seeds of each."""
+
+
+def tune(options: TuneOptions | None = None) -> None:
+    """Search, train the best settings anew, print them and write the best of the fresh seeds as TOML."""
+    options = options or TuneOptions()
+    from baselines.sb3.tune import tune as run_study
+    from lambo_env import files
+
+    config = _config(options)
+    out = Path(options.out or f"runs/tune-{config.algo}-{Path(config.scenario).stem}")
+    found = run_study(config, out / "journal.log", trials=options.trials, best=options.best, seeds=options.seeds)
+    found.sort(key=lambda tuned: statistics.median(tuned.fresh))
+    header = ("settings", "gap in its trial, %", "on fresh seeds, %", "95 %")
+    print_table(header, [_row(tuned) for tuned in found], f"{config.algo} on {config.scenario}, gaps to LocalSearch")
+    print(
+        f"winner's luck: the first looked {found[0].luck:.2f} percentage points better in its trial than on fresh seeds"
+    )
+    fields = config.replace(algorithm=found[0].settings).to_dict()
+    best = {name: value for name, value in fields.items() if value is not None}
+    files.write_text(out / "best.toml", tomli_w.dumps(best))
+    print(f"train it: lambo train sb3 --algo {config.algo} --config {out / 'best.toml'}")
+
+
+def _row(tuned: Any) -> tuple[str, ...]:
+    from benchmarks.stats import mean_interval
+
+    settings = ", ".join(f"{name} {value}" for name, value in tuned.settings.items())
+    fresh = mean_interval(tuned.fresh)
+    return settings, f"{tuned.chosen_by:.2f}", f"{fresh.mean:.2f}", f"{fresh.low:.2f} .. {fresh.high:.2f}"
