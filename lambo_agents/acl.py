@@ -25,6 +25,7 @@ from lambo_agents.protocol import Agent
 from lambo_agents.servers import in_order
 from lambo_env import physics
 from lambo_env.instances import Objective
+from lambo_env.prompt import Prompts
 
 _PRIOR_WEIGHT = 0.3  # of the encoder's own guess in the imitation loss
 _READING_WEIGHT = 3.0
@@ -126,13 +127,18 @@ class Trainer:
             scored.share_logit, need, place, taken, slots.inputs.shares
         )
         loss = loss - scored.log_prob.mean() - _PRIOR_WEIGHT * acl_loss.prior_log_prob(plan, need, place)
-        loss = loss + self._read(encoded, batch)
+        loss = loss + self._read(encoded, batch, rng)
         return loss, {"agreed": float((scored.log_prob.detach() > math.log(0.5)).float().mean())}
 
-    def _read(self, encoded: Encoded, batch: Batch) -> Tensor:
-        """Return the loss of reading the weight off the prompt's embedding: it teaches the network what the text means."""
-        weight = torch.from_numpy(batch.prompts.latency_weight.copy()).to(encoded.prompt)
-        return _READING_WEIGHT * functional.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
+    def _read(self, encoded: Encoded, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """Return the loss of reading the latency share off a text: it teaches the network what texts mean."""
+        if not self.actor.config.prompt_bins:
+            weight = torch.from_numpy(batch.prompts.latency_weight.copy()).to(encoded.prompt)
+            return _READING_WEIGHT * functional.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
+        prompts = Prompts.sample(self.config.reading_texts, rng)
+        texts, text = (part.to(encoded.prompt.device) for part in decode.distinct_texts(prompts.tokens))
+        logits = self.actor.prompt.read(texts)[text]  # type: ignore[operator,union-attr]
+        return functional.cross_entropy(logits, acl_loss.meaning(prompts.latency_weight, logits))
 
     # ---- policy gradient --------------------------------------------------------------------------------------------
 
@@ -152,7 +158,7 @@ class Trainer:
         cost, share_loss = _costs(batch, rolled.place, scored.share_logit, slots.need)
         advantage, critic_loss = self._advantage(batch, slots, rolled, cost)
         loss = (advantage.to(scored.log_prob) * scored.log_prob).mean() - config.entropy * scored.entropy.mean()
-        loss = loss + config.share_weight * share_loss.to(loss) + critic_loss + self._read(encoded, batch)
+        loss = loss + config.share_weight * share_loss.to(loss) + critic_loss + self._read(encoded, batch, rng)
         return loss, {"entropy": float(scored.entropy.detach().mean())}
 
     @torch.no_grad()

@@ -70,6 +70,9 @@ class ACLConfig:
     share_weight: float = 1.0
     """Weight of the share head's loss: pathwise through the cost, in imitation a cross-entropy to the closed form's shares."""
 
+    reading_texts: int = 256
+    """Further training phrasings an update that the network learns to read: the latency share that each asks for."""
+
     baseline: str = "mean"
     """Subtracted from a rollout's cost: mean of the instance's rollouts, critic (the paper), or both, averaged."""
 
@@ -135,7 +138,7 @@ class ACLConfig:
         validate.known(self.preset.replace("-", "_"), PRESETS, "AED preset")
         for name in ("steps", "instances", "rollouts", "imitation_instances", "imitation_orders"):
             validate.integer(f"ACLConfig.{name}", getattr(self, name))
-        for name in ("validation_instances", "validate_every", "checkpoint_every"):
+        for name in ("reading_texts", "validation_instances", "validate_every", "checkpoint_every"):
             validate.integer(f"ACLConfig.{name}", getattr(self, name))
         for name in ("seed", "imitation_steps", "warmup_steps", "threads"):
             validate.integer(f"ACLConfig.{name}", getattr(self, name), low=0)

@@ -6,8 +6,9 @@ once; costs come from physics.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -120,3 +121,10 @@ def prior_log_prob(plan: Plan, need: Tensor, place: Tensor) -> Tensor:
         return torch.zeros(())
     guess = torch.where(need <= 1, plan.prior, _NEVER).log_softmax(-1)
     return guess.gather(-1, place[..., None]).clamp(min=-20).mean()
+
+
+def meaning(latency_weight: np.ndarray[Any, Any], like: Tensor) -> Tensor:
+    """Return the distribution over evenly spaced latency shares [U, bins] that has the mean [U] on the two nearest ones."""
+    last = like.shape[-1] - 1
+    at = torch.from_numpy(np.asarray(latency_weight) * last).to(like)
+    return (1 - (at[:, None] - torch.arange(last + 1, device=like.device)).abs()).clamp(min=0)

@@ -176,22 +176,33 @@ class PromptTokens(nn.Module):
 
 
 class PromptSummary(nn.Module):
-    """A small encoder of its own reads the text to one token; each distinct text is read once."""
+    """A small encoder of its own reads the text to one token; each distinct text is read once.
+
+    With bins it decides between meanings, by a softmax, and each meaning has an embedding: all texts that are understood alike then
+    look alike, to the last digit, and a slip of reading between them cannot blur the decisions.
+    """
 
     def __init__(self, config: AEDConfig) -> None:
         super().__init__()
-        width = config.prompt_width
+        width, bins = config.prompt_width, config.prompt_bins
         self.chars, self.positions = nn.Embedding(VOCABULARY, width), nn.Embedding(PROMPT_POSITIONS, width)
         self.layers = nn.ModuleList(EncoderLayer(width, 4, 2 * width) for _ in range(config.prompt_layers))
-        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, config.d_model)
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, bins or config.d_model)
+        self.meanings = nn.Linear(bins, config.d_model, bias=False) if bins else None
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return one token [U, 1, D], None (it counts), and itself [U, D]."""
+    def read(self, tokens: Tensor) -> Tensor:
+        """Return the logits of the meanings [U, bins], or without bins the embedding [U, D]."""
         valid = tokens > 0
         x = self.chars(tokens.int()) + self.positions.weight[: tokens.shape[1]]
         for layer in self.layers:
             x = layer(x, valid[:, None, None, :])
-        summary = self.out(_masked_mean(self.norm(x), valid))
+        return self.out(_masked_mean(self.norm(x), valid))
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return one token [U, 1, D], None (it counts), and itself [U, D]."""
+        summary = self.read(tokens)
+        if self.meanings is not None:
+            summary = self.meanings(summary.softmax(-1))
         return summary[:, None], None, summary
 
 

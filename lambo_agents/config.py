@@ -51,13 +51,16 @@ class AEDConfig:
     memory_width: int = 0  # learned running sums that a server keeps of its UEs; pointer only
     prompt_width: int = 0  # width of the summary's own encoder
     prompt_layers: int = 0
+    prompt_bins: int = (
+        0  # meanings that the summary decides between, each with an embedding of its own; 0: none, it is a free vector
+    )
     allocation_embedding: bool = False  # tell the network which allocation ("optimal" or "share") its places are for
 
     def __post_init__(self) -> None:
         """Validate every field."""
         for name in ("d_model", "num_heads", "encoder_layers", "decoder_layers", "encoder_ff", "decoder_ff"):
             validate.integer(f"AEDConfig.{name}", getattr(self, name))
-        for name in ("pair_width", "memory_width", "prompt_width", "prompt_layers"):
+        for name in ("pair_width", "memory_width", "prompt_width", "prompt_layers", "prompt_bins"):
             validate.integer(f"AEDConfig.{name}", getattr(self, name), low=0)
         for name, options in _CHOICES.items():
             validate.check(
@@ -79,6 +82,8 @@ class AEDConfig:
         for name in ("prompt_width", "prompt_layers"):
             value = getattr(self, name)
             validate.check(f"AEDConfig.{name}", value, (value > 0) == summary, "> 0 with prompt 'summary', else 0")
+        bins = self.prompt_bins == 0 or (summary and self.prompt_bins > 1)
+        validate.check("AEDConfig.prompt_bins", self.prompt_bins, bins, "0, or >= 2 with prompt 'summary'")
         kept = pointer or self.self_attention
         validate.check("AEDConfig.self_attention", self.self_attention, kept, "True with linear servers")
         plain = pointer or self.share_rule == "plain"
@@ -114,6 +119,7 @@ def _small(width: int, heads: int, layers: int, pair: int, memory: int, prompt: 
         memory_width=memory,
         prompt_width=prompt,
         prompt_layers=2,
+        prompt_bins=21,  # latency shares in steps of 5 %, energy alone and latency alone at the ends
         allocation_embedding=True,
     )
 

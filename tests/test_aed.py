@@ -34,7 +34,7 @@ SMALL = {
         shared_keys=True,
     ),
     "both": dataclasses.replace(
-        config.preset("lambo_xs"), self_attention=True, prompt="tokens", prompt_width=0, prompt_layers=0
+        config.preset("lambo_xs"), self_attention=True, prompt="tokens", prompt_width=0, prompt_layers=0, prompt_bins=0
     ),
 }
 

@@ -20,7 +20,7 @@ PAPER = config.AEDConfig(d_model=32, num_heads=4, encoder_layers=2, decoder_laye
 
 
 def untrained(fields: config.AEDConfig | None = None) -> AED:
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     aed = AED(fields or config.preset("lambo_xs")).eval()
     with torch.no_grad():
         for weight in aed.parameters():
