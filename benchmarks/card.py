@@ -76,7 +76,7 @@ def gaps(weights: Path, count: int) -> Iterator[Row]:
         key = bounds.bound_key(scenario.hash, 0, BLOCK, count, float(prompts.latency_weight[0]), BOUND_GAP)
         bound = bounds.obtain(instances, text, key, BOUND_GAP, BOUND_LIMIT_S, bounds.cache_folder())
         for setting, options in SETTINGS.items():
-            agent = make_agent("lambo-s", weights=str(weights), **_ready(options))
+            agent = make_agent("lambo-s", weights=str(weights), **options)
             start = time.perf_counter()
             decision = agent.decide(instances, prompts, decision_rng(0, scenario.hash, BLOCK))
             spent = time.perf_counter() - start
@@ -91,11 +91,6 @@ def gaps(weights: Path, count: int) -> Iterator[Row]:
                 "ms_per_instance": 1e3 * spent / count,
                 "proven": int(bound.proven.sum()),
             }
-
-
-def _ready(options: dict[str, Any]) -> dict[str, Any]:
-    polish = options.get("polish")
-    return {**options, "polish": make_agent(polish)} if polish else options
 
 
 def held_out(weights: Path, count: int) -> Row:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lambo_agents import checkpoint, decode
 from lambo_agents.aed import AED
 from lambo_agents.protocol import Improver
+from lambo_agents.registry import make_agent
 from lambo_env import physics, validate
 from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
@@ -28,7 +29,7 @@ class LamboAgent:
         weights: name of shipped weights ("lambo-s"), a path, or an AED.
         decoding: "greedy", or "sample": the cheapest of the greedy rollout and ``samples`` - 1 drawn ones.
         samples: rollouts an instance, for "sample".
-        polish: an agent whose ``improve`` the decision is put through, such as LocalSearch.
+        polish: an agent, or a registered one's name, whose ``improve`` the decision is put through, such as "local-search".
         allocation: "optimal" (closed form on the chosen places) or "share" (the network's sigmoids, as in the paper).
         device: torch device of the network.
 
@@ -42,13 +43,14 @@ class LamboAgent:
         weights: str | Path | AED = "lambo-s",
         decoding: str = "greedy",
         samples: int = 16,
-        polish: Improver | None = None,
+        polish: Improver | str | None = None,
         allocation: str = "optimal",
         device: str = "cpu",
     ) -> None:
         self.decoding = validate.known(decoding, DECODINGS, "decoding")
         self.allocation = validate.known(allocation, decode.ALLOCATIONS, "allocation")
         self.samples = validate.integer("LamboAgent.samples", samples)
+        polish = make_agent(polish) if isinstance(polish, str) else polish
         improves = polish is None or callable(getattr(polish, "improve", None))
         validate.check(
             "LamboAgent.polish", polish, improves, "None or an agent with improve(instances, prompts, decision, rng)"
