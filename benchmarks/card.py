@@ -63,7 +63,7 @@ def write_card(weights: Path, name: str, command: str, count: int, out: Path, no
 
 
 def _thin(rows: list[Row], most: int = 40) -> list[Row]:
-    keep = np.unique(np.linspace(0, len(rows) - 1, most).astype(int)) if rows else []
+    keep = sorted({round(k) for k in np.linspace(0, len(rows) - 1, most)}) if rows else []
     return [{k: round(v, 4) if isinstance(v, float) else v for k, v in rows[index].items()} for index in keep]
 
 

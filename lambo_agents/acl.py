@@ -137,7 +137,7 @@ class Trainer:
             return _READING_WEIGHT * functional.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
         prompts = Prompts.sample(self.config.reading_texts, rng)
         texts, text = (part.to(encoded.prompt.device) for part in decode.distinct_texts(prompts.tokens))
-        logits = self.actor.prompt.read(texts)[text]  # type: ignore[operator,union-attr]
+        logits = self.actor.prompt.read(texts)[text]  # type: ignore[operator]
         return functional.cross_entropy(logits, acl_loss.meaning(prompts.latency_weight, logits))
 
     # ---- policy gradient --------------------------------------------------------------------------------------------

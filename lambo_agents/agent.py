@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,12 +51,12 @@ class LamboAgent:
         self.decoding = validate.known(decoding, DECODINGS, "decoding")
         self.allocation = validate.known(allocation, decode.ALLOCATIONS, "allocation")
         self.samples = validate.integer("LamboAgent.samples", samples)
-        polish = make_agent(polish) if isinstance(polish, str) else polish
-        improves = polish is None or callable(getattr(polish, "improve", None))
+        search: Any = make_agent(polish) if isinstance(polish, str) else polish
+        improves = search is None or callable(getattr(search, "improve", None))
         validate.check(
             "LamboAgent.polish", polish, improves, "None or an agent with improve(instances, prompts, decision, rng)"
         )
-        self.polish, self.device = polish, device
+        self.polish, self.device = search, device
         aed = weights if isinstance(weights, AED) else checkpoint.load_network(checkpoint.weights_path(str(weights)))[0]
         self.aed = aed.to(device).eval()
 
