@@ -140,7 +140,7 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
 
 
 def level_cpu_hz(floor: Array, root: Array, level: Array, xp: Any) -> Array:
-    """Return max(l, mu sqrt(C)), the CPU that the level mu gives a UE; 0 for one that is not on the server (l and root 0). All broadcast."""
+    """Return max(l, mu sqrt(C)), the CPU that the level mu gives a UE; 0 where l and root are 0 (not on the server). All broadcast."""
     share = xp.where(xp.isfinite(level), level, 0.0) * root
     return xp.maximum(floor, share)
 

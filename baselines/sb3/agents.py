@@ -36,7 +36,7 @@ def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, di
     sizes = Scenario(num_ues=meta["num_ues"], server_cpu_hz=(1.0,) * meta["num_servers"])  # only its sizes count here
     env = ENVIRONMENTS[config.env_id](1, sizes, observe=config.observe)
     spaces: tuple[Any, Any] = env.single_observation_space, env.single_action_space
-    policy = config.policy_class()(*spaces, lr_schedule=lambda _: 0.0, **config.made_policy_kwargs())  # type: ignore[call-arg]
+    policy = config.policy_class()(*spaces, lr_schedule=lambda _: 0.0, **config.made_policy_kwargs())
     try:
         policy.load_state_dict(tensors)
     except RuntimeError as error:
@@ -47,7 +47,7 @@ def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, di
 
 def export_zip(path: str | os.PathLike[str], config: SB3Config, target: str | os.PathLike[str]) -> None:
     """Turn a model that you saved with SB3 into safetensors. SB3's zip holds pickles: open none from anybody else."""
-    model = config.algorithm_class().load(path, device="cpu")
+    model = config.algorithm_class().load(Path(path), device="cpu")
     save_policy(target, model.policy, config)
 
 
