@@ -92,7 +92,9 @@ class Are:
         logits, share = dnn.place_logits(self.net, arrays, dnn.columns(arrays, prompts.latency_weight))
         place = np.argmax(logits, axis=-1)
         if self.allocation == "optimal" or share is None:
-            return dnn.in_kind(instances, place, physics.allocate(arrays, place))
+            cpu = physics.allocate(arrays, place)
+            dropped = (place != LOCAL) & (cpu == 0)  # sent back, as the authors do; nobody else's share changes
+            return dnn.in_kind(instances, np.where(dropped, LOCAL, place), cpu)
         return dnn.in_kind(instances, place, dnn.rescaled(arrays, place, 1 / (1 + np.exp(-share))))
 
     def entropies(self, instances: Instances, prompts: Prompts) -> Floats:

@@ -69,6 +69,7 @@ class Trace:
     first_rate_bps: Floats  # [T] of the first candidate, the network's own modes
     candidates: NDArray[np.int64]  # [T] K
     seconds: float  # all of it, training included
+    cpu_seconds: float  # the same on the processor's clock: what an idle machine would need
     parameters: int
 
 
@@ -182,8 +183,8 @@ def _inputs(frames: Frames) -> NDArray[np.float32]:
 def run(frames: Frames, config: DrooWpmecConfig | None = None, seed: int = 0) -> Trace:
     """Play all frames once, in order, on one core, and return what came of it."""
     with dnn.one_thread():
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         agent = DrooWpmec(frames.num_devices, config, seed)
         rate, first, count = agent.play(frames)
-        seconds = time.perf_counter() - start
-    return Trace(rate, first, count, seconds, dnn.parameters(agent.net))
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return Trace(rate, first, count, seconds, cpu, dnn.parameters(agent.net))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from benchmarks.console import print_table
 
 if TYPE_CHECKING:
     from benchmarks.reproduce import Figure
+    from benchmarks.stats import Interval
 
 
 @Parameter(name="*")
@@ -62,10 +64,12 @@ def are(options: AreOptions) -> None:
 
 
 def _print(figures: Iterable[Figure], title: str, differences: Sequence[str]) -> None:
-    rows = [
-        (f.name, f"{f.value.mean:.6g}", f"{f.value.low:.6g} .. {f.value.high:.6g}", f.theirs, f.note) for f in figures
-    ]
+    rows = [(f.name, f"{f.value.mean:.6g}", _ends(f.value), f.theirs, f.note) for f in figures]
     print_table(("", "ours", "95 % over seeds", "theirs", ""), rows, title)
     print("What differs:")
     for line in differences:
         print(f"- {line}")
+
+
+def _ends(value: Interval) -> str:
+    return "-" if math.isnan(value.low) else f"{value.low:.6g} .. {value.high:.6g}"

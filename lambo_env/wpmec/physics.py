@@ -160,14 +160,15 @@ def _rate(local: Floats, power: Floats, weight: Floats) -> tuple[Floats, Floats,
     """Solve for nu by Newton's rule in ln(nu), kept inside a bracket; return the rate [...], a [...] and z [..., G]."""
     level = np.maximum(_first_level(local, power @ weight), _TINY)
     low, high = np.full_like(level, _TINY), np.full_like(level, _HUGE)
+    each = np.ones_like(weight)  # sums over so few weights are quickest as products
     for _ in range(_MOST_STEPS):
         ratio = np.expm1(_log_ratio(level[..., None] / weight))
         part = power / ratio
-        spread = np.sum(part, axis=-1)
-        steep = np.sum(part * ((1 + ratio) / ratio) ** 2 / weight, axis=-1)  # - d spread / d nu
+        spread = part @ each
+        steep = (part * ((1 + ratio) / ratio) ** 2) @ (1 / weight)  # - d spread / d nu
         harvest = 1 / (1 + spread)
         first = local / 3 * np.cbrt(1 + spread) ** 2
-        price = np.maximum(first + np.sum(weight * power / (1 + ratio), axis=-1), _TINY)
+        price = np.maximum(first + (power / (1 + ratio)) @ weight, _TINY)
         slope = (2 / 3) * first * harvest * steep + spread
         rising = price > level
         low, high = np.where(rising, level, low), np.where(rising, high, level)
@@ -178,6 +179,6 @@ def _rate(local: Floats, power: Floats, weight: Floats) -> tuple[Floats, Floats,
             break
     log_ratio = _log_ratio(level[..., None] / weight)
     ratio = np.expm1(log_ratio)
-    harvest = 1 / (1 + np.sum(power / ratio, axis=-1))
-    sent = np.sum(weight * power * (log_ratio / ratio), axis=-1)
+    harvest = 1 / (1 + (power / ratio) @ each)
+    sent = (power * (log_ratio / ratio)) @ weight
     return OFFLOAD_BPS * (local * np.cbrt(harvest) + harvest * sent), harvest, ratio
