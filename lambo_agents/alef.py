@@ -21,6 +21,7 @@ from lambo_agents.aed import AED
 from lambo_agents.agent import LamboAgent
 from lambo_agents.alef_labels import Expert, Label, Labels, joined, question_key
 from lambo_agents.alef_query import QUERIES, Pool, choose
+from lambo_agents.alef_rehearsal import PREFIX, Rehearsal
 from lambo_agents.alef_update import Lesson, UpdateConfig
 from lambo_agents.protocol import Agent
 from lambo_agents.registry import AgentSpec, make_agent
@@ -47,6 +48,7 @@ class ALEF:
         diversity: choose among so many times the labels wanted, far apart (1: the highest scores, however alike).
         threshold: a score below it is not worth a label.
         timeout_s: the most that a label may take the expert.
+        memory: instances of the stream that are rehearsed, so that nothing is forgotten; they need no labels.
         update: how a round learns; an UpdateConfig or its fields.
         folder: where labels and state are kept; one that holds some is gone on with, and no question is asked twice.
         agent_options: further arguments of LamboAgent, such as allocation.
@@ -70,6 +72,7 @@ class ALEF:
         diversity: int = 1,
         threshold: float = 0.0,
         timeout_s: float | None = None,
+        memory: int = 64,
         update: UpdateConfig | Mapping[str, Any] | None = None,
         folder: str | os.PathLike[str] | None = None,
         **agent_options: Any,
@@ -90,6 +93,7 @@ class ALEF:
         self.folder = None if folder is None else Path(folder)
         self.labels = Labels(None if self.folder is None else self.folder / LABELS)
         self.slot, self.asked, self.update_s, self.expert_s = 0, 0, 0.0, 0.0
+        self.rehearsal = Rehearsal(validate.integer("ALEF.memory", memory, low=0))
         self._memory: list[Label] = []
         self._sizes: tuple[int, int] | None = None
         if self.folder is not None and (self.folder / STATE).exists():
@@ -135,10 +139,12 @@ class ALEF:
         )
         seed = int(rng.integers(2**62))
         new: list[Label] = []
+        own = Decision(np.asarray(decision.place), np.asarray(decision.cpu_hz))
+        pool = Pool(self.agent, arrays, prompts, own, rng)
         if self.wanted() > 0:
-            own = Decision(np.asarray(decision.place), np.asarray(decision.cpu_hz))
-            new = self._ask(Pool(self.agent, arrays, prompts, own, rng))
+            new = self._ask(pool)
             self._learn(new, seed)
+        self.rehearsal.offer(pool, np.random.default_rng(seed + 1))
         self._sizes = sizes
         self.slot += 1
         if self.folder is not None:
@@ -175,7 +181,7 @@ class ALEF:
         start = time.perf_counter()
         memory = [*self._memory, *new]
         lesson = Lesson.of(*joined(memory), self.agent.device)
-        alef_update.learn(self.agent.aed, lesson, len(new), self.update, seed)
+        alef_update.learn(self.agent, lesson, len(new), self.rehearsal.kept, self.update, seed)
         self.agent.aed.eval()
         self._memory = memory
         self.update_s += time.perf_counter() - start
@@ -193,19 +199,21 @@ class ALEF:
             "sizes": self._sizes,
             "seconds": [self.update_s, self.expert_s],
             "asked": self.asked,
-            "memory": [label.key for label in self._memory],
+            "offered": self.rehearsal.offered,
+            "labels": [label.key for label in self._memory],
         }
 
     def _settings(self) -> dict[str, Any]:
         """Return what an adaptation that is gone on with must have in common."""
         names = ("labels_per_slot", "budget", "start_slot", "every", "query", "diversity", "threshold")
         own = {name: getattr(self, name) for name in names}
+        own["memory"] = self.rehearsal.size
         return {**own, "expert": self.expert.name, "update": dataclasses.asdict(self.update)}
 
     def _save(self, path: Path) -> None:
         aed = self.agent.aed
         state = alef_update.decoder_state(aed) if self.update.learns == "decoder" else aed.state_dict()
-        checkpoint.save(path, state, aed.config, alef=self._meta())
+        checkpoint.save(path, {**state, **self.rehearsal.tensors()}, aed.config, alef=self._meta())
 
     def _restore(self, path: Path) -> None:
         """Go on where ``_save`` left off.
@@ -219,10 +227,12 @@ class ALEF:
         for name, value in self._settings().items():
             there = kept["settings"].get(name)
             validate.check(f"adaptation in {str(path.parent)!r}: {name}", there, there == value, f"{value!r} here")
-        checkpoint.fit_tensors(aed, {**aed.state_dict(), **tensors}, str(path))
+        weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
+        checkpoint.fit_tensors(aed, {**aed.state_dict(), **weights}, str(path))
+        self.rehearsal.restore(tensors, kept["offered"])
         self.slot, self.asked, (self.update_s, self.expert_s) = kept["slot"], kept["asked"], kept["seconds"]
         self._sizes = None if kept["sizes"] is None else (int(kept["sizes"][0]), int(kept["sizes"][1]))
-        for key in kept["memory"]:
+        for key in kept["labels"]:
             label = self.labels.find(key)
             validate.check("ALEF.folder", str(path.parent), label is not None, f"a folder with its label {key}.npz")
             self._memory.extend([] if label is None else [label])

@@ -12,16 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from lambo_agents import decode
+from lambo_agents.aed import AED
 from lambo_agents.agent import LamboAgent
+from lambo_agents.servers import Plan
 from lambo_env import physics
 from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
 
 Floats = NDArray[np.float64]
 MEMBERS = 4  # of a committee
-_NEVER = -1e30
+NEVER = -1e30
 
 
 class Pool(NamedTuple):
@@ -40,23 +43,53 @@ def taken_share(instances: Instances, place: NDArray[Any], cpu_hz: Floats) -> Fl
     return np.asarray(cpu_hz / np.take_along_axis(capacity, place, axis=1))
 
 
-@torch.inference_mode()
-def step_log_probs(pool: Pool) -> Tensor:
-    """Return log pi(p | y_<i, x) [B, N, P] over the legal places, along the decisions y that were made, all steps in one pass."""
-    agent, shares = pool.agent, pool.agent.allocation == "share"
-    slots = decode.slot(pool.instances, pool.prompts.tokens, shares, agent.device)
-    place = np.asarray(pool.decision.place, dtype=np.int64)
-    cpu = np.asarray(pool.decision.cpu_hz)
-    index = torch.from_numpy(place)[:, None].to(slots.need.device)
-    floors = slots.need.gather(-1, index[:, 0, :, None])[..., 0]
-    floors = torch.where(floors.isfinite(), floors, 0.0)
-    taken = torch.from_numpy(taken_share(pool.instances, place, cpu)).to(floors) if shares else floors
-    plan = agent.aed.plan(agent.aed.encode(slots.inputs))
-    state, left = decode.states(plan, index, taken[:, None], slots.need.shape[-1])
-    logits, _ = agent.aed.steps(plan, state)
-    chosen = index[..., None] == torch.arange(slots.need.shape[-1], device=index.device)
-    legal = (slots.need[:, None] - physics.FIT_TOLERANCE <= left) | chosen
-    return torch.where(legal, logits, _NEVER).log_softmax(-1)[:, 0]
+def taken_by(slots: decode.Slot, instances: Instances, decision: Decision) -> tuple[Tensor, Tensor]:
+    """Return places [B, N], and what each takes of its server's total [B, N]: the CPU on rows of shares, elsewhere its floor."""
+    place = np.asarray(decision.place, dtype=np.int64)
+    index = torch.from_numpy(place).to(slots.need.device)
+    floor = slots.need.gather(-1, index[..., None])[..., 0]
+    floor = torch.where(floor.isfinite(), floor, 0.0)
+    cpu = torch.from_numpy(taken_share(instances, place, np.asarray(decision.cpu_hz))).to(floor)
+    return index, torch.where(slots.inputs.shares[:, None], cpu, floor)
+
+
+def forced(aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log pi(p | y_<i, x) [B, O, N, P] over the legal places, and share logits [B, O, N], along decisions y, all steps at once.
+
+    Args:
+        aed: the network.
+        plan: of B instances in O orders (or one).
+        need: float64 [B, O or 1, N, P] floors in the plan's order.
+        place: int64 [B, O, N].
+        taken: float64 [B, O, N].
+    """
+    state, left = decode.states(plan, place, taken, need.shape[-1])
+    logits, rest = aed.steps(plan, state)
+    chosen = place[..., None] == torch.arange(need.shape[-1], device=place.device)
+    legal = (need - physics.FIT_TOLERANCE <= left) | chosen  # what was chosen was legal
+    shares = rest.gather(-1, place[..., None])[..., 0]
+    return torch.where(legal, logits, NEVER).log_softmax(-1), shares
+
+
+class Trace(NamedTuple):
+    """Decisions as the network sees them that made them, UEs in the order in which it decides."""
+
+    order: Tensor  # int64 [B, N] the UEs
+    place: Tensor  # int64 [B, N]
+    taken: Tensor  # float64 [B, N] of the total of its server
+    log_probs: Tensor  # [B, N, P] of all places
+    share: Tensor  # [B, N] logits at the places
+
+
+@torch.no_grad()
+def trace(pool: Pool) -> Trace:
+    """Return the network's distributions along the decisions that were made, all steps in one pass."""
+    agent = pool.agent
+    given = decode.slot(pool.instances, pool.prompts.tokens, agent.allocation == "share", agent.device)
+    plan, slots, order = decode.prepare(agent.aed, given)
+    place, taken = (part.gather(1, order) for part in taken_by(given, pool.instances, pool.decision))
+    log_probs, share = forced(agent.aed, plan, slots.need[:, None], place[:, None], taken[:, None])
+    return Trace(order, place, taken, log_probs[:, 0], share[:, 0])
 
 
 def entropy(pool: Pool) -> Floats:
@@ -64,32 +97,32 @@ def entropy(pool: Pool) -> Floats:
 
     y is the decision made (greedy), so this is one teacher-forced pass, not the expectation over all y.
     """
-    log_probs = step_log_probs(pool)
+    log_probs = trace(pool).log_probs
     return _numpy(-(log_probs.exp() * log_probs.clamp(min=-100)).sum(-1).mean(-1))
 
 
 def margin(pool: Pool) -> Floats:
     """Return 1 - (p_first - p_second) of the two likeliest places, averaged over the steps [B]."""
-    top = step_log_probs(pool).exp().topk(2, dim=-1).values
+    top = trace(pool).log_probs.exp().topk(2, dim=-1).values
     return _numpy(1 - (top[..., 0] - top[..., 1]).mean(-1))
 
 
+@torch.no_grad()
 def committee(pool: Pool) -> Floats:
-    """Return the vote entropy [B] in nats, averaged over UEs, of a committee: the network deciding the UEs in different orders.
+    """Return the vote entropy [B] in nats, averaged over UEs, of a committee: the network made to decide the UEs in shuffled orders.
 
     The optimum does not depend on the order in which UEs are asked, so where orders disagree the network is wrong somewhere.
     """
-    instances, places = pool.instances, pool.instances.num_servers + 1
-    votes = np.zeros((*instances.cycles.shape, places))
-    plain = np.broadcast_to(np.arange(instances.num_ues), instances.cycles.shape)
+    aed, shares = pool.agent.aed, pool.agent.allocation == "share"
+    slots = decode.slot(pool.instances, pool.prompts.tokens, shares, pool.agent.device)
+    encoded, plain = aed.encode(slots.inputs), np.broadcast_to(np.arange(slots.need.shape[1]), slots.need.shape[:2])
+    votes = torch.zeros(slots.need.shape)
     for _ in range(MEMBERS):
-        order = pool.rng.permuted(plain, axis=1)
-        place = pool.agent.decide(instances.order(order), pool.prompts, pool.rng).place
-        mine = np.empty_like(place)
-        np.put_along_axis(mine, order, place, axis=1)
-        votes += mine[..., None] == np.arange(places)
-    share = votes / MEMBERS
-    return np.asarray(-(share * np.log(np.where(share > 0, share, 1.0))).sum(-1).mean(-1))
+        order = torch.from_numpy(pool.rng.permuted(plain, axis=1)).to(slots.need.device)
+        rolled = decode.decide(aed, aed.plan(encoded, order[:, None]), slots.ordered(order))
+        place = decode.given_order(rolled.place, order)[:, 0].cpu()
+        votes += functional.one_hot(place, votes.shape[-1])
+    return _numpy(torch.special.entr(votes / MEMBERS).sum(-1).mean(-1))
 
 
 def random(pool: Pool) -> Floats:
@@ -108,6 +141,9 @@ QUERIES: dict[str, Callable[[Pool], Floats]] = {
 def choose(pool: Pool, query: str, count: int, diversity: int = 1, threshold: float = 0.0) -> NDArray[np.intp]:
     """Return the rows of at most ``count`` instances of highest score, the best first.
 
+    Scores are ranked among instances of one kind of objective (latency, energy, mix): between kinds they mean nothing, and a round that
+    asks about one kind alone would unlearn the others.
+
     Args:
         pool: the slot.
         query: a name of QUERIES.
@@ -117,9 +153,20 @@ def choose(pool: Pool, query: str, count: int, diversity: int = 1, threshold: fl
         threshold: a score below it is not worth a label.
     """
     scores = QUERIES[query](pool)
-    ranked = np.argsort(-scores, kind="stable")
+    weight = pool.prompts.latency_weight
+    worth = _within(scores, (weight == 1) + 2 * (weight == 0))
+    ranked = np.argsort(-worth, kind="stable")
     ranked = ranked[scores[ranked] >= threshold][: count * diversity]
     return ranked if diversity == 1 or len(ranked) <= count else _spread(pool, ranked, count)
+
+
+def _within(scores: Floats, kind: NDArray[Any]) -> Floats:
+    """Return each score's rank among those of its kind, over how many there are: the best of every kind is 1."""
+    out = np.empty(len(scores))
+    for one in np.unique(kind):
+        rows = np.flatnonzero(kind == one)
+        out[rows[np.argsort(scores[rows], kind="stable")]] = np.arange(1, len(rows) + 1) / len(rows)
+    return out
 
 
 def _spread(pool: Pool, ranked: NDArray[np.intp], count: int) -> NDArray[np.intp]:

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lambo_agents import acl_loss, decode
+from lambo_agents import acl_loss, alef_rehearsal, decode
 from lambo_agents.aed import AED, Encoded
-from lambo_agents.alef_query import taken_share
+from lambo_agents.agent import LamboAgent
+from lambo_agents.alef_query import Trace, taken_by
+from lambo_agents.alef_rehearsal import Remembered
 from lambo_agents.servers import Embedded, in_order
 from lambo_env import physics, validate
-from lambo_env.instances import Instances
+from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
 
 # Parts of the network that work before the first decision on the inputs alone; ``types`` serves both sides and stays with them.
@@ -40,10 +42,12 @@ class UpdateConfig:
 
     learns: str = "decoder"  # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
     steps: int = 40
-    batch: int = 32  # labels a step, each once for either allocation
-    orders: int = 2  # shuffled orders of the UEs in which a label is learned
+    batch: int = 32  # labels a step, and as many rehearsed
+    orders: int = 2  # orders of the UEs in which a label is learned: the network's own, the others shuffled
     learning_rate: float = 5e-4  # AdamW's, falling to 0 over the round
     replay: float = 0.5  # share of a step's labels that are drawn from earlier rounds
+    rehearsal: float = 1.0  # weight of staying with what the network knew of earlier slots
+    share_rows: float = 0.25  # share of the labels learned for the sigmoid shares by an agent of the closed form
     share_weight: float = 1.0  # of the regression on the shares
     clip: float = 1.0  # largest norm of the gradient
 
@@ -54,9 +58,11 @@ class UpdateConfig:
             validate.integer(f"UpdateConfig.{name}", getattr(self, name))
         for name in ("learning_rate", "clip"):
             validate.positive(f"UpdateConfig.{name}", getattr(self, name))
-        validate.non_negative("UpdateConfig.share_weight", self.share_weight)
-        replay = validate.number("UpdateConfig.replay", self.replay, "a number in [0, 1]", 0.0)
-        validate.check("UpdateConfig.replay", replay, replay <= 1, "a number in [0, 1]")
+        for name in ("share_weight", "rehearsal"):
+            validate.non_negative(f"UpdateConfig.{name}", getattr(self, name))
+        for name in ("replay", "share_rows"):
+            value = validate.number(f"UpdateConfig.{name}", getattr(self, name), "a number in [0, 1]", 0.0)
+            validate.check(f"UpdateConfig.{name}", value, value <= 1, "a number in [0, 1]")
 
 
 def decoder_names(aed: AED) -> list[str]:
@@ -102,20 +108,24 @@ class Lesson(NamedTuple):
     def of(cls, instances: Instances, prompts: Prompts, place: np.ndarray, device: str) -> Lesson:
         """Return the lesson of NumPy instances [L], their prompts and the expert's places [L, N]."""
         count = len(place)
-        closed = torch.arange(2 * count) >= count
         twice, texts = Instances.concat([instances, instances]), Prompts.concat([prompts, prompts])
-        slots = decode.slot(twice, texts.tokens, closed, device)
-        index = torch.from_numpy(np.concatenate([place, place])).to(device)
-        floor = slots.need.gather(-1, index[..., None])[..., 0]
-        index, floor = torch.where(floor.isfinite(), index, 0), torch.where(floor.isfinite(), floor, 0.0)
+        slots = decode.slot(twice, texts.tokens, torch.arange(2 * count) >= count, device)
+        cpu = physics.allocate(instances, place)
         # where energy alone counts, what is above the floor only takes from those to come
-        full = slots.inputs.shares & torch.from_numpy(texts.latency_weight > 0).to(device)
-        share = taken_share(instances, place, physics.allocate(instances, place))
-        cpu = torch.from_numpy(np.concatenate([share, share])).to(floor)
-        return cls(slots, index, torch.where(full[:, None], torch.maximum(cpu, floor), floor))
+        cpu = np.where((prompts.latency_weight > 0)[:, None], cpu, 0.0)
+        index, taken = taken_by(slots, twice, Decision(np.concatenate([place, place]), np.concatenate([cpu, cpu])))
+        floor = slots.need.gather(-1, index[..., None])[..., 0]
+        fits = floor.isfinite()
+        return cls(slots, torch.where(fits, index, 0), torch.where(fits, torch.maximum(taken, floor), 0.0))
+
+    def take(self, rows: Tensor) -> Lesson:
+        """Return some rows."""
+        return Lesson(
+            decode.Slot(self.slots.inputs.take(rows), self.slots.need[rows]), self.place[rows], self.taken[rows]
+        )
 
 
-def loss_of(aed: AED, lesson: Lesson, encoded: Encoded, order: Tensor, share_weight: float) -> Tensor:
+def labels_loss(aed: AED, lesson: Lesson, encoded: Encoded, order: Tensor, share_weight: float) -> Tensor:
     """Return the mean negative log-probability of the labels' places, with the shares' regression, in ``order`` [R, O, N]."""
     place, taken, need = (in_order(part, order) for part in (lesson.place, lesson.taken, lesson.slots.need))
     plan = aed.plan(encoded, order)
@@ -127,56 +137,100 @@ def loss_of(aed: AED, lesson: Lesson, encoded: Encoded, order: Tensor, share_wei
 
 def _rows(encoded: Encoded, index: Tensor) -> Encoded:
     """Return the encodings of some instances."""
+
     def of(part: Any) -> Any:
-        return part if part is None or len(part) != len(encoded.tokens) else part[index]  # what a network lacks is empty
+        return (
+            part if part is None or len(part) != len(encoded.tokens) else part[index]
+        )  # what a network lacks is empty
 
     embedded = Embedded(*map(of, encoded.embedded))
     return Encoded(encoded.tokens[index], of(encoded.valid), encoded.prompt[index], embedded)
 
 
-def learn(aed: AED, lesson: Lesson, num_new: int, config: UpdateConfig, seed: int) -> list[float]:
-    """Update the network in place by one round and return the losses; it stays as it was if anything fails.
+def learn(
+    agent: LamboAgent, lesson: Lesson, num_new: int, known: Remembered | None, config: UpdateConfig, seed: int
+) -> list[float]:
+    """Update the agent's network in place by one round and return the losses; it stays as it was if anything fails.
 
     Args:
-        aed: the network.
+        agent: its network learns, for its allocation.
         lesson: of L labels, oldest first.
         num_new: how many of them, the last ones, are this round's.
+        known: what is rehearsed.
         config: how.
         seed: of the draws.
 
     Raises:
         FloatingPointError: the loss or its gradient is not finite.
     """
+    aed = agent.aed
     before = {name: weight.detach().clone() for name, weight in aed.state_dict().items()}
     try:
-        return _descend(aed, lesson, num_new, config, np.random.default_rng(seed))
+        with _learning(aed, config.learns) as weights:
+            round_ = _Round(agent, lesson, num_new, known, config, np.random.default_rng(seed))
+            return round_.descend(weights)
     except BaseException:
         aed.load_state_dict(before)
         raise
 
 
-def _descend(aed: AED, lesson: Lesson, num_new: int, config: UpdateConfig, rng: np.random.Generator) -> list[float]:
-    count, num_ues = len(lesson.place) // 2, lesson.place.shape[1]
-    losses = []
-    with _learning(aed, config.learns) as weights:
+class _Round:
+    """One round: what stays the same over its steps, and the steps."""
+
+    def __init__(
+        self,
+        agent: LamboAgent,
+        lesson: Lesson,
+        num_new: int,
+        known: Remembered | None,
+        config: UpdateConfig,
+        rng: np.random.Generator,
+    ) -> None:
+        self.aed, self.lesson, self.num_new, self.config, self.rng = agent.aed, lesson, num_new, config, rng
+        self.shares = agent.allocation == "share"
+        self.known = known if config.rehearsal > 0 else None
+        with torch.no_grad():
+            encoded = self.aed.encode(lesson.slots.inputs)
+            self.frozen = encoded if config.learns == "decoder" else None
+            self.confident = decode.confident_order(self.aed, encoded, lesson.slots.need)
+            if self.known is not None:
+                self.old = decode.slot(self.known.instances, self.known.tokens, self.shares, agent.device)
+                self.old_frozen = self.aed.encode(self.old.inputs)
+
+    def descend(self, weights: list[nn.Parameter]) -> list[float]:
+        """Do the steps; return their losses."""
+        config, losses = self.config, []
         optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
-        frozen = aed.encode(lesson.slots.inputs) if config.learns == "decoder" else None
         for step in range(config.steps):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * (1 - step / config.steps)
-            labels = draw(count, num_new, config, rng)
-            rows = torch.from_numpy(np.concatenate([labels, labels + count])).to(lesson.place.device)
-            some = Lesson(_slots(lesson.slots, rows), lesson.place[rows], lesson.taken[rows])
-            encoded = aed.encode(some.slots.inputs) if frozen is None else _rows(frozen, rows)
-            plain = np.broadcast_to(np.arange(num_ues), (len(rows), config.orders, num_ues))
-            order = torch.from_numpy(rng.permuted(plain, axis=-1)).to(rows.device)
-            loss = loss_of(aed, some, encoded, order, config.share_weight)
+            loss = self._taught()
+            if self.known is not None:
+                loss = loss + config.rehearsal * self._rehearsed(self.known)
             losses.append(_step(loss, optimizer, weights, config.clip))
-    return losses
+        return losses
 
+    def _taught(self) -> Tensor:
+        """Return the loss on some labels: in the order that the network would choose, and in shuffled ones."""
+        count, config = len(self.lesson.place) // 2, self.config
+        labels = draw(count, self.num_new, config, self.rng)
+        by_share = self.shares | (self.rng.random(len(labels)) < config.share_rows)
+        rows = torch.from_numpy(labels + count * by_share).to(self.confident.device)
+        some, confident = self.lesson.take(rows), self.confident[rows]
+        plain = np.broadcast_to(np.arange(confident.shape[1]), (len(rows), config.orders - 1, confident.shape[1]))
+        shuffled = torch.from_numpy(self.rng.permuted(plain, axis=-1)).to(confident)
+        encoded = self.aed.encode(some.slots.inputs) if self.frozen is None else _rows(self.frozen, rows)
+        order = torch.cat([confident[:, None], shuffled], dim=1)
+        return labels_loss(self.aed, some, encoded, order, config.share_weight)
 
-def _slots(slots: decode.Slot, rows: Tensor) -> decode.Slot:
-    return decode.Slot(slots.inputs.take(rows), slots.need[rows])
+    def _rehearsed(self, known: Remembered) -> Tensor:
+        """Return the loss on some of what the network knew."""
+        size = min(len(known.tokens), self.config.batch)
+        rows = torch.from_numpy(self.rng.choice(len(known.tokens), size, replace=False)).to(self.confident.device)
+        inputs = self.old.inputs.take(rows)
+        encoded = self.aed.encode(inputs) if self.frozen is None else _rows(self.old_frozen, rows)
+        trace = Trace(*(part[rows] for part in known.trace))
+        return alef_rehearsal.loss_of(self.aed, encoded, self.old.need[rows], trace, self.shares)
 
 
 def _step(loss: Tensor, optimizer: torch.optim.Optimizer, weights: list[nn.Parameter], clip: float) -> float:
