@@ -36,6 +36,7 @@ COMMANDS = {
     "check env": ("check:env", "Run the conformance checks of an environment id."),
     "reproduce droo": ("reproduce:droo", "Play DROO on its own frames: their number, ours, the time, what differs."),
     "reproduce are": ("reproduce:are", "Train ARE's original network on its own scenarios and score the last 60."),
+    "decode": ("decode:decode", "Put one slot through a network of any size: seconds and memory on this machine."),
     "card": ("card:card", "Ship trained weights of LAMBO with a card of measured gaps."),
     "train lambo": ("train:train", "Train LAMBO's network by actor-critic learning; plain `lambo train` is the same."),
     "train sb3": (

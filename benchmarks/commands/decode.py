@@ -1,0 +1,54 @@
+"""``lambo decode``: one slot through a network of any preset, with random weights: that it runs here, how long, how much memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import time
+
+from cyclopts import Parameter
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class DecodeOptions:
+    """What ``lambo decode`` takes."""
+
+    preset: str = "lambo_l"
+    """Network: lambo_xs, lambo_s, lambo_b, lambo_m or lambo_l (the paper's largest; takes about 5 GB of memory)."""
+    _: dataclasses.KW_ONLY
+    scenario: str = "paper"
+    """Preset or .toml file of the slot."""
+    prompt: str = "minimum latency"
+    """What to minimise."""
+    seed: int = 0
+    """Of weights and slot."""
+
+
+def decode(options: DecodeOptions | None = None) -> None:
+    """Make the network, decide one slot, and print parameters, seconds and the process's largest memory."""
+    import numpy as np
+    import torch
+
+    from lambo_agents.aed import AED
+    from lambo_agents.agent import LamboAgent
+    from lambo_agents.config import preset
+    from lambo_env.prompt import Prompts
+    from lambo_env.scenario import load_scenario
+    from lambo_env.world import sample_instances
+
+    options = options or DecodeOptions()
+    prompts = Prompts.of(options.prompt, 1)
+    instances = sample_instances(load_scenario(options.scenario), 1, np.random.default_rng(options.seed))
+    torch.manual_seed(options.seed)
+    start = time.perf_counter()
+    agent = LamboAgent(AED(preset(options.preset)))
+    made_s = time.perf_counter() - start
+    start = time.perf_counter()
+    decision = agent.decide(instances, prompts, np.random.default_rng(options.seed))
+    decided_s = time.perf_counter() - start
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"{options.preset}: {agent.num_parameters:,} parameters (random) made in {made_s:.1f} s; {decision.place.shape[1]} UEs decided "
+        f"in {decided_s:.1f} s; largest memory {peak_gb:.1f} GB"
+    )
