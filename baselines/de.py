@@ -5,6 +5,7 @@ Shapes: N UEs, M edge servers, P = M + 1 places, S members of a population.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.optimize import differential_evolution
 
 from baselines.dual import Floats, Places, Problem
 from baselines.local_search import in_kind
-from baselines.servers import fit, serve_all
+from baselines.servers import fit, total_cost
 from lambo_env import validate
 from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
@@ -117,8 +118,8 @@ class _Score:
 
     def _repeat(self, count: int) -> Problem:
         """Return the problem ``count`` times, without a copy."""
-        tables = (self.problem.fixed, self.problem.floor, self.problem.root, self.problem.capacity, self.problem.per_s)
-        return Problem(*(np.broadcast_to(table[0], (count, *table.shape[1:])) for table in tables))
+        tables = (getattr(self.problem, field.name)[0] for field in dataclasses.fields(self.problem))
+        return Problem(*(np.broadcast_to(table, (count, *np.shape(table))) for table in tables))
 
     def places(self, genes: Floats) -> Places:
         """Return the places [S, N] that genes [N, S] stand for."""
@@ -129,5 +130,4 @@ class _Score:
         """Return the cost [S] of genes [N, S]."""
         many = genes.shape[1]
         problem = self.wide if many == len(self.wide.root) else self._repeat(many)
-        place = fit(problem, self.places(genes))
-        return self.problem.fixed[0][place, self.ues].sum(axis=1) + serve_all(problem, place).value.sum(axis=1)
+        return total_cost(problem, fit(problem, self.places(genes)))

@@ -32,6 +32,7 @@ class Problem:
     root: Floats  # [B, N] sqrt(C_i)
     capacity: Floats  # [B, P] F_m; inf at place 0
     per_s: Floats  # [B] c_L / N
+    needy: Bools  # [B, N] late at place 0, but not on some server
 
     @classmethod
     def of(cls, instances: Instances, goal: Objective) -> Problem:
@@ -39,11 +40,13 @@ class Problem:
         tables = physics.place_tables(instances, goal)
         fixed, floor = (np.ascontiguousarray(np.moveaxis(t, 2, 1)) for t in (tables.fixed, tables.floor_hz))
         capacity = tables.capacity_hz.copy()
+        late = np.isinf(floor[:, LOCAL])
         capacity[:, LOCAL], floor[:, LOCAL] = np.inf, 0.0
         hopeless = floor > (capacity * (1 + physics.FIT_TOLERANCE))[..., None]
         fixed[hopeless] = np.inf
         floor = np.where(hopeless, capacity[..., None], floor)
-        return cls(fixed, floor, tables.root, capacity, tables.per_s)
+        needy = late & ~hopeless[:, 1:].all(axis=1)
+        return cls(fixed, floor, tables.root, capacity, tables.per_s, needy)
 
     def take(self, rows: Any) -> Problem:
         """Return the instances at ``rows``."""

@@ -11,8 +11,9 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.dual import Bools, Floats, Places, Problem, climb
-from baselines.servers import ENDLESS, Servers, fit, members, serve, serve_all
+from baselines.dual import Bools, Floats, Places, Problem
+from baselines.servers import ENDLESS, Servers, fit, members, serve, serve_all, total_cost
+from baselines.starts import dual_start
 from lambo_env import physics, validate
 from lambo_env.instances import LOCAL, Decision, Instances
 from lambo_env.prompt import Prompts
@@ -26,7 +27,8 @@ _TRIED = 4  # candidates a row that are evaluated before the rest
 class LocalSearch:
     """Moves and swaps from an almost optimal start down to a local optimum of both, for every objective.
 
-    The start is what UEs choose at the prices of the Lagrangian dual, made to fit. Deterministic: ``rng`` is not used.
+    The start is what UEs choose at the prices of the Lagrangian dual, made to fit; where that leaves a task late that a server
+    could serve alone, a second start gives such tasks the first choice. Deterministic: ``rng`` is not used.
 
     Args:
         swaps: also try every exchange of two UEs, not only moves of one.
@@ -62,12 +64,19 @@ class LocalSearch:
 
     def search(self, problem: Problem, start: Places | None = None) -> Places:
         """Return locally optimal places [B, N], from ``start`` or else from the dual."""
-        batch = len(problem.root)
-        if start is None:
-            step = max(1, _CHUNK // problem.fixed[0].size)
-            chunks = [problem.take(slice(first, first + step)) for first in range(0, batch, step)]
-            start = np.concatenate([dual_start(chunk, self.dual_rounds) for chunk in chunks])
-        return _Descent(problem, fit(problem, start)).run(self.swaps)
+        if start is not None:
+            return _Descent(problem, fit(problem, start)).run(self.swaps)
+        start = dual_start(problem, self.dual_rounds)
+        twice = np.flatnonzero((problem.needy & (start == LOCAL)).any(axis=1))
+        if not twice.size:
+            return _Descent(problem, start).run(self.swaps)
+        other = dual_start(problem.take(twice), self.dual_rounds, needy_first=True)
+        both = problem.take(np.concatenate([np.arange(len(start)), twice]))
+        found = _Descent(both, np.concatenate([start, other])).run(self.swaps)
+        cost = total_cost(both, found)
+        better = cost[len(start) :] < cost[twice]
+        found[twice[better]] = found[len(start) :][better]
+        return found[: len(start)]
 
 
 def in_kind(instances: Instances, arrays: Instances, place: Places, cpu_hz: Floats | None = None) -> Decision:
@@ -77,37 +86,6 @@ def in_kind(instances: Instances, arrays: Instances, place: Places, cpu_hz: Floa
         return Decision(place, cpu_hz)
     xp, like = instances.xp, instances.cycles
     return Decision(xp.asarray(place, device=like.device), xp.asarray(cpu_hz, device=like.device, dtype=like.dtype))
-
-
-# ---- starts ---------------------------------------------------------------------------------------------------------
-
-
-def dual_start(problem: Problem, rounds: int) -> Places:
-    """Return what UEs choose at the dual's prices, the most reluctant to go elsewhere first, while it fits [B, N]."""
-    price = climb(problem, rounds).price
-    cost = np.concatenate([problem.fixed[:, :1], problem.priced(problem.level(price), price)[0]], axis=1)
-    place = np.argmin(cost, axis=1)
-    used = np.where(members(place, cost.shape[1]), problem.floor, 0.0).sum(axis=2)
-    tight = np.flatnonzero((used > problem.limit).any(axis=1))
-    if tight.size:
-        place[tight] = _in_turn(problem.take(tight), cost[tight])
-    return place
-
-
-def _in_turn(problem: Problem, cost: Floats) -> Places:
-    """Give each UE in turn, those with the largest regret first, the cheapest place that still fits."""
-    batch, _, ues = cost.shape
-    least = np.partition(cost, 1, axis=1)
-    order = np.argsort(least[:, 0] - least[:, 1], axis=1)
-    rows, left = np.arange(batch), problem.limit.copy()
-    place = np.zeros((batch, ues), dtype=np.int64)
-    for turn in range(ues):
-        ue = order[:, turn]
-        need = problem.floor[rows, :, ue]
-        chosen = np.argmin(np.where(need <= left, cost[rows, :, ue], np.inf), axis=1)
-        place[rows, ue] = chosen
-        left[rows, chosen] -= need[rows, chosen]
-    return place
 
 
 # ---- the search -----------------------------------------------------------------------------------------------------
@@ -140,22 +118,33 @@ class _Descent:
         """Move until no move gains, then exchange; again until neither gains."""
         active = np.arange(len(self.place))
         while active.size:
-            part, cost, gain = self.table(active)
+            part, cost, leave, gain = self.table(active)
             moved = self.attempt(self.moves(active, gain))[active]
             quiet = np.flatnonzero(~moved)
             active, rows = active[moved], active[quiet]
             if swaps and quiet.size:
-                swapped = self.attempt(self.exchanges(rows, part.take(quiet), cost[quiet], gain[quiet]))
+                swapped = self.attempt(self.exchanges(rows, part.take(quiet), cost[quiet], leave[quiet], gain[quiet]))
                 active = np.concatenate([active, rows[swapped[rows]]])
         return self.place
 
-    def table(self, rows: Indices) -> tuple[Problem, Floats, Floats]:
-        """Return the problems, each UE's cost at the servers' present prices, and at most what moving it alone gains [K, P, N].
+    def table(self, rows: Indices) -> tuple[Problem, Floats, Floats, Floats]:
+        """Return the problems, costs at the servers' present prices [K, P, N], what leaving saves [K, N], what moving gains [K, P, N].
 
-        From convexity: leaving saves at most the price paid, less the curvature where no floor stops binding; arriving costs at
-        least the price, and at least the marginal cost where the floors that bind stay.
+        The last two are upper bounds, from convexity: leaving saves at most the price paid, less the curvature where no floor stops
+        binding; arriving costs at least the price, and at least the marginal cost where the floors that bind stay.
         """
         part, place = self.problem.take(rows), self.place[rows]
+        if part.per_s.any():
+            cost, leave, gain = self._priced(rows, part, place)
+        else:  # nobody's compute time costs anything, and all is exact
+            cost, leave = part.fixed, _at(part.fixed, place)
+            gain = leave[:, None] - cost
+        gain[part.floor > (part.limit - self.servers.used[rows])[..., None]] = -np.inf
+        np.put_along_axis(gain, place[:, None], -np.inf, axis=1)
+        return part, cost, leave, gain
+
+    def _priced(self, rows: Indices, part: Problem, place: Places) -> tuple[Floats, Floats, Floats]:
+        """Return costs, what leaving saves, and gains as if every place had room."""
         level, room = self.servers.level[rows], self.servers.room[rows]
         paid, _ = part.priced(level[:, 1:], part.per_s[:, None] / level[:, 1:] ** 2)
         cost = np.concatenate([part.fixed[:, :1], paid], axis=1)
@@ -168,9 +157,7 @@ class _Descent:
         arrive = physics.marginal_cost(part.fixed[:, 1:], per_s[..., None], root[:, None], load, room)
         gain = leave[:, None] - cost
         gain[:, 1:] = leave[:, None] - np.maximum(paid, arrive)
-        gain[part.floor > (part.limit - self.servers.used[rows])[..., None]] = -np.inf
-        np.put_along_axis(gain, place[:, None], -np.inf, axis=1)
-        return part, cost, gain
+        return cost, leave, gain
 
     def moves(self, rows: Indices, gain: Floats) -> _Moves:
         """Return the moves of one UE that may gain."""
@@ -179,13 +166,16 @@ class _Descent:
         row, to, ue = row[order], to[order], ue[order]
         return _Moves(rows[row], ue, to, ue, to)
 
-    def exchanges(self, rows: Indices, part: Problem, cost: Floats, gain: Floats) -> _Moves:
+    def exchanges(self, rows: Indices, part: Problem, cost: Floats, leave: Floats, gain: Floats) -> _Moves:
         """Return what may gain of: one UE takes another's place, which takes the first one's or goes where it gains most alone.
 
-        A UE is looked at only if the most that it can gain, added to the most that any other can, is a gain.
+        A UE is looked at only if the most that it can gain where the largest floor there would make room for it, added to the most
+        that any other can, is a gain.
         """
         place = self.place[rows]
-        best = np.where(np.arange(cost.shape[1])[:, None] == place[:, None], np.inf, cost).min(axis=1)
+        there = members(place, cost.shape[1])
+        spare = part.limit - self.servers.used[rows] + np.where(there, part.floor, 0.0).max(axis=2)
+        best = np.where(there | (part.floor > spare[..., None]), np.inf, cost).min(axis=1)
         best = _at(cost, place) - best
         count = np.count_nonzero(best + best.max(axis=1, keepdims=True) > self.least_gain[rows, None], axis=1)
         likely, order, found = np.argsort(-best, axis=1), np.argsort(count), []
@@ -195,20 +185,24 @@ class _Descent:
             chunk, order = np.split(order, [-(_CHUNK // most**2 + 1)])[::-1]
             ue = likely[chunk, :most]
             some = (np.take_along_axis(table[chunk], ue[:, None], axis=2) for table in (cost, gain, part.floor))
-            found.append(self._pairs(rows[chunk], ue, *some))
+            found.append(self._pairs(rows[chunk], ue, leave[chunk[:, None], ue], *some))
         none = np.zeros(0, dtype=np.int64)
         return _Moves(*map(np.concatenate, zip(*found, strict=True))) if found else _Moves(none, none, none, none, none)
 
-    def _pairs(self, rows: Indices, ues: Indices, cost: Floats, gain: Floats, floor: Floats) -> tuple[Indices, ...]:
+    def _pairs(
+        self, rows: Indices, ues: Indices, leave: Floats, cost: Floats, gain: Floats, floor: Floats
+    ) -> tuple[Indices, ...]:
         """Return the fields of the exchanges among ``ues`` [K, k] of ``rows``, whose tables are [K, P, k]."""
         index, place = np.arange(len(rows))[:, None], self.place[rows[:, None], ues]
         free = _of((self.problem.limit - self.servers.used)[rows], place) + _at(floor, place)
-        takes = _at(cost, place)[:, None] - cost[index, place]  # [K, k, k]: what UE n gains at the place of UE j
+        here = _at(cost, place)
+        takes = here[:, None] - cost[index, place]  # [K, k, k]: what UE n gains at the place of UE j
         takes[(floor[index, place] > free[..., None]) | (place[..., None] == place[:, None])] = -np.inf
-        swap, alone = takes.transpose(0, 2, 1), gain.max(axis=1)[..., None]
+        # Nobody fills the gap that the first leaves if the other does not come: then leaving saves less than the price.
+        swap, alone = takes.transpose(0, 2, 1), gain.max(axis=1)[..., None] - (here - leave)[:, None]
         both = takes + np.maximum(swap, alone)
         row, other, ue = np.nonzero(both > self.least_gain[rows, None, None])
-        swapped = swap[row, other, ue] >= alone[row, other, 0]
+        swapped = swap[row, other, ue] >= alone[row, other, ue]
         once = ~swapped | (ue < other)
         row, other, ue, swapped = row[once], other[once], ue[once], swapped[once]
         order = np.lexsort((-both[row, other, ue], row))
@@ -217,12 +211,16 @@ class _Descent:
         return rows[row], ues[row, ue], place[row, other], ues[row, other], away
 
     def attempt(self, moves: _Moves) -> Bools:
-        """Make the best move of each row if it gains; return which rows moved [B]. Exact; the most promising are tried first."""
+        """Make the best moves of each row that gain; return which rows moved [B].
+
+        Exact. The most promising are tried first, the others only where those fail, and of three-way moves none.
+        """
         moved = np.zeros(len(self.place), dtype=bool)
         first = np.flatnonzero(np.diff(moves.row, prepend=-1))
         rank = np.arange(moves.row.size) - np.repeat(first, np.diff(np.append(first, moves.row.size)))
         self._make_best(moves.take(np.flatnonzero(rank < _TRIED)), moved)
-        self._make_best(moves.take(np.flatnonzero((rank >= _TRIED) & ~moved[moves.row])), moved)
+        two_way = (moves.other == moves.ue) | (moves.away == self.place[moves.row, moves.ue])
+        self._make_best(moves.take(np.flatnonzero((rank >= _TRIED) & two_way & ~moved[moves.row])), moved)
         return moved
 
     def _make_best(self, moves: _Moves, moved: Bools) -> None:

@@ -115,3 +115,9 @@ def serve_all(problem: Problem, place: Places) -> Servers:
     per_s = np.repeat(problem.per_s, count)
     which = (row * count + place).ravel()
     return serve(which, need.ravel(), problem.root.ravel(), problem.capacity.ravel(), per_s).reshape(batch, count)
+
+
+def total_cost(problem: Problem, place: Places) -> Floats:
+    """Return the cost [B] of places [B, N] that fit."""
+    fixed = np.take_along_axis(problem.fixed, place[:, None], axis=1)[:, 0]
+    return fixed.sum(axis=1) + serve_all(problem, place).value.sum(axis=1)
