@@ -28,5 +28,11 @@ for _id, _kind in (("LAMBO-MEC-v0", "Joint"), ("LAMBO-MEC-Association-v0", "Asso
         _gymnasium.register(
             _id, entry_point=f"lambo_env.env:{_kind}Env", vector_entry_point=f"lambo_env.vector_env:{_kind}VectorEnv"
         )
+if "LAMBO-MEC-Drift-v0" not in _gymnasium.registry:
+    _gymnasium.register(
+        "LAMBO-MEC-Drift-v0",
+        entry_point="lambo_env.drift_env:DriftEnv",
+        vector_entry_point="lambo_env.drift_env:DriftVectorEnv",
+    )
 if "LAMBO-WPMEC-v0" not in _gymnasium.registry:
     _gymnasium.register("LAMBO-WPMEC-v0", entry_point="lambo_env.wpmec.env:WpmecEnv")

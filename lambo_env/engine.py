@@ -81,12 +81,17 @@ class Engine:
         uniforms, normals = self._draw(rows, rngs, self._advance_draws)
         everyone = rows.size == self.num_envs
         before = self.world if everyone else _map(self.world, lambda array: array.take(rows, 0))
-        after = world.advance(before, self.scenario, uniforms, normals)
+        after, drawn = self._following(rows, before, uniforms, normals)
         self.world = self._put(self.world, after, rows)
         self.slot[rows] += 1
-        self._begin(
-            rows, world.snapshot(after, self.scenario, uniforms), self.prompts if everyone else self.prompts.take(rows)
-        )
+        self._begin(rows, drawn, self.prompts if everyone else self.prompts.take(rows))
+
+    def _following(
+        self, rows: episode.Ints, before: world.World, uniforms: episode.Floats, normals: episode.Floats
+    ) -> tuple[world.World, Instances]:
+        """Return the next slot's world and instances of ``rows``."""
+        after = world.advance(before, self.scenario, uniforms, normals)
+        return after, world.snapshot(after, self.scenario, uniforms)
 
     def _draw(
         self, rows: episode.Ints, rngs: Generators, sizes: tuple[int, int], extra: int = 0

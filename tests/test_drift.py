@@ -2,10 +2,14 @@
 
 import dataclasses
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils import seeding
 
+import lambo_env  # noqa: F401 - registers the ids
 from lambo_env import drift, physics, world
+from lambo_env.checks import check_env
 from lambo_env.instances import Instances
 from lambo_env.scenario import Scenario, load_scenario
 
@@ -115,3 +119,63 @@ def test_bad_input_is_refused_at_the_call():
 def test_every_drift_says_what_it_does():
     assert len(set(map(drift.describe, drift.list_drifts()))) == 24
     assert drift.describe("data-gradual") == "1.5 times the data to upload, from slot 20 to 60"
+
+
+# ---- the environment ------------------------------------------------------------------------------------------------
+
+ENV = "LAMBO-MEC-Drift-v0"
+
+
+@pytest.mark.parametrize("name", ["capacity-abrupt", "shadowing-gradual", "crowd-cyclic"])
+def test_the_environment_plays_the_drifts_own_slots(name):
+    """The same draws through the same Drift give the environment's instances, bit for bit."""
+    env = gym.make(ENV, drift=name, scenario=SMALL, prompt="minimum latency", num_slots=27).unwrapped
+    env.reset(seed=3)
+    rng, course = seeding.np_random(3)[0], drift.load_drift(name, SMALL)
+    first, later = world.initial_draws(SMALL), world.advance_draws(SMALL)
+    uniforms, normals = (
+        rng.random((1, first[0] + 1)),
+        rng.standard_normal((1, first[1])),
+    )  # the last one is the prompt's
+    now = world.initial(SMALL, uniforms, normals)
+    expected = course.snapshot(now, 0, uniforms)
+    for slot in range(27):
+        assert same(env.instances, expected), slot
+        for _ in range(10):
+            _, _, over, _, _ = env.step(env.action_space.sample() * 0 - 1)  # all local
+        if not over:
+            uniforms, normals = rng.random((1, later[0])), rng.standard_normal((1, later[1]))
+            now = course.advance(now, slot + 1, uniforms, normals)
+            expected = course.snapshot(now, slot + 1, uniforms)
+    assert over
+
+
+def test_rows_of_the_vector_environment_are_single_environments():
+    """Also where the rows are in different slots: row 1 begins anew later."""
+    kwargs = {"drift": "cycles-abrupt", "scenario": SMALL, "num_slots": 23, "prompt": "minimum energy"}
+    vector = gym.make_vec(
+        ENV, 2, vectorization_mode="vector_entry_point", **kwargs, autoreset_mode="Disabled"
+    ).unwrapped
+    vector.reset(seed=0)
+    stay = np.full((2, 2), -1.0, dtype=np.float32)
+    for _ in range(30):
+        vector.step(stay)
+    vector.reset(seed=[None, 9], options={"reset_mask": np.array([False, True])})
+    for _ in range(195):
+        vector.step(stay)
+    for row, seed, steps in ((0, 0, 225), (1, 9, 195)):
+        single = gym.make(ENV, **kwargs).unwrapped
+        single.reset(seed=seed)
+        for _ in range(steps):
+            single.step(stay[0])
+        assert same(single.instances, vector.instances.take(row))
+
+
+def test_the_environment_keeps_its_contract():
+    report = check_env(ENV, scenario="tiny", drift="failure-abrupt", num_slots=2)
+    assert {row.ok for row in report.rows} <= {True, None}
+
+
+def test_an_unknown_drift_is_refused():
+    with pytest.raises(ValueError, match="did you mean 'data-abrupt'"):
+        gym.make(ENV, drift="data-abrubt")
