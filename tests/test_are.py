@@ -9,7 +9,7 @@ import torch
 from conftest import shared_data
 
 from baselines import are_small, are_training, dnn
-from baselines.are import Are, Lesson, entropy_bits, label
+from baselines.are import Are, AreTwoLayers, Lesson, entropy_bits, label
 from baselines.are_small import AreSmall, AreSmallConfig
 from baselines.are_training import AreTraining
 from baselines.dnn import NetConfig
@@ -251,7 +251,7 @@ def test_shipped_small_weights_are_near_the_labels(authors):
 
 
 def test_shipped_weights_beat_local_play(rng):
-    agent = Are()
+    agent = AreTwoLayers()
     instances = sample_instances(load_scenario("paper"), 16, rng)
     for text in ("minimum latency", "minimum energy"):
         prompts = Prompts.of(text, 16)
