@@ -63,7 +63,7 @@ def play_cell(plan: CellPlan, instances: Instances, labels: Decision | None) -> 
             "parameters": num_parameters(agent),
             "labels_used": int(getattr(agent, "labels_used", plan.spec.labels_used)),
         }
-        fields |= {"evaluator_in_loop": bool(plan.spec.evaluator_in_loop)}
+        fields |= {"evaluator_in_loop": bool(getattr(agent, "evaluator_in_loop", plan.spec.evaluator_in_loop))}
     except Exception as error:  # an agent's own bug must not end the sweep
         return Answer(failed=f"{type(error).__name__}: {error}")
     return Answer({**fields, "seconds": round(time.perf_counter() - start, 3)})

@@ -191,7 +191,10 @@ def _described(spec: AgentSpec) -> AgentSpec:
         return dataclasses.replace(target, name=spec.name, origin=spec.origin, extra=target.extra or spec.extra)
     text = (inspect.getdoc(target) or "").partition("\n")[0]
     declared = {
-        field: getattr(target, field, getattr(spec, field)) for field in ("evaluator_in_loop", "labels_used", "extra")
+        field: getattr(spec, field)
+        if isinstance(value := getattr(target, field, None), property) or value is None
+        else value
+        for field in ("evaluator_in_loop", "labels_used", "extra")  # a property tells of instances only
     }
     return dataclasses.replace(spec, summary=getattr(target, "summary", text), **declared)
 

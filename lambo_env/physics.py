@@ -310,7 +310,9 @@ def allotted_cost(fixed: Array, per_s: Array, cycles: Array, cpu_hz: Array) -> A
     return fixed + per_s * cycles / cpu_hz
 
 
-def priced(fixed: Array, per_s: Array, root: Array, floor: Array, level: Array, price: Array, xp: Any) -> tuple[Array, Array]:
+def priced(
+    fixed: Array, per_s: Array, root: Array, floor: Array, level: Array, price: Array, xp: Any
+) -> tuple[Array, Array]:
     """Return cost and CPU of UEs that pay for their CPU: fixed + (c_L / N) C / f + price f at f = max(l, level sqrt(C)); all broadcast.
 
     With price = (c_L / N) / level^2 that f is the cheapest, and the sum over a server's UEs minus price F is a lower bound of their
