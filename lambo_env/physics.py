@@ -306,14 +306,12 @@ def marginal_cost(fixed: Array, per_s: Array, root: Array, root_sum: Array, capa
 
 
 def allotted_cost(fixed: Array, per_s: Array, cycles: Array, cpu_hz: Array) -> Array:
-    """Return the cost of a UE that a server gives ``cpu_hz`` > 0, in time: fixed + (c_L / N) C / f. All arguments broadcast."""
+    """Return the cost of a UE that a server gives ``cpu_hz`` > 0, in time: fixed + (c_L / N) C / f; all broadcast."""
     return fixed + per_s * cycles / cpu_hz
 
 
-def priced(
-    fixed: Array, per_s: Array, root: Array, floor: Array, level: Array, price: Array, xp: Any
-) -> tuple[Array, Array]:
-    """Return cost and CPU of UEs that pay for their CPU: fixed + (c_L / N) C / f + price f at f = max(l, level sqrt(C)); all broadcast.
+def priced(fixed: Array, per_s: Array, root: Array, floor: Array, level: Array, price: Array, xp: Any) -> Any:
+    """Return (cost, CPU) of UEs that pay for their CPU: fixed + (c_L / N) C / f + price f, f = max(l, level sqrt(C)); all broadcast.
 
     With price = (c_L / N) / level^2 that f is the cheapest, and the sum over a server's UEs minus price F is a lower bound of their
     cost, tight at the level of ``water_level``: the Lagrangian of the capacity.

@@ -92,7 +92,7 @@ def test_candidates_of_a_frame_are_evaluated_together(frames, rng):
 
 
 @given(
-    st.lists(st.floats(-14, -3), min_size=1, max_size=6),
+    st.lists(st.floats(-14, -4), min_size=1, max_size=6),  # beyond 1e-4 (DROO: about 1e-6) Newton may stop early
     st.lists(st.booleans(), min_size=6, max_size=6),
     st.floats(0.1, 10),
 )
