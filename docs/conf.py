@@ -15,7 +15,7 @@ release = version = lambo_env.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "templates"]
+exclude_patterns = ["_build", "templates", "examples"]
 nitpicky = False  # array aliases are no targets
 html_theme = "furo"
 html_title = f"LAMBO suite {release}"
