@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
 from baselines import dnn
@@ -20,7 +21,9 @@ from lambo_env.scenario import Scenario
 
 def save_policy(path: str | os.PathLike[str], policy: BasePolicy, config: SB3Config, **card: Any) -> None:
     """Write a policy's weights with what is needed to build it again; ``card`` is kept with them."""
-    ues, servers = (policy.observation_space[name].shape[0] for name in ("ues", "servers"))  # type: ignore[index]
+    space = policy.observation_space
+    assert isinstance(space, spaces.Dict)
+    ues, servers = ((space[name].shape or ())[0] for name in ("ues", "servers"))
     dnn.save(path, policy.state_dict(), sb3=config.to_dict(), num_ues=ues, num_servers=servers, **card)
 
 
@@ -35,8 +38,8 @@ def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, di
     config = SB3Config.of(meta.pop("sb3"))
     sizes = Scenario(num_ues=meta["num_ues"], server_cpu_hz=(1.0,) * meta["num_servers"])  # only its sizes count here
     env = ENVIRONMENTS[config.env_id](1, sizes, observe=config.observe)
-    spaces: tuple[Any, Any] = env.single_observation_space, env.single_action_space
-    policy = config.policy_class()(*spaces, lr_schedule=lambda _: 0.0, **config.made_policy_kwargs())
+    played: tuple[Any, Any] = env.single_observation_space, env.single_action_space
+    policy = config.policy_class()(*played, lr_schedule=lambda _: 0.0, **config.made_policy_kwargs())
     try:
         policy.load_state_dict(tensors)
     except RuntimeError as error:
@@ -45,7 +48,7 @@ def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, di
     return policy, config, meta
 
 
-def export_zip(path: str | os.PathLike[str], config: SB3Config, target: str | os.PathLike[str]) -> None:
+def export_zip(path: str | Path, config: SB3Config, target: str | os.PathLike[str]) -> None:
     """Turn a model that you saved with SB3 into safetensors. SB3's zip holds pickles: open none from anybody else."""
     model = config.algorithm_class().load(Path(path), device="cpu")
     save_policy(target, model.policy, config)

@@ -1,0 +1,32 @@
+"""The twin of ``lambo train sb3 --algo maskable_ppo --scenario tiny`` without our trainer: plain SB3, the same weights bit for bit."""
+
+import sys
+
+from sb3_contrib import MaskablePPO
+
+from baselines.sb3.features import CurrentUE
+from baselines.sb3.vec_env import as_sb3
+
+
+def main(timesteps: int = 1_000_000, seed: int = 0) -> MaskablePPO:
+    """Train and return the model."""
+    envs = as_sb3("LAMBO-MEC-Association-v0", num_envs=64, scenario="tiny", observe="objective", reward="relative")
+    model = MaskablePPO(
+        "MultiInputPolicy",
+        envs,
+        n_steps=48,
+        batch_size=768,
+        n_epochs=6,
+        learning_rate=1e-3,
+        gamma=1.0,
+        gae_lambda=0.95,
+        ent_coef=0.003,
+        policy_kwargs={"net_arch": [128, 128], "features_extractor_class": CurrentUE},
+        seed=seed,
+        device="cpu",
+    )
+    return model.learn(timesteps)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
