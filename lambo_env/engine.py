@@ -22,6 +22,7 @@ from lambo_env.scenario import Scenario
 
 Generators = Sequence[np.random.Generator]
 IS_CURRENT, PLACE, TAKEN = range(observation.NUM_DYNAMIC)
+_PASSED_ON = np.array([0.0, 1.0], dtype=np.float32)  # 'is current' of the UE decided and of the next
 
 
 class Finished(NamedTuple):
@@ -115,13 +116,17 @@ class Engine:
             self.instances = self._put(self.instances, drawn, rows)
             self.goal = self._put(self.goal, goal, rows)
             index = {name: getattr(self.plan, name) for name in ("rows", "first_task", "first_server")}
-            self.plan = dataclasses.replace(self._put(self.plan, plan, rows), **index)
+            local = self.plan.always_local and plan.always_local
+            self.plan = dataclasses.replace(self._put(self.plan, plan, rows), always_local=local, **index)
             self.state = episode.State(*map(lambda old, new: self._rows(old, new, rows), self.state, state))
-        static = observation.static_columns(drawn)
-        self._ues[rows, :, : self._static] = static
-        self._ues[rows, :, self._static :] = 0.0
-        self._ues[rows, 0, self._static + IS_CURRENT] = 1.0
-        self._servers[rows, 1:] = observation.server_columns(drawn.server_cpu_hz, drawn.server_cpu_hz, np)
+        at: Any = slice(None) if rows.size == self.num_envs else rows  # a slice indexes faster
+        start = 0
+        for part in observation.static_parts(drawn):
+            self._ues[at, :, start : start + part.shape[-1]] = part
+            start += part.shape[-1]
+        self._ues[at, :, start:] = 0.0
+        self._ues[at, 0, start + IS_CURRENT] = 1.0
+        self._servers[at, 1:] = observation.server_columns(drawn.server_cpu_hz, drawn.server_cpu_hz, np)
 
     def _put(self, old: Any, new: Any, rows: episode.Ints) -> Any:
         """Return dataclass ``old`` with the arrays of ``new`` in ``rows``."""
@@ -166,14 +171,14 @@ class Engine:
 
         ``rows`` and ``ue`` are index arrays [R]; or a slice and an int where all rows are at the same UE, which indexes faster.
         """
-        capacity, first, ues = self.plan.capacity_hz.take(move.server), self._static, self._ues
-        ues[rows, ue, first + IS_CURRENT] = 0.0
+        capacity, first, ues = move.capacity_hz, self._static, self._ues
         ues[rows, ue, first + PLACE] = place / (self.num_places - 1)
         ues[rows, ue, first + TAKEN] = move.taken_hz / capacity
         self._servers.reshape(-1)[2 * move.server] = np.maximum(move.left_hz, 0.0) / capacity
         if isinstance(ue, int):
-            ues[:, ue + 1 : ue + 2, first + IS_CURRENT] = 1.0
+            ues[:, ue : ue + 2, first + IS_CURRENT] = _PASSED_ON[: self.num_ues - ue]
         else:
+            ues[rows, ue, first + IS_CURRENT] = 0.0
             onward = ue + 1 < self.num_ues
             ues[rows[onward], ue[onward] + 1, first + IS_CURRENT] = 1.0
 
@@ -204,7 +209,8 @@ class Engine:
 
     def mask(self) -> episode.Bools:
         """Return the places that can still meet the current UEs' deadlines, bool [B, P]."""
-        return episode.mask(self.plan, self.state)
+        running = self._together is not None and self._together < self.num_ues
+        return episode.mask(self.plan, self.state, running=running)
 
     def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
         """Return the observation [B, ...]; without ``copy`` the buffers themselves, overwritten by the next step."""

@@ -38,6 +38,7 @@ class Plan:
     late_cost: Floats  # [B * N]
     capacity_hz: Floats  # [B * P]; 1 for the local place, so that it divides like the others
     slack_hz: Floats  # [B * P] how far below a floor ``left`` may be
+    always_local: bool  # every UE can run locally in time
     per_s: Floats  # [B] cost of a second of one UE
     rows: Ints  # [B] all rows; ``step`` knows this very array and then looks nothing up by row
     first_task: Ints  # [B] flat index of each row's first UE
@@ -63,6 +64,7 @@ class Move(NamedTuple):
     task: Ints  # [R] flat index of the UE decided, into [B * N]
     server: Ints  # [R] flat index of its place, into [B * P]
     left_hz: Floats  # [R] what that place has left
+    capacity_hz: Floats  # [R] of that place, as in ``Plan``
 
 
 def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
@@ -80,6 +82,7 @@ def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
         late_cost=tables.late_cost.reshape(-1),
         capacity_hz=np.where(capacity > 0, capacity, 1.0).reshape(-1),
         slack_hz=(physics.FIT_TOLERANCE * capacity).reshape(-1),
+        always_local=np.count_nonzero(tables.floor_hz[..., LOCAL]) == 0,
         per_s=tables.per_s,
         rows=np.arange(batch),
         first_task=np.arange(batch) * ues,
@@ -96,13 +99,20 @@ def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
     )
 
 
-def mask(plan: Plan, state: State) -> Bools:
-    """Return the places that can still meet the current UE's deadline, bool [B, P]; local alone where none can or none is asked."""
-    done = state.ue == plan.num_ues
-    task = plan.first_task + (state.ue - done)
+def mask(plan: Plan, state: State, *, running: bool = False) -> Bools:
+    """Return the places that can still meet the current UE's deadline, bool [B, P]; local alone where none can or none is asked.
+
+    ``running``: the caller knows that no row is done.
+    """
+    task, done = plan.first_task + state.ue, None
+    if not running:
+        done = state.ue == plan.num_ues
+        task -= done
     legal = plan.floor_hz.take(task, 0) <= (state.left_hz + plan.slack_hz).reshape(-1, plan.num_places)
-    if np.count_nonzero(done):  # counting is the fastest "any" of short arrays
+    if done is not None and np.count_nonzero(done):  # counting is the fastest "any" of short arrays
         legal[done] = False
+    elif plan.always_local:
+        return legal
     hard = ~legal[:, LOCAL]
     if np.count_nonzero(hard):
         legal[hard, LOCAL] = ~legal[hard].any(axis=1)
@@ -133,7 +143,8 @@ def step(
     per_s = plan.per_s if everyone else plan.per_s.take(rows)
     floor, left = plan.floor_hz.reshape(-1).take(option), state.left_hz.take(server)
     fits = floor <= left + plan.slack_hz.take(server)
-    asked = _Asked(rows, ue, task, server, place, floor, left, fits, plan.fixed.take(option), per_s)
+    capacity = plan.capacity_hz.take(server)
+    asked = _Asked(rows, ue, task, server, place, floor, left, fits, plan.fixed.take(option), per_s, capacity)
     sums = state.sums
     if share is None:
         taken, served_cost, after = _closed_form(plan, state, asked)
@@ -141,7 +152,7 @@ def step(
     else:
         taken, served_cost = _shares(plan, asked, share)
     rise, left = np.where(fits, served_cost, plan.late_cost.take(task)), left - taken
-    return Move(-rise, taken, task, server, left), State(
+    return Move(-rise, taken, task, server, left, capacity), State(
         ue=ue + 1 if everyone else _write(state.ue, rows, ue + 1, donate),
         left_hz=_write(state.left_hz, server, left, donate),
         sums=sums,
@@ -171,14 +182,14 @@ class _Asked(NamedTuple):
     fits: Bools
     fixed: Floats
     per_s: Floats
+    capacity: Floats
 
 
 def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
     """Return CPU taken, and cost where served: the server grants the floor + share x what is left beyond it."""
     taken = asked.fits * (asked.floor + share * np.maximum(asked.left - asked.floor, 0.0))
-    idle = taken == 0  # local or late
-    cycles = plan.cycles.take(asked.task) * ~idle
-    return taken, physics.allotted_cost(asked.fixed, asked.per_s, cycles, taken + idle)
+    cycles = plan.cycles.take(asked.task) * (taken > 0)  # none where local or late
+    return taken, physics.allotted_cost(asked.fixed, asked.per_s, cycles, np.maximum(taken, physics.TINY))
 
 
 def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Floats, Floats]:
@@ -186,7 +197,7 @@ def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Float
     joins = asked.fits & (asked.place != LOCAL)
     taken = joins * asked.floor
     root = plan.root.reshape(-1).take(asked.task) * joins
-    capacity = plan.capacity_hz.take(asked.server)
+    capacity = asked.capacity
     now = state.sums.take(asked.server, 0)  # a copy
     roots, before = now[:, ROOTS], now[:, RUN_S]
     total = roots + root
@@ -207,10 +218,12 @@ def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Float
 
 def _full(plan: Plan, state: State, asked: _Asked, at: Ints, capacity: Floats, level: Floats) -> tuple[Floats, Floats]:
     """Return level and sum of C / f of the chosen server of the decisions ``at``, the new UE included."""
-    rows, ue = asked.rows[at], asked.ue[at]
-    floor = state.taken_hz.take(rows, 0) * (state.place.take(rows, 0) == asked.place[at][:, None])
-    floor[np.arange(rows.size), ue] = asked.floor[at]
-    root = plan.root.take(rows, 0) * (floor > 0)
+    rows, place = asked.rows.take(at), asked.place.take(at).astype(state.place.dtype)
+    floor = state.taken_hz.take(rows, 0)
+    floor *= (state.place.take(rows, 0) == place[:, None]).astype(floor.dtype)  # a cast of its own is the cheaper
+    floor[np.arange(rows.size), asked.ue.take(at)] = asked.floor.take(at)
+    root = plan.root.take(rows, 0)
+    root *= (floor > 0).astype(root.dtype)
     level = physics.water_level(floor, root, capacity, np, np.where(level > 0, level, np.inf))
     return level, physics.compute_s(floor, root, level, np)
 
@@ -233,8 +246,10 @@ def decode_action(action: Any, num_servers: int) -> tuple[Ints, Floats]:
 
 def encode_action(place: Any, share: Any, num_servers: int) -> NDArray[np.float32]:
     """Return the action float32 [..., 2] whose place and share these are: the middle of the place's interval."""
-    unit = np.stack(np.broadcast_arrays((np.asarray(place) + 0.5) / (num_servers + 1), share), axis=-1)
-    return (2 * unit - 1).astype(np.float32)
+    middle, share = (np.asarray(place) + 0.5) / (num_servers + 1), np.asarray(share, dtype=np.float64)
+    action = np.empty((*np.broadcast_shapes(middle.shape, share.shape), 2), dtype=np.float32)
+    action[..., 0], action[..., 1] = 2 * middle - 1, 2 * share - 1
+    return action
 
 
 def share_of(cpu_hz: Any, floor_hz: Any, left_hz: Any) -> Floats:

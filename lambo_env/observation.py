@@ -21,7 +21,7 @@ def num_static(num_servers: int) -> int:
     return num_servers + NUM_STATIC_BESIDE_SERVERS
 
 
-def _squash(ratio: Array, xp: Any) -> Array:
+def _squash(ratio: Array) -> Array:
     """Map [0, inf] to [0, 1] by x / (1 + x); infinite becomes 1."""
     return 1 - 1 / (1 + ratio)
 
@@ -33,6 +33,12 @@ def static_columns(instances: Instances) -> Array:
     servers' cycles that N such tasks would need; deadline over the slot's mean deadline; transmit over local power.
     """
     xp = instances.xp
+    return xp.concat(static_parts(instances), axis=-1)
+
+
+def static_parts(instances: Instances) -> list[Array]:
+    """Return the blocks of ``static_columns`` in their order: [B, N, M] of the servers, then [B, N, 1] each."""
+    xp = instances.xp
     deadline = instances.deadline_s
     upload = physics.upload_s(instances) / deadline[..., None]
     local = physics.local_s(instances) / deadline
@@ -40,8 +46,7 @@ def static_columns(instances: Instances) -> Array:
     relative = deadline / xp.mean(deadline, axis=-1)[:, None]
     computing = instances.local_power_w
     power = xp.where(computing > 0, instances.tx_power_w / xp.where(computing > 0, computing, 1.0), xp.inf)
-    rest = xp.stack([local, load, relative, power], axis=-1)
-    return _squash(xp.concat([upload, rest], axis=-1), xp)
+    return [_squash(upload), *(_squash(ratio)[..., None] for ratio in (local, load, relative, power))]
 
 
 def server_columns(left_hz: Array, server_cpu_hz: Array, xp: Any) -> Array:

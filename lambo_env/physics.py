@@ -30,6 +30,7 @@ from lambo_env.instances import (
 LATE_TOLERANCE = 1e-6  # relative: a task allotted exactly its floor ends on its deadline, give or take rounding
 CAPACITY_TOLERANCE = 1e-6  # relative: what evaluate forgives
 FIT_TOLERANCE = 5e-7  # relative: what allocation and masks fill up to; half of what evaluate forgives
+TINY = 1e-30  # below any CPU or root: what 0 is divided by; a maximum is cheaper than a where
 
 
 # ---- latency, energy, deadlines -------------------------------------------------------------------------------------
@@ -122,16 +123,16 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
     Returns:
         mu [...] in sqrt(cycles)/s; inf for an empty server.
     """
-    ratio = floor / (root + xp.astype(root == 0, root.dtype))  # cheaper than a where, and as finite
+    ratio = floor / xp.maximum(root, TINY)
     level = xp.full_like(capacity_hz, xp.inf) if level is None else level
-    clamped = ratio > level[..., None]
+    held = xp.astype(ratio > level[..., None], root.dtype)
+    rest = xp.vecdot(1 - held, root)
     while True:
-        held = xp.astype(clamped, root.dtype)
-        rest, taken = xp.vecdot(1 - held, root), xp.vecdot(held, floor)
-        lower = (capacity_hz - taken) / xp.where(rest > 0, rest, 1.0)
+        lower = (capacity_hz - xp.vecdot(held, floor)) / xp.where(rest > 0, rest, 1.0)
         level = xp.where((rest > 0) & (lower < level), lower, level)
-        before, clamped = clamped, ratio > level[..., None]
-        grown = xp.any(clamped != before, axis=-1)
+        held = xp.astype(ratio > level[..., None], root.dtype)
+        before, rest = rest, xp.vecdot(1 - held, root)
+        grown = rest != before  # every root counts: the clamped set has grown
         if not bool(xp.any(grown)):
             return level
         at = xp.nonzero(grown) if grown.ndim else ()
@@ -294,7 +295,7 @@ def place_tables(instances: Instances, goal: Objective) -> PlaceTables:
 def compute_s(floor: Array, root: Array, level: Array, xp: Any) -> Array:
     """Return the sum of C_i / f_i [...] in s of one server's UEs at its ``water_level`` [...] (floors must fit; arguments as there)."""
     cpu = level_cpu_hz(floor, root, level[..., None], xp)
-    return xp.sum(root * root / (cpu + xp.astype(root == 0, root.dtype)), axis=-1)
+    return xp.sum(root * root / xp.maximum(cpu, TINY), axis=-1)
 
 
 def marginal_cost(fixed: Array, per_s: Array, root: Array, root_sum: Array, capacity_hz: Array) -> Array:

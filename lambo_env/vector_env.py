@@ -67,7 +67,7 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         self.single_action_space = self._setup.action_space()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._copy = copy
+        self._copy = validate.boolean("copy", copy)
         self._engine = self._setup.engine(self.num_envs)
         self._rngs: list[np.random.Generator] | None = None
         self._seeds: tuple[int, ...] = ()
@@ -177,7 +177,11 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         place, share = self._decoded(actions, rows)
         rewards, infos = np.zeros(self.num_envs), {}
         if rows.size:
-            rewards[rows], finished = self._engine.step(rows, place, share, self._generators())
+            reward, finished = self._engine.step(rows, place, share, self._generators())
+            if resets is None:
+                rewards = reward
+            else:
+                rewards[rows] = reward
             infos = self._close(finished)
         if resets is not None:
             self._start(resets)

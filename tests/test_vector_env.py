@@ -156,6 +156,17 @@ def test_a_partial_reset_takes_only_its_rows_of_what_is_given():
     env.step(actions(env, np.random.default_rng(0)))
 
 
+@pytest.mark.parametrize("env_id", IDS)
+def test_masks_know_where_a_row_came_in_that_cannot_run_locally(env_id):
+    """Batches in which every UE is in time locally take a shorter way; a later row may end that."""
+    env, instances = make(env_id, 2), sample_instances(load_scenario("tiny"), 2, np.random.default_rng(0))
+    env.reset(seed=0, options={"instances": instances})
+    slow = instances.replace(local_cpu_hz=instances.local_cpu_hz * 0.01)
+    _, info = env.reset(options={"instances": slow, "reset_mask": np.array([False, True])})
+    assert info["action_mask"][1, 0] == 0
+    assert env.unwrapped.action_masks()[:, 0].tolist() == [True, False]
+
+
 BAD_RESETS = [
     ({"seed": -1}, "seed"),
     ({"seed": [1, 2]}, "seed"),
