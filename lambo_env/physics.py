@@ -228,12 +228,8 @@ def check_decision(instances: Instances, decision: Decision) -> None:
     validate.check("Decision.place.dtype", str(place.dtype), xp.isdtype(place.dtype, "integral"), "an integer dtype")
     _check_each("Decision.place", place, (place >= 0) & (place <= servers), f"0 (local) .. {servers}")
     _check_each("Decision.cpu_hz", cpu, xp.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
-    _check_each(
-        "Decision.cpu_hz",
-        cpu,
-        (place != LOCAL) | (cpu == 0),
-        "0 for a local task (a server's CPU needs place > 0)",
-    )
+    local_ok = (place != LOCAL) | (cpu == 0)
+    _check_each("Decision.cpu_hz", cpu, local_ok, "0 for a local task (a server's CPU needs place > 0)")
     member = one_hot_servers(place, servers, xp)
     total = xp.sum(xp.where(member, cpu[..., None], 0.0), axis=1)
     _check_each(
