@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
 
 from lambo_env.offloading_checks import (
     bad_actions,
@@ -37,6 +37,7 @@ from lambo_env.probe import (
     random_action,
     same,
 )
+from lambo_env.vector_checks import vector_bad_actions, vector_fresh_memory, vector_is_single
 
 _SB3_ADVICE = "unconventional shape"  # 2-D arrays are what a set of UEs is
 
@@ -130,25 +131,6 @@ def same_in_another_process(probe: Probe) -> str:
     return here[:12]
 
 
-def vector_is_single(probe: Probe, mode: str) -> str:
-    """Check that the native vector environment equals SyncVectorEnv in every bit, infos too, across resets."""
-    native: Any = probe.vector(3, autoreset_mode=mode)
-    single = SyncVectorEnv([probe.make] * 3, autoreset_mode=mode)
-    rng, over = probe.rng(), np.zeros(3, dtype=bool)
-    same(native.reset(seed=probe.seed), single.reset(seed=probe.seed), "reset")
-    steps = 2 * native.unwrapped.scenario.num_ues * probe.kwargs.get("num_slots", 1) + 3
-    for step in range(steps):
-        part = over if mode == "Disabled" else np.array([False, step == 4, False])  # rows fall out of step
-        if part.any():
-            options = {"reset_mask": part}
-            same(native.reset(options=options), single.reset(options={**options}), f"partial reset before step {step}")
-        actions = np.stack([random_action(env, rng) for env in single.envs])
-        moved = native.step(actions)
-        same(moved, single.step(actions), f"step {step}")
-        over = moved[2]
-    return f"3 rows, {steps} steps"
-
-
 def copies(probe: Probe, duplicate: Callable[[Any], Any]) -> str:
     """Check that a copy made in the middle of an episode goes on as the original does."""
     env, rng = probe.make(), probe.rng()
@@ -184,6 +166,25 @@ def fresh_memory(probe: Probe) -> str:
     return f"{len(kept)} observations"
 
 
+def interrupted(probe: Probe) -> str:
+    """Check that an episode cut short by TimeLimit leaves nothing behind, and RecordEpisodeStatistics tells return and length."""
+    env, rng = TimeLimit(probe.make(), 3), probe.rng()
+    env.reset(seed=probe.seed + 1)
+    truncated = False
+    while not truncated:
+        _, _, terminated, truncated, _ = env.step(random_action(env, rng))
+        if terminated:
+            raise NotCheckedError("an episode of 3 steps cannot be cut short")
+    told = RecordEpisodeStatistics(env.env)
+    cut = list(episode(told, random_action, probe.rng(), seed=probe.seed))
+    statistics = cut[-1][-1].pop("episode")
+    same(cut, list(episode(probe.make(), random_action, probe.rng(), seed=probe.seed)), "after a cut, and fresh")
+    total = sum(reward for _, reward, _, _ in cut)
+    assert np.isclose(statistics["r"], total), f"the return is {statistics['r']}, the rewards sum to {total}"
+    assert statistics["l"] == len(cut) - 1, f"the length is {statistics['l']}, {len(cut) - 1} steps were made"
+    return f"return {total:.4g} in {len(cut) - 1} steps"
+
+
 CHECKS: dict[str, Callable[[Probe], str]] = {
     "Gymnasium's checker": gymnasium_checker,
     "Stable-Baselines3's checker": sb3_checker,
@@ -196,11 +197,14 @@ CHECKS: dict[str, Callable[[Probe], str]] = {
     "vector = single, NextStep": lambda probe: vector_is_single(probe, "NextStep"),
     "vector = single, SameStep": lambda probe: vector_is_single(probe, "SameStep"),
     "vector = single, Disabled": lambda probe: vector_is_single(probe, "Disabled"),
+    "bad actions, vector": vector_bad_actions,
+    "nothing handed out changes, vector": vector_fresh_memory,
     "given instances": given_instances,
     "bad actions": bad_actions,
     "bad arguments, options, calls": bad_calls,
     "deep copy": lambda probe: copies(probe, copy.deepcopy),
     "pickle": lambda probe: copies(probe, lambda env: pickle.loads(pickle.dumps(env))),
+    "wrappers, interrupted episodes": interrupted,
     "spec to JSON and back": spec_round_trip,
     "nothing handed out changes": fresh_memory,
 }

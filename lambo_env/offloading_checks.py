@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lambo_env import physics
 from lambo_env.env import OffloadingEnv
 from lambo_env.instances import LOCAL, Decision, Instances
-from lambo_env.probe import Moment, NotCheckedError, Probe, episode, legal_action, random_action, same
+from lambo_env.probe import Moment, NotCheckedError, Probe, episode, legal_action, raises, random_action, same
 from lambo_env.prompt import Prompts
 from lambo_env.world import sample_instances
 
@@ -100,7 +100,7 @@ def bad_actions(probe: Probe) -> str:
         else [[0.0, np.nan], [0.0, 1.01], [-np.inf, 0], 0.0]
     )
     for action in bad:
-        _raises(ValueError, partial(base(env).step, action), f"the action {action!r}")
+        raises(ValueError, partial(base(env).step, action), f"the action {action!r}")
     action = random_action(env, probe.rng())
     same(env.step(action), twin.step(action), "after bad actions")
     return f"{len(bad)} kinds"
@@ -109,7 +109,7 @@ def bad_actions(probe: Probe) -> str:
 def bad_calls(probe: Probe) -> str:
     """Check that unknown arguments and options, and steps outside an episode, are errors that change nothing."""
     env, twin = probe.offloading(), probe.offloading()
-    _raises(ResetNeeded, lambda: base(env).step(random_action(env, probe.rng())), "a step before reset")
+    raises(ResetNeeded, lambda: base(env).step(random_action(env, probe.rng())), "a step before reset")
     for one in (env, twin):
         one.reset(seed=probe.seed)
     for options in (
@@ -119,7 +119,7 @@ def bad_calls(probe: Probe) -> str:
         {"prompt": "é"},
         {"instances": 3},
     ):
-        _raises(ValueError, partial(env.reset, seed=99, options=options), f"the options {options}")
+        raises(ValueError, partial(env.reset, seed=99, options=options), f"the options {options}")
     for kwargs in (
         {"num_slots": 0},
         {"scenario": "papr"},
@@ -127,20 +127,12 @@ def bad_calls(probe: Probe) -> str:
         {"prompt": ""},
         {"render_mode": "braille"},
     ):
-        _raises(ValueError, partial(type(base(env)), **kwargs), f"the arguments {kwargs}")
+        raises(ValueError, partial(type(base(env)), **kwargs), f"the arguments {kwargs}")
     for one in (env, twin):
         list(episode(one, legal_action, probe.rng()))
     same(base(env).frame().cost, base(twin).frame().cost, "after bad options")
-    _raises(ResetNeeded, lambda: env.step(random_action(env, probe.rng())), "a step after the end")
+    raises(ResetNeeded, lambda: env.step(random_action(env, probe.rng())), "a step after the end")
     return "arguments, options, steps before and after an episode"
-
-
-def _raises(kind: type[Exception], call: Callable[[], Any], what: str) -> None:
-    try:
-        call()
-    except kind:
-        return
-    raise AssertionError(f"{what}: no {kind.__name__}")
 
 
 def given_instances(probe: Probe) -> str:

@@ -105,6 +105,15 @@ def same(a: Any, b: Any, what: str) -> None:
     assert found is None, f"{what}: {found}"
 
 
+def raises(kind: type[Exception], call: Callable[[], Any], what: str) -> None:
+    """Raise AssertionError unless ``call`` raises ``kind``."""
+    try:
+        call()
+    except kind:
+        return
+    raise AssertionError(f"{what}: no {kind.__name__}")
+
+
 def random_action(env: Any, rng: np.random.Generator) -> Any:
     """Return any action of the space, corners often: places that cannot serve, shares 0 and 1."""
     space = env.action_space

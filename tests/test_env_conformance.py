@@ -9,7 +9,7 @@ import lambo_env  # noqa: F401 - registers the ids
 from lambo_env.checks import CHECKS, check_env
 from lambo_env.env import AssociationEnv, JointEnv
 from lambo_env.probe import difference, legal_action
-from lambo_env.vector_env import AssociationVectorEnv
+from lambo_env.vector_env import AssociationVectorEnv, JointVectorEnv, OffloadingVectorEnv
 
 IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
 KWARGS = (
@@ -93,12 +93,47 @@ class OtherRows(AssociationVectorEnv):
         return super().reset(seed=None if seed is None else seed + 1, options=options)
 
 
+class Leaky(AssociationEnv):
+    """An episode begun in the middle of another one inherits its count of steps."""
+
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = self.steps if self._playing else 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        seen, reward, *rest = super().step(action)
+        self.steps += 1
+        return seen, reward - self.steps, *rest
+
+
+class ForgivingVector(JointVectorEnv):
+    """Takes any actions."""
+
+    def _decoded(self, actions, rows):
+        try:
+            return super()._decoded(actions, rows)
+        except ValueError:
+            return super()._decoded(np.zeros((self.num_envs, 2)), rows)
+
+
+class ReusingVector(AssociationVectorEnv):
+    """Hands out its buffers, whatever ``copy`` says."""
+
+    def _seen(self):
+        return self._engine.observe(copy=False)
+
+
 FAULTY = {
     Optimist: {"rewards sum to minus the cost", "vector = single, NextStep"},
     Forgiving: {"bad actions"},
     Careless: {"bad arguments, options, calls"},
     Wary: {"masks advise rightly", "vector = single, Disabled"},
     Reuser: {"Gymnasium's checker", "nothing handed out changes"},
+    Leaky: {"wrappers, interrupted episodes"},
+    ForgivingVector: {"bad actions, vector"},
+    ReusingVector: {"nothing handed out changes, vector"},
     OtherRows: {"vector = single, SameStep"},
 }
 
@@ -106,8 +141,8 @@ FAULTY = {
 @pytest.fixture(params=FAULTY, ids=lambda cls: cls.__name__)
 def faulty(request):
     kind = request.param
-    vector = issubclass(kind, AssociationVectorEnv)
-    honest = gym.spec("LAMBO-MEC-v0" if issubclass(kind, JointEnv) else "LAMBO-MEC-Association-v0")
+    vector = issubclass(kind, OffloadingVectorEnv)
+    honest = gym.spec("LAMBO-MEC-v0" if issubclass(kind, JointEnv | JointVectorEnv) else "LAMBO-MEC-Association-v0")
     places = (honest.entry_point, kind) if vector else (kind, honest.vector_entry_point)
     gym.register("Faulty-v0", entry_point=places[0], vector_entry_point=places[1])
     yield kind

@@ -16,7 +16,7 @@ FLOORS = ("lambo_env", "lambo_agents", "baselines", "benchmarks")
 LAMBO_ENV = (
     *("validate", "files", "scenario", "seeding", "instances", "channel", "mobility", "world", "drift", "physics"),
     *("phrases", "wording", "prompt", "episode", "observation", "frame", "engine", "setup", "env", "multi_agent"),
-    *("vector_env", "drift_env", "probe", "offloading_checks", "checks"),
+    *("vector_env", "drift_env", "probe", "offloading_checks", "vector_checks", "checks"),
     *("sprites", "board", "render_ansi", "render", "data", "wpmec"),
 )
 OPEN_TO_BASELINES = {"lambo_agents.protocol", "lambo_agents.adapter", "lambo_agents.testing"}
