@@ -21,6 +21,7 @@ _MAP = pygame.Rect(24, 86, 490, 490)
 _PANEL = pygame.Rect(540, 86, 236, 490)
 _INSET = 22  # between the map's border and the area's: marks at the edge stay whole
 _SERVERS_TOP, _LEGEND_TOP = 196, 474
+_BADGE, _BADGE_REACH = 30, 24  # side of a server's mark; how near to its centre a UE is drawn
 _WIDEST_LINK = 4
 _LINKS_OFFERED = 4  # of the UE whose turn it is: its best
 
@@ -192,7 +193,7 @@ def _map(surface: pygame.Surface, frame: Frame) -> None:
             mark = sprites.mark("circle" if place == LOCAL else "square", radius, fill, edge, bool(frame.late[ue]))
         sprites.blit_centred(surface, mark, at)
     for server, at in enumerate(servers):
-        sprites.blit_centred(surface, sprites.badge(server + 1, 30, sprites.server_colour(server)), at)
+        sprites.blit_centred(surface, sprites.badge(server + 1, _BADGE, sprites.server_colour(server)), at)
     if frame.current is not None:
         _callout(surface, f"UE {frame.current + 1}", ues[frame.current], radius + 12)
     _scale(surface, frame)
@@ -242,4 +243,16 @@ def _pixels(frame: Frame) -> tuple[list[Point], list[Point]]:
         x, y = _MAP.left + _INSET + span * xy[:, 0] / side, _MAP.bottom - _INSET - span * xy[:, 1] / side
         return list(zip(x.tolist(), y.tolist(), strict=True))
 
-    return place(ue_xy), place(server_xy)
+    ues, servers = place(ue_xy), place(server_xy)
+    return [_beside(at, servers) for at in ues], servers
+
+
+def _beside(at: Point, servers: list[Point]) -> Point:
+    """Return where a UE is drawn: pushed out to the edge of the badge that would cover it."""
+    for x, y in servers:
+        distance = math.dist(at, (x, y))
+        if distance < _BADGE_REACH:
+            angle = math.atan2(at[1] - y, at[0] - x)
+            at = (x + _BADGE_REACH * math.cos(angle), y + _BADGE_REACH * math.sin(angle))
+    room = _MAP.inflate(-20, -20)
+    return min(max(at[0], room.left), room.right), min(max(at[1], room.top), room.bottom)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lambo_env import episode, observation, physics, world
 from lambo_env.frame import Frame
 from lambo_env.instances import LOCAL, Instances, Objective, set_at
+from lambo_env.optimum import Optima
 from lambo_env.prompt import Prompts, PromptSet
 from lambo_env.scenario import Scenario
 
@@ -52,6 +53,7 @@ class Engine:
         self.slot = np.zeros(num_envs, dtype=np.int64)
         self.given = np.zeros(num_envs, dtype=bool)  # rows that play instances handed in: no positions known
         self.world: world.World | None = None
+        self.optima = Optima(num_envs)
         self._objective = objective
         self._initial_draws, self._advance_draws = world.initial_draws(scenario), world.advance_draws(scenario)
         self._together: int | None = None  # the UE that every row is at; None where they differ
@@ -106,6 +108,7 @@ class Engine:
 
     def _begin(self, rows: episode.Ints, drawn: Instances, prompts: Prompts) -> None:
         """Put a new slot's instances, tables and first observation into ``rows``."""
+        self.optima.forget(rows)
         goal = prompts.objective(drawn)
         plan, state = episode.start(drawn, goal)
         if rows.size == self.num_envs:
@@ -228,13 +231,15 @@ class Engine:
         ue, decided = int(self.state.ue[row]), episode.decision(self.plan, self.state, at, shares=self.shares)
         seen = None if self.given[row] else self.world
         left = self.state.left_hz.reshape(self.num_envs, -1)[row, LOCAL + 1 :]
+        instances = self.instances.take(at)
         return Frame.of(
-            self.instances.take(at), self.goal.take(at), decided.place[0], decided.cpu_hz[0], np.arange(self.num_ues) < ue,
+            instances, self.goal.take(at), decided.place[0], decided.cpu_hz[0], np.arange(self.num_ues) < ue,
             left_hz=np.maximum(left, 0.0), current=ue if ue < self.num_ues else None, prompt=self.prompts.texts[row],
             cost=float(self.state.cost[row]), slot=int(self.slot[row]), num_slots=self.num_slots,
             side_m=None if seen is None else self.scenario.side_m,
             ue_xy=None if seen is None else seen.ue_xy[row].copy(),
             server_xy=None if seen is None else seen.server_xy[row].copy(),
+            optimum=self.optima.of(row, instances, self.prompts.take(at)),
         )  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from lambo_env import episode
 from lambo_env.frame import Frame
 from lambo_env.instances import Instances
+from lambo_env.optimum import ShowsOptimum
 from lambo_env.prompt import Prompts
 from lambo_env.setup import RENDER_FPS, RENDER_MODES, Observation, Setup, Source, checked_pair, checked_place
 
 
-class OffloadingEnv(gym.Env[Observation, Any]):
+class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
     """One MEC cell, decided UE by UE; the two registered environments differ in who allots the servers' CPU.
 
     An episode is ``num_slots`` x N steps. The reward is minus the rise of the slot's cost, so that a slot's rewards sum to minus its cost.

@@ -17,6 +17,7 @@ from lambo_env import episode, validate
 from lambo_env.engine import Finished
 from lambo_env.frame import Frame
 from lambo_env.instances import Instances
+from lambo_env.optimum import ShowsOptimum
 from lambo_env.prompt import Prompts
 from lambo_env.setup import RENDER_FPS, RENDER_MODES, Observation, Setup, Source, checked_pairs, checked_places
 
@@ -24,7 +25,7 @@ Infos = dict[str, Any]
 _WARM_BYTES = 31 << 20
 
 
-class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
+class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]]):
     """``num_envs`` MEC cells at once; spaces, rules and infos as in Gymnasium's SyncVectorEnv of the single environment.
 
     Args:
