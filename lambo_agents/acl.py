@@ -1,4 +1,4 @@
-"""Actor-critic learning (ACL): a warm start that imitates a teacher, then policy gradient on whole-slot rollouts.
+"""Actor-critic learning (ACL): learn to read, imitate a teacher as a warm start, then policy gradient on whole-slot rollouts.
 
 Shapes: B instances, O orders or rollouts of an instance, N UEs, P places.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lambo_agents import acl_loss, decode
+from lambo_agents import acl_loss, checkpoint, decode, reading
 from lambo_agents.acl_config import ACLConfig
 from lambo_agents.acl_data import Batch, sample_batch, step_rng
 from lambo_agents.aed import AED, Encoded
@@ -23,12 +23,13 @@ from lambo_agents.config import preset
 from lambo_agents.critic import Critic
 from lambo_agents.protocol import Agent
 from lambo_agents.servers import in_order
-from lambo_env import physics
+from lambo_env import physics, validate
 from lambo_env.instances import Objective
-from lambo_env.prompt import Prompts
 
 _PRIOR_WEIGHT = 0.3  # of the encoder's own guess in the imitation loss
 _READING_WEIGHT = 3.0
+_READING_WARMUP = 50  # updates
+_MISREAD = 0.03  # error of a latency share that counts as a slip
 _COST_WEIGHT = 10.0  # of the relative cost, whose gradient is small beside that of a log-probability
 
 
@@ -41,7 +42,13 @@ class Trainer:
             torch.manual_seed(config.seed)
             self.actor = AED(preset(config.preset)).to(config.device)
             self.reader = nn.Linear(self.actor.config.d_model, 1).to(config.device)  # for the loss alone, never shipped
-            self.critic = None if config.baseline == "mean" else Critic(self.actor.config).to(config.device)
+            self.critic = None if config.baseline == "mean" else Critic(self.actor.config).to(config.device).eval()
+        if config.start is not None:
+            begin_from(self.actor, config.start)
+        self.actor.eval()  # drop-out is for reading alone
+        bins = self.actor.config.prompt_bins
+        self.reading_steps = config.reading_steps if bins else 0
+        self.texts = list(self.actor.prompt.reader.parameters()) if bins else []  # type: ignore[union-attr]
         self.mean = {name: weight.detach().clone() for name, weight in self.actor.state_dict().items()}
         self.parameters = [
             *self.actor.parameters(),
@@ -63,8 +70,13 @@ class Trainer:
         """
         start = time.perf_counter()
         rng = step_rng(self.config, self.step)
+        reads = self.step < self.reading_steps
+        for parameter in self.texts:
+            parameter.requires_grad_(reads)
         with self._precision():
-            loss, numbers = self._imitate(rng) if self.step < self.config.imitation_steps else self._reinforce(rng)
+            loss, numbers = (
+                self._read(rng) if reads else self._imitate(rng) if self._imitates() else self._reinforce(rng)
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
@@ -72,7 +84,7 @@ class Trainer:
         if not math.isfinite(lost) or not math.isfinite(norm):
             raise FloatingPointError(f"training stopped at step {self.step}: loss {lost}, norm of its gradient {norm}")
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * self.rate()
+            group["lr"] = self.rate()
         self.optimizer.step()
         self._average()
         self.step += 1
@@ -84,11 +96,18 @@ class Trainer:
         spent = 0.0 if self.config.minutes is None else self.seconds / (60 * self.config.minutes)
         return min(1.0, max(self.step / self.config.steps, spent))
 
+    def _imitates(self) -> bool:
+        return self.step < self.reading_steps + self.config.imitation_steps
+
     def rate(self) -> float:
-        """Return the learning rate of this step over the configured one."""
-        warm = min(1.0, (self.step + 1) / max(1, self.config.warmup_steps))
-        warm *= self.config.gradient_rate if self.step >= self.config.imitation_steps else 1.0
-        return warm * max(0.01, 0.5 * (1 + math.cos(math.pi * self.progress())))
+        """Return the learning rate of this step."""
+        config = self.config
+        if self.step < self.reading_steps:
+            warm = min(1.0, (self.step + 1) / _READING_WARMUP)
+            return config.reading_rate * warm * max(0.01, _cosine(self.step / self.reading_steps))
+        warm = min(1.0, (self.step - self.reading_steps + 1) / max(1, config.warmup_steps))
+        warm *= 1.0 if self._imitates() else config.gradient_rate
+        return config.learning_rate * warm * max(0.01, _cosine(self.progress()))
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if self.config.precision == "fp32":
@@ -127,18 +146,34 @@ class Trainer:
             scored.share_logit, need, place, taken, slots.inputs.shares
         )
         loss = loss - scored.log_prob.mean() - _PRIOR_WEIGHT * acl_loss.prior_log_prob(plan, need, place)
-        loss = loss + self._read(encoded, batch, rng)
+        loss = loss + self._regress(encoded, batch)
         return loss, {"agreed": float((scored.log_prob.detach() > math.log(0.5)).float().mean())}
 
-    def _read(self, encoded: Encoded, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """Return the loss of reading the latency share off a text: it teaches the network what texts mean."""
-        if not self.actor.config.prompt_bins:
-            weight = torch.from_numpy(batch.prompts.latency_weight.copy()).to(encoded.prompt)
-            return _READING_WEIGHT * functional.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
-        prompts = Prompts.sample(self.config.reading_texts, rng)
-        texts, text = (part.to(encoded.prompt.device) for part in decode.distinct_texts(prompts.tokens))
-        logits = self.actor.prompt.read(texts)[text]  # type: ignore[operator]
-        return functional.cross_entropy(logits, acl_loss.meaning(prompts.latency_weight, logits))
+    def _regress(self, encoded: Encoded, batch: Batch) -> Tensor:
+        """Return the loss of reading the latency share off the prompt's embedding, for a network without a reader of its own."""
+        if self.actor.config.prompt_bins:
+            return torch.zeros((), device=encoded.prompt.device)
+        weight = torch.from_numpy(batch.prompts.latency_weight.copy()).to(encoded.prompt)
+        return _READING_WEIGHT * functional.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
+
+    # ---- reading ----------------------------------------------------------------------------------------------------
+
+    def _read(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Learn what texts ask for: which quantity they name first or only, and its share."""
+        prompts, latency = reading.sample(self.config.reading_texts, rng)
+        texts, text = (part.to(self.config.device) for part in decode.distinct_texts(prompts.tokens))
+        summary: Any = self.actor.prompt
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**62)))
+            summary.train()
+            meaning, share, first = (part[text] for part in summary.read(texts))
+            summary.eval()
+        weight = np.where(latency, prompts.latency_weight, 1 - prompts.latency_weight)
+        loss = functional.cross_entropy(share, acl_loss.meaning(weight, share))
+        loss = loss + functional.nll_loss(first, torch.from_numpy((~latency).astype(np.int64)).to(first.device))
+        shares = torch.linspace(0, 1, meaning.shape[-1], device=meaning.device)
+        wrong = (meaning.detach().exp() @ shares).cpu().double().numpy() - prompts.latency_weight
+        return loss, {"misread": float((np.abs(wrong) > _MISREAD).mean())}
 
     # ---- policy gradient --------------------------------------------------------------------------------------------
 
@@ -158,7 +193,7 @@ class Trainer:
         cost, share_loss = _costs(batch, rolled.place, scored.share_logit, slots.need)
         advantage, critic_loss = self._advantage(batch, slots, rolled, cost)
         loss = (advantage.to(scored.log_prob) * scored.log_prob).mean() - config.entropy * scored.entropy.mean()
-        loss = loss + config.share_weight * share_loss.to(loss) + critic_loss + self._read(encoded, batch, rng)
+        loss = loss + config.share_weight * share_loss.to(loss) + critic_loss + self._regress(encoded, batch)
         return loss, {"entropy": float(scored.entropy.detach().mean())}
 
     @torch.no_grad()
@@ -182,6 +217,24 @@ class Trainer:
         paid = gap / gap.std().clamp(min=1e-6)
         advantage = paid if self.config.baseline == "critic" else (paid + mean.to(paid)) / 2
         return advantage, functional.mse_loss(value, target.expand_as(value))
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def begin_from(actor: AED, weights: str) -> None:
+    """Load every weight of a file that the network has under the same name and shape.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a checkpoint, or nothing in it fits.
+    """
+    path = checkpoint.weights_path(weights)
+    mine, theirs = actor.state_dict(), checkpoint.load(path).tensors
+    fits = {name: theirs[name] for name in mine if name in theirs and theirs[name].shape == mine[name].shape}
+    validate.check("ACLConfig.start", str(path), len(fits) > 0, "weights of a network of this preset")
+    actor.load_state_dict({**mine, **fits})
 
 
 def _followed(batch: Batch, label: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:

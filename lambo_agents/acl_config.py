@@ -70,8 +70,17 @@ class ACLConfig:
     share_weight: float = 1.0
     """Weight of the share head's loss: pathwise through the cost, in imitation a cross-entropy to the closed form's shares."""
 
-    reading_texts: int = 256
-    """Further training phrasings an update that the network learns to read: the latency share that each asks for."""
+    reading_steps: int = 1600
+    """First updates, which teach a reader of texts (presets xs, s, b) the latency share that each asks for; it is frozen then."""
+
+    reading_texts: int = 192
+    """Texts of such an update."""
+
+    reading_rate: float = 2e-3
+    """Learning rate of such an update, falling to 0 by a cosine over them."""
+
+    start: str | None = None
+    """Shipped weights or a file to begin from: every weight whose name and shape the network shares; None begins anew."""
 
     baseline: str = "mean"
     """Subtracted from a rollout's cost: mean of the instance's rollouts, critic (the paper), or both, averaged."""
@@ -80,7 +89,7 @@ class ACLConfig:
     """Registered agent that labels the warm start's instances; it is asked under their prompts."""
 
     imitation_steps: int = 1500
-    """First updates, which imitate the teacher; 0 starts from the policy gradient."""
+    """Next updates, which imitate the teacher; 0 goes on to the policy gradient."""
 
     imitation_instances: int = 64
     """Instances an update while imitating."""
@@ -140,9 +149,9 @@ class ACLConfig:
             validate.integer(f"ACLConfig.{name}", getattr(self, name))
         for name in ("reading_texts", "validation_instances", "validate_every", "checkpoint_every"):
             validate.integer(f"ACLConfig.{name}", getattr(self, name))
-        for name in ("seed", "imitation_steps", "warmup_steps", "threads"):
+        for name in ("seed", "reading_steps", "imitation_steps", "warmup_steps", "threads"):
             validate.integer(f"ACLConfig.{name}", getattr(self, name), low=0)
-        for name in ("learning_rate", "clip", "gradient_rate"):
+        for name in ("learning_rate", "reading_rate", "clip", "gradient_rate"):
             validate.positive(f"ACLConfig.{name}", getattr(self, name))
         for name in ("weight_decay", "entropy", "share_weight"):
             validate.non_negative(f"ACLConfig.{name}", getattr(self, name))

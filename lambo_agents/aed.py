@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lambo_agents.config import PROMPT_POSITIONS, VOCABULARY, AEDConfig
+from lambo_agents.reader import PromptSummary
 from lambo_agents.servers import Embedded, LinearServers, Plan, PointerServers, State
 
 PROMPT_TYPE, UE_TYPE, MEC_TYPE = range(3)
@@ -173,37 +174,6 @@ class PromptTokens(nn.Module):
         valid = tokens > 0
         x = self.chars(tokens.int()) + self.positions.weight[: tokens.shape[1]]
         return x, valid, _masked_mean(x, valid)
-
-
-class PromptSummary(nn.Module):
-    """A small encoder of its own reads the text to one token; each distinct text is read once.
-
-    With bins it decides between meanings, by a softmax, and each meaning has an embedding: all texts that are understood alike then
-    look alike, to the last digit, and a slip of reading between them cannot blur the decisions.
-    """
-
-    def __init__(self, config: AEDConfig) -> None:
-        super().__init__()
-        width, bins = config.prompt_width, config.prompt_bins
-        self.chars, self.positions = nn.Embedding(VOCABULARY, width), nn.Embedding(PROMPT_POSITIONS, width)
-        self.layers = nn.ModuleList(EncoderLayer(width, 4, 2 * width) for _ in range(config.prompt_layers))
-        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, bins or config.d_model)
-        self.meanings = nn.Linear(bins, config.d_model, bias=False) if bins else None
-
-    def read(self, tokens: Tensor) -> Tensor:
-        """Return the logits of the meanings [U, bins], or without bins the embedding [U, D]."""
-        valid = tokens > 0
-        x = self.chars(tokens.int()) + self.positions.weight[: tokens.shape[1]]
-        for layer in self.layers:
-            x = layer(x, valid[:, None, None, :])
-        return self.out(_masked_mean(self.norm(x), valid))
-
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return one token [U, 1, D], None (it counts), and itself [U, D]."""
-        summary = self.read(tokens)
-        if self.meanings is not None:
-            summary = self.meanings(summary.softmax(-1))
-        return summary[:, None], None, summary
 
 
 def _masked_mean(x: Tensor, valid: Tensor) -> Tensor:

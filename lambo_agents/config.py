@@ -49,8 +49,8 @@ class AEDConfig:
     )
     pair_width: int = 0  # hidden units of a (UE, server) pair; pointer only
     memory_width: int = 0  # learned running sums that a server keeps of its UEs; pointer only
-    prompt_width: int = 0  # width of the summary's own encoder
-    prompt_layers: int = 0
+    prompt_width: int = 0  # width of the summary's reader
+    prompt_layers: int = 0  # its gated convolutions
     prompt_bins: int = (
         0  # meanings that the summary decides between, each with an embedding of its own; 0: none, it is a free vector
     )
@@ -118,7 +118,7 @@ def _small(width: int, heads: int, layers: int, pair: int, memory: int, prompt: 
         pair_width=pair,
         memory_width=memory,
         prompt_width=prompt,
-        prompt_layers=2,
+        prompt_layers=3,
         prompt_bins=21,  # latency shares in steps of 5 %, energy alone and latency alone at the ends
         allocation_embedding=True,
     )
@@ -126,7 +126,7 @@ def _small(width: int, heads: int, layers: int, pair: int, memory: int, prompt: 
 
 def lambo_xs() -> AEDConfig:
     """About 0.1 M parameters."""
-    return _small(48, 2, 3, 24, 8, 32)
+    return _small(48, 2, 3, 24, 8, 24)
 
 
 def lambo_s() -> AEDConfig:

@@ -11,6 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from lambo_env import phrases, validate
 
 MAX_CHARS = 160
@@ -219,6 +221,21 @@ def mixes(split: str, percent: int) -> Iterator[str]:
             for first, second, share in ((latency, energy, percent), (energy, latency, 100 - percent)):
                 if wording.allows(Fraction(share, 100)):
                     yield wording.say(first, second, share)
+
+
+def mixture(split: str, rng: np.random.Generator) -> tuple[str, float, bool]:
+    """Return a mix, its latency weight and whether it names latency first: any wording of a split, percentage and names."""
+    while True:
+        wording = _WORDINGS[split][int(rng.random() * len(_WORDINGS[split]))]
+        percent = 50 if wording.high == _HALF else 1 + int(rng.random() * 99)
+        percent = 5 * max(1, percent // 5) if rng.random() < 0.5 else percent
+        latency, energy = (
+            names[int(rng.random() * len(names))] for names in (phrases.LATENCY_NOUNS, phrases.ENERGY_NOUNS)
+        )
+        swap = rng.random() < 0.5
+        if wording.allows(Fraction(percent, 100)):
+            text = wording.say(energy, latency, percent) if swap else wording.say(latency, energy, percent)
+            return text, (100 - percent if swap else percent) / 100, not swap
 
 
 def mix_examples(split: str, count: int) -> list[tuple[str, float]]:

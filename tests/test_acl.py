@@ -21,7 +21,9 @@ from lambo_env import prompt  # noqa: E402
 from lambo_env.scenario import load_scenario  # noqa: E402
 
 TINY = ACLConfig(
-    preset="lambo_xs", scenario="tiny", num_ues=(4, 8), steps=6, imitation_steps=3, instances=8, imitation_instances=8,
+    reading_steps=2,
+    reading_texts=16,
+    preset="lambo_xs", scenario="tiny", num_ues=(4, 8), steps=8, imitation_steps=3, instances=8, imitation_instances=8,
     rollouts=3, warmup_steps=2, validation_instances=4, validate_every=3, checkpoint_every=1,
 )  # fmt: skip
 
@@ -89,10 +91,10 @@ def test_a_loss_that_is_no_number_stops_the_training_at_a_named_step(
 
     calls: list[int] = []
     monkeypatch.setattr(acl_loss, "score", poisoned)
-    with pytest.raises(FloatingPointError, match=r"step 4: loss nan.*last\.safetensors"):
+    with pytest.raises(FloatingPointError, match=r"step 6: loss nan.*last\.safetensors"):
         acl_run.train(TINY, tmp_path, report=quiet)
     loaded = checkpoint.load(tmp_path / "last.safetensors")
-    assert loaded.meta["clock"]["step"] == 4
+    assert loaded.meta["clock"]["step"] == 6
     assert all(bool(value.isfinite().all()) for value in loaded.tensors.values())
 
 

@@ -26,6 +26,8 @@ class EvaluateOptions:
     """How many evaluation instances."""
     root: int = 0
     """Root seed of the evaluation instances."""
+    weights: str | None = None
+    """Weights to play instead of the agent's own, where it takes some: a path, such as that of a training's best network."""
     bound: bool = True
     """Prove bounds and print the gap to them."""
 
@@ -40,7 +42,7 @@ def evaluate(options: EvaluateOptions) -> int:
     validate.known(options.agent, list_agents(), "agent")
     sweep = Sweep(
         name="evaluate",
-        agents=(AgentEntry(options.agent),),
+        agents=(AgentEntry(options.agent, {} if options.weights is None else {"weights": options.weights}),),
         scenarios=(scenario_source(options.scenario),),
         prompts=tuple(options.prompt or ("minimum latency", "minimum energy")),
         instances=options.instances,
