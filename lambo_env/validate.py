@@ -6,7 +6,9 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+_T = TypeVar("_T")
 
 
 def refuse(field: str, value: Any, allowed: str) -> NoReturn:
@@ -49,6 +51,19 @@ def integer(field: str, value: Any, low: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
         refuse(field, value, f"an integer >= {low}")
     return int(value)
+
+
+def boolean(field: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False; nothing else stands for them."""
+    check(field, value, isinstance(value, bool), "True or False")
+    return bool(value)
+
+
+def of_kind(field: str, value: Any, kind: type[_T]) -> _T:
+    """Return ``value`` if it is of a class."""
+    if not isinstance(value, kind):
+        refuse(field, value, f"{kind.__name__}(...)")
+    return value
 
 
 def closest(name: object, options: Iterable[str]) -> str:
