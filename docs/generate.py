@@ -19,19 +19,22 @@ import gymnasium as gym
 import numpy as np
 
 from benchmarks import reference
-from benchmarks.reference import ASSOCIATION, IDS, JOINT, WPMEC, Scores
+from benchmarks.reference import ASSOCIATION, JOINT, WPMEC, Scores
 from benchmarks.summary import digits, gap_text
-from lambo_env import observation, prompt, scenario
+from lambo_env import drift, observation, prompt, scenario
 
 DOCS = Path(__file__).parent
 FOLDER, TEMPLATES = DOCS / "environments", DOCS / "templates"
 SCORES = FOLDER / "scores.json"
 MEASURE = "python docs/generate.py --measure"
-VERSIONS = {name: [("v0", "0.1.0", "first version")] for name in IDS}
+DRIFT = "LAMBO-MEC-Drift-v0"
+PAGES = (JOINT, ASSOCIATION, DRIFT, WPMEC)
+VERSIONS = {name: [("v0", "0.1.0", "first version")] for name in PAGES}
 
 SUMMARY = {
     JOINT: "Place and CPU share of each task, UE by UE: the paper's joint decision.",
     ASSOCIATION: "The place of each task, UE by UE; the closed form allots the servers' CPU.",
+    DRIFT: "LAMBO-MEC-v0 in a world that changes under way: capacities, tasks, channel or where the UEs are.",
     WPMEC: "DROO's problem: which devices offload in each frame; the shares are solved to optimum inside.",
 }
 ACTION = {
@@ -60,7 +63,7 @@ COLUMNS = (
 
 def pages(scores: Scores) -> dict[str, str]:
     """Return the text of every page by file name."""
-    return {"index.md": _index(), **{f"{name}.md": _page(name, scores[name]) for name in IDS}}
+    return {"index.md": _index(), **{f"{name}.md": _page(name, scores.get(name, {})) for name in PAGES}}
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
@@ -72,9 +75,9 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 
 def _index() -> str:
     rows = [
-        (f"[`{name}`]({name}.md)", f"`{gym.make(f'lambo_env:{name}').action_space}`", SUMMARY[name]) for name in IDS
+        (f"[`{name}`]({name}.md)", f"`{gym.make(f'lambo_env:{name}').action_space}`", SUMMARY[name]) for name in PAGES
     ]
-    return _filled("index.md", {"ids": _table(("id", "action", "what is decided"), rows), "names": "\n".join(IDS)})
+    return _filled("index.md", {"ids": _table(("id", "action", "what is decided"), rows), "names": "\n".join(PAGES)})
 
 
 def _page(env_id: str, scores: Scores) -> str:
@@ -84,7 +87,7 @@ def _page(env_id: str, scores: Scores) -> str:
         "summary": SUMMARY[env_id],
         "glance": _glance(env_id, env),
         "spaces": _spaces(env.observation_space),
-        "action": ACTION[env_id],
+        "action": ACTION.get(env_id, ""),
         "arguments": _arguments(env_id),
         "infos": _infos(env),
         "versions": _table(("version", "since release", "what changed"), VERSIONS[env_id]),
@@ -93,6 +96,9 @@ def _page(env_id: str, scores: Scores) -> str:
     if env_id == WPMEC:
         sizes = {"frames": str(reference.FRAMES), "devices": str(reference.DEVICES)}
         return _filled("wpmec.md", {**values, **sizes, "scores": _rates(scores)})
+    if env_id == DRIFT:
+        told = [(f"`{name}`", drift.describe(name)) for name in drift.list_drifts()]
+        return _filled("drift.md", {**values, "drifts": _table(("drift", "what changes"), told)})
     rest = {"columns": _columns(), "presets": _presets(), "instances": str(reference.INSTANCES)}
     return _filled("offloading.md", {**values, **rest, "scores": "\n\n".join(_costs(scores))})
 

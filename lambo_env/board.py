@@ -116,8 +116,12 @@ def _cost(surface: pygame.Surface, frame: Frame) -> None:
         sprites.write(surface, f"{100 * max(frame.gap, 0.0):+.2f} %", (right, top + 33), 24, MUTED, "midright")
     span = max(frame.cost, frame.optimum) * 1.02 or 1.0
     line = pygame.Rect(left, top + 54, _PANEL.width, 6)
-    sprites.bar(surface, line, frame.cost / span, INK)
     x = line.left + round(line.width * frame.optimum / span)
+    beyond = frame.cost > frame.optimum
+    sprites.bar(surface, line, frame.cost / span, sprites.blend(sprites.ramp(1.0), PAPER, 0.5) if beyond else INK)
+    if beyond:
+        within = (line.left, line.top, x - line.left, line.height)
+        pygame.draw.rect(surface, INK, within, border_top_left_radius=3, border_bottom_left_radius=3)
     pygame.draw.rect(surface, sprites.ramp(1.0), (x - 1, line.top - 3, 3, line.height + 6))
     label = f"certified optimum {_number(frame.optimum, frame.unit)}"
     sprites.write(surface, label, (right, top + 74), 17, sprites.ramp(1.0), "midright")
@@ -195,7 +199,7 @@ def _map(surface: pygame.Surface, frame: Frame) -> None:
     for server, at in enumerate(servers):
         sprites.blit_centred(surface, sprites.badge(server + 1, _BADGE, sprites.server_colour(server)), at)
     if frame.current is not None:
-        _callout(surface, f"UE {frame.current + 1}", ues[frame.current], radius + 12)
+        _callout(surface, f"UE {frame.current + 1}", ues[frame.current], radius + 12, servers)
     _scale(surface, frame)
 
 
@@ -214,13 +218,20 @@ def _links(surface: pygame.Surface, frame: Frame, ues: list[Point], servers: lis
             sprites.line(surface, colour, ues[ue], at, 1 + round((_WIDEST_LINK - 1) * strength))
 
 
-def _callout(surface: pygame.Surface, text: str, at: Point, gap: int) -> None:
-    """Write on a dark tag beside a point, on the side with more room."""
-    side = 1 if at[0] < _MAP.centerx else -1
+def _callout(surface: pygame.Surface, text: str, at: Point, gap: int, servers: list[Point]) -> None:
+    """Write on a dark tag beside a point: on the side with more room, but rather where no server is hidden."""
     tag = pygame.Rect(0, 0, sprites.text_width(text, 18) + 14, 22)
-    setattr(tag, "midleft" if side > 0 else "midright", (round(at[0] + side * gap), round(at[1])))
+    right, left = tag.copy(), tag.copy()
+    right.midleft, left.midright = (round(at[0] + gap), round(at[1])), (round(at[0] - gap), round(at[1]))
+    sides = [right, left] if at[0] < _MAP.centerx else [left, right]
+    tag = min(sides, key=lambda side: (not _MAP.contains(side), _hides(side, servers)))
     surface.blit(sprites.pill(*tag.size, 6, INK), tag)
     sprites.write(surface, text, (tag.centerx, tag.centery + 1), 18, PAPER, "center")
+
+
+def _hides(tag: pygame.Rect, servers: list[Point]) -> bool:
+    room = tag.inflate(_BADGE, _BADGE)
+    return any(room.collidepoint(at) for at in servers)
 
 
 def _scale(surface: pygame.Surface, frame: Frame) -> None:

@@ -168,6 +168,18 @@ def test_bad_options_are_named_and_leave_the_episode_as_it_was(options, text):
     same(a, b, "the episode after a refused reset")
 
 
+@pytest.mark.parametrize("env_id", IDS)
+def test_a_refused_first_reset_does_no_harm(env_id):
+    env, twin = gym.make(env_id, scenario="tiny"), gym.make(env_id, scenario="tiny")
+    with pytest.raises(ValueError, match="prompt"):
+        env.reset(seed=0, options={"prompt": "make it so"})
+    same(env.reset(seed=0), twin.reset(seed=0), "the reset after")
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        action = random_action(env, rng)
+        same(env.step(action), twin.step(action), "a step after")
+
+
 def play_on(env, rng):
     over = False
     while not over:
