@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env.prompt import MAX_CHARS, Prompts, catalogue
-from lambo_env.wording import mixture, normalise
+from lambo_env.wording import Wording, mixture, normalise
 
 _WORDS = Path(__file__).parent / "words"
 _KINDS = ("bad", "good", "adjective", "adverb", "clause")
@@ -37,6 +38,13 @@ def _lists(name: str) -> Lists:
 @functools.cache
 def _held_out() -> frozenset[str]:
     return frozenset(normalise(text) for kind in ("latency", "energy") for text, _ in catalogue("held_out", kind))
+
+
+@functools.cache
+def _wordings() -> tuple[Wording, ...]:
+    """Return further wordings of mixes."""
+    lists, half = _lists("common"), Fraction(1, 2)
+    return (*map(Wording, lists["mix"]), *(Wording(text, half, half) for text in lists["even"]))
 
 
 def _pick(lists: Lists, key: str, rng: np.random.Generator) -> str:
@@ -83,7 +91,7 @@ def slip(text: str, rng: np.random.Generator) -> str:
 def sample(count: int, rng: np.random.Generator) -> tuple[Prompts, NDArray[np.bool_]]:
     """Return ``count`` texts (mixes, catalogue phrasings, composed ones) and whether each asks for latency, or names it first."""
     mixed, known = int(count * _MIXED), int(count * (1 - _MIXED) * _CATALOGUE)
-    rows = [mixture("train", rng) for _ in range(mixed)]
+    rows = [mixture("train", rng, _wordings()) for _ in range(mixed)]
     if known:
         drawn = Prompts.sample(known, rng, kinds=("latency", "energy"))
         rows += [(text, w, w == 1) for text, w in zip(drawn.texts, drawn.latency_weight.tolist(), strict=True)]

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
@@ -223,10 +223,11 @@ def mixes(split: str, percent: int) -> Iterator[str]:
                     yield wording.say(first, second, share)
 
 
-def mixture(split: str, rng: np.random.Generator) -> tuple[str, float, bool]:
+def mixture(split: str, rng: np.random.Generator, more: Sequence[Wording] = ()) -> tuple[str, float, bool]:
     """Return a mix, its latency weight and whether it names latency first: any wording of a split, percentage and names."""
+    wordings = (*_WORDINGS[split], *more)
     while True:
-        wording = _WORDINGS[split][int(rng.random() * len(_WORDINGS[split]))]
+        wording = wordings[int(rng.random() * len(wordings))]
         percent = 50 if wording.high == _HALF else 1 + int(rng.random() * 99)
         percent = 5 * max(1, percent // 5) if rng.random() < 0.5 else percent
         latency, energy = (

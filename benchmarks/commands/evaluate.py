@@ -37,9 +37,11 @@ def evaluate(options: EvaluateOptions) -> int:
     from benchmarks.config import AgentEntry, Sweep
     from benchmarks.single import print_single
     from benchmarks.sources import scenario_source
-    from lambo_agents.registry import list_agents
+    from lambo_agents.registry import list_agents, make_agent
 
     validate.known(options.agent, list_agents(), "agent")
+    if options.weights is not None:
+        make_agent(options.agent, weights=options.weights)  # what cannot be loaded is bad input, not an empty table
     sweep = Sweep(
         name="evaluate",
         agents=(AgentEntry(options.agent, {} if options.weights is None else {"weights": options.weights}),),
