@@ -57,12 +57,9 @@ class Are:
         net: NetConfig | None = None,
         seed: int = 0,
     ) -> None:
-        meta: dict[str, int] = {"labels": 0}
-        if weights is None:
-            with dnn.seeded(validate.integer("Are.seed", seed, low=0)):
-                self.net = PlaceNet(net or NetConfig()).eval()
-        else:
-            self.net, meta = dnn.load_net(self.default_weights if weights == "default" else weights)
+        decides = expert is None or callable(getattr(expert, "decide", None))
+        validate.check("Are.expert", expert, decides, "an agent with decide(instances, prompts, rng), or None")
+        self.net, meta = dnn.net_of("Are", weights, self.default_weights, net, seed)
         self.labels_used = meta["labels"]
         self.allocation = validate.known(allocation, ALLOCATIONS, "Are.allocation")
         headed = self.net.config.share_head or allocation == "optimal"

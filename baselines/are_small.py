@@ -49,7 +49,8 @@ class AreSmallConfig:
         for name in ("static_epochs", "first_epochs", "stream_epochs", "memory"):
             validate.integer(f"AreSmallConfig.{name}", getattr(self, name))
         validate.positive("AreSmallConfig.learning_rate", self.learning_rate)
-        validate.check("AreSmallConfig.momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
+        momentum = validate.non_negative("AreSmallConfig.momentum", self.momentum)
+        validate.check("AreSmallConfig.momentum", self.momentum, momentum < 1, "in [0, 1)")
         validate.non_negative("AreSmallConfig.entropy_bits", self.entropy_bits)
 
 
@@ -111,14 +112,16 @@ class AreSmall:
     ) -> None:
         self.allocation = validate.known(allocation, ALLOCATIONS, "AreSmall.allocation")
         self.bandwidth_hz = validate.positive("AreSmall.bandwidth_hz", bandwidth_hz)
-        self.config = config or AreSmallConfig()
-        meta: dict[str, Any] = {"num_servers": num_servers, "shares": shares, "labels": 0}
+        self.config = (
+            AreSmallConfig() if config is None else validate.of_kind("AreSmall.config", config, AreSmallConfig)
+        )
+        meta: dict[str, Any] = {"num_servers": validate.integer("AreSmall.num_servers", num_servers), "labels": 0}
+        meta["shares"] = _checked_shares(shares, num_servers)
         tensors: dict[str, Tensor] | None = None
         if weights is not None:
             tensors, meta = dnn.load(dnn.weights_path(weights))
-        self.num_servers = validate.integer("AreSmall.num_servers", meta["num_servers"])
-        given = meta["shares"]
-        self.shares = np.asarray(given) if given is not None else np.full(self.num_servers, 1 / self.num_servers)
+        self.num_servers = meta["num_servers"]
+        self.shares = np.asarray(meta["shares"])
         self.labels_used = meta["labels"]
         self.net = _network(
             2 * self.num_servers + 2, self.num_servers + 2, validate.integer("AreSmall.seed", seed, low=0)
@@ -194,6 +197,21 @@ def _network(count_in: int, count_out: int, seed: int) -> nn.Sequential:
                 nn.init.uniform_(layer.weight, -limit, limit)
                 nn.init.uniform_(layer.bias, -limit, limit)
     return net
+
+
+def _checked_shares(shares: Floats | None, servers: int) -> Floats:
+    """Return the constants of a new network's inputs [M]."""
+    allowed = f"{servers} shares in [0, 1], one a server"
+    if shares is None:
+        return np.full(servers, 1 / servers)
+    try:
+        out = np.asarray(shares, dtype=np.float64)
+    except (TypeError, ValueError):
+        validate.refuse("AreSmall.shares", shares, allowed)
+    validate.check(
+        "AreSmall.shares", shares, out.shape == (servers,) and bool(np.all((out >= 0) & (out <= 1))), allowed
+    )
+    return out
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,6 +48,7 @@ class AreTraining:
         validate.known(self.size, SIZES, "AreTraining.size")
         for name in ("labels", "epochs", "batch"):
             validate.integer(f"AreTraining.{name}", getattr(self, name))
+        load_scenario(self.scenario)  # raises with what is known
         validate.integer("AreTraining.seed", self.seed, low=0)
         validate.positive("AreTraining.learning_rate", self.learning_rate)
 

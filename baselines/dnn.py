@@ -59,6 +59,12 @@ class Residual(nn.Module):
         return value + self.scale * self.linear(torch.relu(self.norm(value)))
 
 
+def hidden_widths(field: str, value: Any) -> tuple[int, ...]:
+    """Return the widths of hidden layers, checked."""
+    validate.check(field, value, isinstance(value, list | tuple), "a list of integers >= 1")
+    return tuple(validate.integer(field, width) for width in value)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetConfig:
     """Size of a network.
@@ -84,11 +90,10 @@ class NetConfig:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", hidden_widths("NetConfig.hidden", self.hidden))
         for name in ("num_ues", "num_servers", "width"):
             validate.integer(f"NetConfig.{name}", getattr(self, name))
-        for width in self.hidden:
-            validate.integer("NetConfig.hidden", width)
+        validate.boolean("NetConfig.share_head", self.share_head)
         validate.integer("NetConfig.depth", self.depth, low=0)
         validate.check("NetConfig.depth", self.depth, self.depth == 0 or self.depth >= 3, "0 or >= 3")
         validate.check(
@@ -262,6 +267,18 @@ def load_net(name: str | os.PathLike[str]) -> tuple[PlaceNet, dict[str, Any]]:
     except RuntimeError as error:
         raise ValueError(f"weights is {str(path)!r}; allowed: tensors that fit their NetConfig ({error})") from error
     return net.eval(), meta
+
+
+def net_of(
+    owner: str, weights: str | None, default: str, net: NetConfig | None, seed: int
+) -> tuple[PlaceNet, dict[str, Any]]:
+    """Return the network that an agent's arguments ask for, and what is known of it; ``owner`` is named in errors."""
+    validate.integer(f"{owner}.seed", seed, low=0)
+    config = NetConfig() if net is None else validate.of_kind(f"{owner}.net", net, NetConfig)
+    if weights is not None:
+        return load_net(default if weights == "default" else weights)
+    with seeded(seed):
+        return PlaceNet(config).eval(), {"labels": 0}
 
 
 def weights_path(name: str | os.PathLike[str]) -> Path:

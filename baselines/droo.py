@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from baselines import dnn
-from baselines.dnn import Floats, NetConfig, PlaceNet, Places
+from baselines.dnn import Floats, NetConfig, Places
 from lambo_env import physics, validate
 from lambo_env.instances import Decision, Instances, Objective
 from lambo_env.prompt import Prompts
@@ -100,14 +100,11 @@ class Droo:
         net: NetConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.config = config or DrooConfig()
-        if weights is None:
-            with dnn.seeded(validate.integer(f"{type(self).__name__}.seed", seed, low=0)):
-                self.net = PlaceNet(net or NetConfig()).eval()
-        else:
-            self.net, _ = dnn.load_net(self.default_weights if weights == "default" else weights)
+        owner = type(self).__name__
+        self.config = DrooConfig() if config is None else validate.of_kind(f"{owner}.config", config, DrooConfig)
         if candidates is not None:
-            validate.integer(f"{type(self).__name__}.candidates", candidates)
+            validate.integer(f"{owner}.candidates", candidates)
+        self.net, _ = dnn.net_of(owner, weights, self.default_weights, net, seed)
         self.adaptive = candidates is None
         self.candidates = candidates or self.config.most_candidates
         self.memory = Memory(self.config.memory, self.net.config)

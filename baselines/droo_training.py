@@ -43,6 +43,7 @@ class DrooTraining:
         """Check every field."""
         validate.known(self.size, SIZES, "DrooTraining.size")
         validate.integer("DrooTraining.slots", self.slots)
+        load_scenario(self.scenario)  # raises with what is known
         validate.integer("DrooTraining.seed", self.seed, low=0)
         validate.integer("DrooTraining.save_every", self.save_every)
         validate.positive("DrooTraining.learning_rate", self.learning_rate)

@@ -51,11 +51,13 @@ class DrooWpmecConfig:
         """Check every field."""
         for name in ("memory", "batch", "train_every", "adapt_every"):
             validate.integer(f"DrooWpmecConfig.{name}", getattr(self, name))
-        for width in self.hidden:
-            validate.integer("DrooWpmecConfig.hidden", width)
+        object.__setattr__(self, "hidden", dnn.hidden_widths("DrooWpmecConfig.hidden", self.hidden))
+        for name in ("fresh_optimiser", "zero_row"):
+            validate.boolean(f"DrooWpmecConfig.{name}", getattr(self, name))
         validate.positive("DrooWpmecConfig.learning_rate", self.learning_rate)
         validate.non_negative("DrooWpmecConfig.weight_decay", self.weight_decay)
-        validate.check("DrooWpmecConfig.beta1", self.beta1, 0 <= self.beta1 < 1, "in [0, 1)")
+        beta1 = validate.non_negative("DrooWpmecConfig.beta1", self.beta1)
+        validate.check("DrooWpmecConfig.beta1", self.beta1, beta1 < 1, "in [0, 1)")
 
 
 ORIGINAL = DrooWpmecConfig(beta1=0.09, fresh_optimiser=True, zero_row=True)

@@ -78,7 +78,7 @@ def render_episode(
         prompt=prompt,
         seed=seed,
         num_slots=num_slots,
-        limit_s=limit_s if bound else 0.0,
+        limit_s=validate.non_negative("--limit-s", limit_s) if bound else 0.0,
     )
     optima: Optima = {}
     players = [agent] if versus is None else [agent, versus]

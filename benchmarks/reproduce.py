@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.stats import Interval, mean_interval
-from lambo_env import validate
+from lambo_env import physics, validate
 
 if TYPE_CHECKING:
     from baselines.droo_wpmec import Trace
@@ -52,18 +53,19 @@ def droo(
     """
     from baselines.droo_wpmec import ORIGINAL, DrooWpmecConfig, run
     from lambo_env.data.droo import load_droo
-    from lambo_env.wpmec import physics
+    from lambo_env.wpmec import physics as wpmec
     from lambo_env.wpmec.frames import Frames
 
-    data = load_droo(path)
     validate.integer("seeds", seeds)
     validate.known(variant, VARIANTS, "variant")
     if frames is not None:
-        enough = validate.integer("frames", frames) <= len(data)
-        validate.check("frames", frames, enough, f"at most {len(data)}, what the file has")
+        validate.integer("frames", frames)
+    data = load_droo(path)
+    if frames is not None:
+        validate.check("frames", frames, frames <= len(data), f"at most {len(data)}, what the file has")
         data = data.take(slice(0, frames))
     given = Frames(data.gain)
-    error = float(np.max(np.abs(physics.rate_bps(given, data.mode) / data.rate_bps - 1)))
+    error = float(np.max(np.abs(wpmec.rate_bps(given, data.mode) / data.rate_bps - 1)))
     config = ORIGINAL if variant == "original" else DrooWpmecConfig()
     traces = [run(given, config, seed) for seed in range(seeds)]
     return [
@@ -114,8 +116,8 @@ def are(path: str | os.PathLike[str], seeds: int = 5) -> list[Figure]:
     from baselines import are_small
     from lambo_env.data.are import load_are
 
-    instances, labels = load_are(path)
     validate.integer("seeds", seeds)
+    instances, labels = load_are(path)
     validate.check(
         "scenarios in the file", len(instances), len(instances) > ARE_TEST + ARE_FIRST, "500 as the authors ship"
     )
@@ -152,6 +154,44 @@ def are(path: str | os.PathLike[str], seeds: int = 5) -> list[Figure]:
     ]
 
 
+def are_optimum(path: str | os.PathLike[str], scenarios: int | None = None, gap: float = 1e-4) -> list[Figure]:
+    """Solve the authors' scenarios to a proven gap and compare with their labels, minimum latency.
+
+    Args:
+        path: ARE's data set.
+        scenarios: the first so many only; None: all.
+        gap: of Exact, relative.
+
+    Raises:
+        ValueError: a file that is not theirs, more scenarios than it has, a bad gap.
+    """
+    from baselines.exact import Exact
+    from lambo_env.data.are import load_are
+    from lambo_env.prompt import Prompts
+
+    instances, labels = load_are(path)
+    if scenarios is not None:
+        enough = validate.integer("scenarios", scenarios) <= len(instances)
+        validate.check("scenarios", scenarios, enough, f"at most {len(instances)}, what the file has")
+        instances, labels = instances.take(slice(0, scenarios)), labels.take(slice(0, scenarios))
+    asked = Prompts.of("minimum latency", len(instances))
+    start = time.process_time()
+    solved = Exact(gap=gap).solve(instances, asked)
+    cpu_ms = (time.process_time() - start) / len(instances) * 1e3
+    goal = asked.objective(instances)
+    ours, theirs = (physics.evaluate(instances, decision, goal) for decision in (solved.decision, labels))
+    shipped = f"{np.mean(theirs.latency_s):.4f}"
+    rows = [
+        ("labels above the optimum, share", ours.cost < theirs.cost, "", f"of {len(instances)} scenarios"),
+        ("labels below the optimum, share", theirs.cost < ours.cost, "", "0: no label beats the optimum"),
+        ("bound proven, share", solved.proven, "", f"to {gap:.2%}"),
+        ("labels above the optimum, %", 100 * (theirs.cost / ours.cost - 1), "", "mean over scenarios"),
+        ("latency, s a UE", np.mean(ours.latency_s, axis=1), shipped, ""),
+        ("CPU ms a scenario", [cpu_ms], "", ""),
+    ]
+    return [Figure(name, mean_interval(np.asarray(values, float)), text, note) for name, values, text, note in rows]
+
+
 ARE_DIFFERENCES = (
     "Theirs is MATLAB's DeepLearnToolbox; network, initial weights, loss, momentum and epochs are the same, the draws are not.",
     "The shipped labels stand in for the global optimiser, as in their own program, which holds no optimiser.",
@@ -168,8 +208,6 @@ def _decide(agent: Any, instances: Any) -> Any:
 
 def _score(instances: Any, labels: Any, decision: Any) -> tuple[float, float]:
     """Return (share of places as labelled, mean latency a UE in s)."""
-    from lambo_env import physics
-
     goal = physics.objective(instances, np.ones(len(instances)))
     latency = physics.evaluate(instances, decision, goal).latency_s
     return float(np.mean(decision.place == labels.place)), float(np.mean(latency))

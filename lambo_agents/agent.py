@@ -56,7 +56,7 @@ class LamboAgent:
         validate.check(
             "LamboAgent.polish", polish, improves, "None or an agent with improve(instances, prompts, decision, rng)"
         )
-        self.polish, self.device = search, device
+        self.polish, self.device = search, _device(device)
         aed = weights if isinstance(weights, AED) else checkpoint.load_network(checkpoint.weights_path(str(weights)))[0]
         self.aed = aed.to(device).eval()
 
@@ -115,6 +115,15 @@ class LamboAgent:
         cpu = decode.cpu_hz(many, flat, taken.reshape(flat.shape)) if shares else physics.allocate(many, flat)
         decision = Decision(flat, cpu)
         return decision if count == 1 else _cheapest(many, prompts.repeat(count), decision, count)
+
+
+def _device(name: str) -> str:
+    """Return a torch device's name, refused where this torch has none such."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        validate.refuse("LamboAgent.device", name, f"a device of torch, such as 'cpu' or 'cuda' ({str(error)[:60]})")
+    return name
 
 
 def _cheapest(many: Instances, prompts: Prompts, decision: Decision, count: int) -> Decision:

@@ -173,8 +173,10 @@ class Prompts:
             kinds: among "latency", "energy" and "mix"; one named twice is drawn twice as often.
         """
         batch = validate.integer("Prompts.sample(batch)", batch)
+        validate.check("rng", rng, isinstance(rng, np.random.Generator), "a numpy.random.Generator")
+        allowed = f"at least one of {', '.join(wording.KINDS)}"
+        validate.check("Prompts.sample(kinds)", kinds, isinstance(kinds, Sequence) and len(kinds) > 0, allowed)
         kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-        validate.check("Prompts.sample(kinds)", kinds, len(kinds) > 0, f"at least one of {', '.join(wording.KINDS)}")
         groups, bounds, table = _groups(validate.known(split, wording.SPLITS, "split"))
         spans = [groups[validate.known(kind, wording.KINDS, "kind of prompt")] for kind in kinds]
         draw = rng.random(batch) * len(kinds)

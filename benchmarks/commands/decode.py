@@ -35,9 +35,11 @@ def decode(options: DecodeOptions | None = None) -> None:
     from lambo_agents.config import preset
     from lambo_env.prompt import Prompts
     from lambo_env.scenario import load_scenario
+    from lambo_env.validate import integer
     from lambo_env.world import sample_instances
 
     options = options or DecodeOptions()
+    integer("--seed", options.seed, low=0)
     prompts = Prompts.of(options.prompt, 1)
     instances = sample_instances(load_scenario(options.scenario), 1, np.random.default_rng(options.seed))
     torch.manual_seed(options.seed)

@@ -93,8 +93,10 @@ def are_small(options: AreSmallOptions) -> None:
     """Train ARE's original small network on the labels that its authors ship."""
     from baselines.are_small import train
     from lambo_env.data.are import load_are
-    from lambo_env.validate import check
+    from lambo_env.validate import check, integer
 
+    integer("scenarios", options.scenarios)
+    integer("seed", options.seed, low=0)
     instances, labels = load_are(options.data)
     check("scenarios", options.scenarios, 0 < options.scenarios <= len(instances), f"1 .. {len(instances)}")
     rows = slice(0, options.scenarios)

@@ -42,6 +42,8 @@ def load_droo(path: str | os.PathLike[str], num_devices: int | None = None) -> D
     Raises:
         ValueError: the file is missing, truncated, foreign, or its arrays do not fit together or hold impossible values.
     """
+    if num_devices is not None:
+        validate.integer("num_devices", num_devices)
     raw = read_mat(path, _NAMES, "DROO's frames")
     for name in _NAMES:
         validate.check(f"{name}.dtype", str(raw[name].dtype), raw[name].dtype.kind in "fiub", "numbers")

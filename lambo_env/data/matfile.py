@@ -19,7 +19,8 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str], what: str) -> d
     """
     from scipy.io import loadmat  # 100 ms that only readers of .mat files pay
 
-    validate.check("path", str(path), Path(path).is_file(), f"an existing .mat file of {what}")
+    known = isinstance(path, str | os.PathLike)
+    validate.check("path", str(path), known and Path(path).is_file(), f"an existing .mat file of {what}")
     try:
         found = loadmat(io.BytesIO(Path(path).read_bytes()))
     except Exception as error:  # loadmat raises whatever the damaged byte leads it to

@@ -49,6 +49,8 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
         if num_devices is not None:
             validate.integer("num_devices", num_devices)
         if frames is not None and not isinstance(frames, Frames):
+            named = isinstance(frames, str | os.PathLike)
+            validate.check("frames", frames, named, "Frames, the path of a .mat file, or None")
             frames = Frames(load_droo(frames).gain)
         self._given = frames
         self.num_devices = frames.num_devices if frames is not None else num_devices or 10

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env import validate
+from lambo_env.world import check_generator
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +76,7 @@ class Frames:
 def generate(num_devices: int, batch: int, rng: np.random.Generator) -> Frames:
     """Return ``batch`` frames: free-space means, Rayleigh fading (exponential power), independent in frame and device."""
     validate.integer("batch", batch)
+    check_generator(rng)
     means = mean_gains(num_devices)
     return Frames(means * rng.standard_exponential((batch, num_devices)))
 
