@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any, get_args
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from benchmarks import provenance
 from benchmarks.pool import WorkerDiedError
@@ -67,6 +68,7 @@ def build() -> App:
         version=provenance.version_text,
         version_format="plaintext",
         help_format="plaintext",
+        default_parameter=Parameter(converter=_convert),
         suppress_keyboard_interrupt=False,  # main says how to continue
     )
     groups = {name: App(name=name, help=text) for name, text in GROUPS.items()}
@@ -76,6 +78,15 @@ def build() -> App:
         owner, _, name = path.rpartition(" ")
         groups.get(owner, app).command(f"benchmarks.commands.{target}", name=name, help=text)
     return app
+
+
+def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Convert an option's text; an integer is digits alone, where cyclopts would round 2.5 to 2."""
+    if int in (kind, *get_args(kind)):
+        for token in tokens:
+            if not token.value.removeprefix("-").isdecimal():
+                raise ValueError(f"{token.keyword or 'value'} is {token.value!r}; allowed: an integer")
+    return convert(kind, tokens)
 
 
 def _named(arguments: list[str]) -> list[str]:

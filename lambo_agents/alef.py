@@ -85,6 +85,10 @@ class ALEF:
         self.diversity = validate.integer("ALEF.diversity", diversity)
         self.threshold = validate.non_negative("ALEF.threshold", threshold)
         limit = None if timeout_s is None else validate.positive("ALEF.timeout_s", timeout_s)
+        for name, table in (("update", update), ("expert_options", expert_options)):
+            known = table is None or isinstance(table, Mapping | UpdateConfig)
+            validate.check(f"ALEF.{name}", table, known, "a mapping of fields")
+        validate.check("ALEF.folder", folder, folder is None or isinstance(folder, str | os.PathLike), "a path or None")
         self.update = update if isinstance(update, UpdateConfig) else UpdateConfig(**dict(update or {}))
         self.expert = _expert(expert, dict(expert_options or {}), limit)
         self.agent = LamboAgent(
