@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
-from lambo_env import episode
+from lambo_env import episode, validate
 from lambo_env.frame import Frame
 from lambo_env.instances import Instances
 from lambo_env.optimum import ShowsOptimum
@@ -80,11 +80,11 @@ class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
             options: "prompt" (a text or Prompts of one) and "instances" (a batch of one, for num_slots 1) for this episode.
 
         Raises:
-            ValueError: an unknown option or a bad value; the episode under way stays as it is.
+            ValueError: a bad seed, an unknown option or a bad value; the episode under way stays as it is.
         """
         instances, prompts = self._setup.check_options(options, 1)
         if seed is not None:
-            self._np_random, self._np_random_seed = seeding.np_random(seed)
+            self._np_random, self._np_random_seed = seeding.np_random(validate.integer("seed", seed, low=0))
         self._engine.reset(self._row, [self.np_random], instances, prompts)
         self._playing = True
         return self._seen({})

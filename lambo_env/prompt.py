@@ -63,7 +63,7 @@ def _fixed(array: NDArray[Any]) -> NDArray[Any]:
 def _texts(field: str, texts: Any) -> tuple[str, ...]:
     """Return one text or a sequence of them as a tuple, each different one checked once."""
     if isinstance(texts, str):
-        texts = (texts,)
+        return (wording.check_text(texts, field),)
     allowed = "a str or a sequence of at least one str"
     texts = list(texts) if isinstance(texts, np.ndarray) and texts.ndim else texts
     ok = isinstance(texts, Sequence) and not isinstance(texts, (bytes, bytearray))
@@ -144,7 +144,7 @@ class Prompts:
         array([1. , 0.7])
         """
         several = not isinstance(texts, str)
-        checked = _texts("Prompts.texts" if several else "prompt", (texts,) if not several else texts)
+        checked = _texts("Prompts.texts" if several else "prompt", texts)
         meaning: dict[str, float] = {}
         for row, text in enumerate(checked):
             if text not in meaning:

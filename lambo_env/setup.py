@@ -48,7 +48,7 @@ class Setup:
             validate.known(render_mode, RENDER_MODES, "render_mode")
         return cls(
             scenario=load_scenario(scenario),
-            texts=train_set() if prompt is None else PromptSet(prompt),
+            texts=train_set() if prompt is None else PromptSet(_texts("prompt", prompt)),
             num_slots=validate.integer("num_slots", num_slots),
             render_mode=render_mode,
             observe=validate.known(observe, OBSERVE, "observe"),
@@ -105,10 +105,31 @@ def _prompts(given: Any, num_envs: int) -> Prompts | None:
     """Return Prompts [num_envs] of a text for all, a text a row, or Prompts as they are."""
     if given is None:
         return None
-    if not isinstance(given, Prompts):
-        return Prompts.of(given, num_envs)
-    validate.check('options["prompt"] (number of prompts)', len(given), len(given) == num_envs, f"{num_envs}")
+    if isinstance(given, Prompts):
+        validate.check('options["prompt"] (number of prompts)', len(given), len(given) == num_envs, f"{num_envs}")
+        return given
+    texts = _texts('options["prompt"]', given)
+    if not isinstance(texts, str):
+        allowed = "1" if num_envs == 1 else f"1, or {num_envs}, one a row"
+        validate.check('options["prompt"] (number of texts)', len(texts), len(texts) in (1, num_envs), allowed)
+    return Prompts.of(texts, num_envs)
+
+
+def _texts(field: str, given: Any) -> str | Sequence[str]:
+    """Return one text or several; what they mean is not looked at yet."""
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        given = given.tolist()
+    several = isinstance(given, Sequence) and not isinstance(given, bytes | bytearray) and len(given) > 0
+    validate.check(field, given, isinstance(given, str) or several, "a str or a sequence of at least one str")
     return given
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """Return ``value`` as an array; one of objects, which no space holds, where it cannot be one."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError):  # lists of unequal lengths
+        return np.asarray(None)
 
 
 def checked_place(action: Any, num_places: int) -> int:
@@ -117,7 +138,7 @@ def checked_place(action: Any, num_places: int) -> int:
     Raises:
         ValueError: anything but an integer in 0..M.
     """
-    array = np.asarray(action)
+    array = as_array(action)
     ok = array.dtype.kind in "iu" and array.shape == () and 0 <= array < num_places
     validate.check("action", action, bool(ok), f"an integer in 0..{num_places - 1}")
     return int(array)
@@ -129,7 +150,7 @@ def checked_pair(action: Any) -> episode.Floats:
     Raises:
         ValueError: anything but two numbers in [-1, 1]; NaN is refused.
     """
-    array = np.asarray(action)
+    array = as_array(action)
     ok = array.shape == (2,) and array.dtype.kind in "fiu"
     if ok:
         first, second = array.tolist()
@@ -144,7 +165,7 @@ def checked_places(actions: Any, rows: episode.Ints, num_envs: int, num_places: 
     Raises:
         ValueError: anything but integers in 0..M, one a row.
     """
-    array = np.asarray(actions)
+    array = as_array(actions)
     ok = array.shape == (num_envs,) and array.dtype.kind in "iu"
     if ok:
         array = array if rows.size == num_envs else array[rows]
@@ -159,7 +180,7 @@ def checked_pairs(actions: Any, rows: episode.Ints, num_envs: int) -> NDArray[An
     Raises:
         ValueError: anything but numbers in [-1, 1], two a row; NaN is refused.
     """
-    array = np.asarray(actions)
+    array = as_array(actions)
     ok = array.shape == (num_envs, 2) and array.dtype.kind in "fiu"
     if ok:
         array = array if rows.size == num_envs else array[rows]

@@ -77,7 +77,7 @@ def known(name: Any, options: Iterable[str], what: str) -> str:
     options = sorted(options)
     if isinstance(name, str) and name in options:
         return name
-    raise ValueError(f"unknown {what} {name!r}{closest(name, options)} known: {', '.join(options)}")
+    raise ValueError(f"unknown {what} {name!r}{closest(name, options) or ';'} known: {', '.join(options)}")
 
 
 def known_keys(owner: str, given: Mapping[str, Any], options: Iterable[str]) -> None:
@@ -85,4 +85,4 @@ def known_keys(owner: str, given: Mapping[str, Any], options: Iterable[str]) -> 
     options = sorted(options)
     for key in given:
         if key not in options:
-            raise ValueError(f"{owner}.{key}: unknown field{closest(key, options)} known: {', '.join(options)}")
+            raise ValueError(f"{owner}.{key}: unknown field{closest(key, options) or ';'} known: {', '.join(options)}")

@@ -111,7 +111,8 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
             return None
         if isinstance(seed, int | np.integer):
             return [validate.integer("seed", seed, low=0) + row for row in range(self.num_envs)]
-        validate.check("seed", seed, len(seed) == self.num_envs, f"an integer, or {self.num_envs} of them, one a row")
+        ok = isinstance(seed, Sequence | np.ndarray) and len(seed) == self.num_envs
+        validate.check("seed", seed, ok, f"an integer, or {self.num_envs} of them, one a row")
         return [None if one is None else validate.integer("seed", one, low=0) for one in seed]
 
     # ---- reset ------------------------------------------------------------------------------------------------------
@@ -266,8 +267,9 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         return self._engine.instances
 
     def frame(self, row: int) -> Frame:
-        """Return everything that a picture of one row shows."""
+        """Return everything that a picture of one row shows; ValueError where there is no such row."""
         self._check_started()
+        validate.check("row", row, validate.integer("row", row, low=0) < self.num_envs, f"0..{self.num_envs - 1}")
         return self._engine.frame(row)
 
     def render(self) -> tuple[Any, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lambo_env import validate
 from lambo_env.data.droo import load_droo
+from lambo_env.setup import as_array
 from lambo_env.wpmec import physics
 from lambo_env.wpmec.frames import Frames, generate
 
@@ -78,19 +80,21 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start an episode; ``options={"frames": Frames}`` plays these, all of them, this once."""
-        options = options or {}
+        """Start an episode; ``options={"frames": Frames}`` plays these, all of them, this once; what is refused changes nothing."""
+        options = {} if options is None else options
+        validate.check("options", options, isinstance(options, Mapping), "a mapping, or None")
         validate.known_keys("options", options, ["frames"])
-        super().reset(seed=seed)
+        seed = None if seed is None else validate.integer("seed", seed, low=0)
         frames = options.get("frames")
         if frames is not None:
             validate.check(
                 "options.frames", type(frames).__name__, isinstance(frames, Frames), "lambo_env.wpmec Frames"
             )
             self._check_devices("options.frames", frames, self.num_devices)
-        elif self._given is not None:
+        super().reset(seed=seed)
+        if frames is None and self._given is not None:
             frames = self._given.take(slice(0, self.num_frames))
-        else:
+        elif frames is None:
             frames = generate(self.num_devices, self.num_frames, self.np_random)
         self.frames, self._row = frames, 0
         return self._observe(0), {}
@@ -99,7 +103,7 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
         """Play the modes of one frame; a bad action is refused and changes nothing."""
         if self.frames is None or self._row >= len(self.frames):
             raise gym.error.ResetNeeded("step() needs an episode in progress: call reset() first")
-        mode = np.asarray(action)
+        mode = as_array(action)
         fits = mode.shape == (self.num_devices,)
         validate.check("action.shape", mode.shape, fits, f"({self.num_devices},)")
         frame = self.frames.take([self._row])
