@@ -24,8 +24,10 @@ COMMANDS = {
         "Play an episode and film it: the map, the servers' load, the cost beside the optimum.",
     ),
     "throughput": ("throughput:throughput", "Time agents (as a ratio to LocalSearch) or environments on this machine."),
+    "adapt": ("adapt:adapt", "Play drifting streams: ALEF beside a frozen network, fine-tuning and heuristics."),
     "list agents": ("lists:agents", "List every agent found, broken plug-ins with their error."),
     "list scenarios": ("lists:scenarios", "List the scenario presets."),
+    "list drifts": ("lists:drifts", "List the drifts: what changes and when."),
     "list prompts": ("lists:prompts", "List what a prompt may say."),
     "list sweeps": ("lists:sweeps", "List the sweeps that ship with the package."),
     "scenario show": ("scenario:show", "Print a scenario as TOML, ready to be copied and edited."),
@@ -52,7 +54,7 @@ COMMANDS = {
 }
 DEFAULTS = {"train": "lambo"}  # the member of a group that is meant where none is named
 GROUPS = {
-    "list": "List agents, scenarios, prompts or sweeps.",
+    "list": "List agents, scenarios, drifts, prompts or sweeps.",
     "scenario": "Show or check a scenario.",
     "check": "Check an agent or an environment.",
     "reproduce": "Do again what another paper's program prints.",

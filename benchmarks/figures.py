@@ -64,7 +64,7 @@ def pictures(tables: Sequence[Table]) -> dict[str, Picture]:
     except ImportError as error:
         raise ImportError('figures need matplotlib: pip install "lambo-mec[report]", or pass --no-figures') from error
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub lists every key
-        return {name: _picture(figure) for name, figure in _drawn(tables)}
+        return {name: picture(figure) for name, figure in _drawn(tables)}
 
 
 def picture_name(table: Table) -> str:
@@ -81,7 +81,8 @@ def _drawn(tables: Sequence[Table]) -> Iterator[tuple[str, Figure]]:
             yield f"{GAP_TIME}{scenario}", scatter
 
 
-def _picture(figure: Figure) -> Picture:
+def picture(figure: Figure) -> Picture:
+    """Return a figure as PNG and SVG."""
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png")
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -90,7 +91,8 @@ def _picture(figure: Figure) -> Picture:
     return Picture(png.getvalue(), text[text.index("<svg") :])
 
 
-def _new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure of ``columns`` panels side by side."""
     from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -108,7 +110,7 @@ def _cost_label(table: Table) -> str:
 def bars(table: Table) -> Figure:
     """Return a bar an agent with its 95 % interval, and the certified bound as a line (the paper's figures 5 and 6)."""
     lines = table.lines
-    figure, (axes,) = _new(max(4.2, 0.78 * len(lines) + 1.2), 3.3)
+    figure, (axes,) = new(max(4.2, 0.78 * len(lines) + 1.2), 3.3)
     means = [line.cost.mean for line in lines]
     colours = [LEARNED if line.parameters else PLAIN for line in lines]
     axes.bar(range(len(lines)), means, 0.66, color=colours)
@@ -148,7 +150,7 @@ def gap_against_time(tables: Sequence[Table]) -> Figure | None:
     if not tables:
         return None
     agents = list(dict.fromkeys(line.agent for table in tables for line in table.lines if _drawable(line)))
-    figure, panels = _new(min(3.5 * len(tables) + 0.6, 14), 3.9, len(tables))
+    figure, panels = new(min(3.5 * len(tables) + 0.6, 14), 3.9, len(tables))
     for axes, table in zip(panels, tables, strict=True):
         _scatter(axes, table, agents)
     panels[0].set_ylabel("mean gap to the certified bound (%)")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, cast
+
+from benchmarks import provenance
 
 Keyed = Iterable[tuple[Any, tuple[Any, ...]]]
 RunAll = Callable[[Callable[..., Any], Keyed], Iterator[tuple[Any, Any]]]
@@ -32,6 +35,11 @@ def _one_thread() -> contextlib.AbstractContextManager[Any]:
     except ImportError:
         return contextlib.nullcontext()
     return cast("contextlib.AbstractContextManager[Any]", threadpoolctl.threadpool_limits(1))
+
+
+def default_jobs() -> int:
+    """Return one job a core, or one in all without joblib."""
+    return provenance.cores() if importlib.util.find_spec("joblib") else 1
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from benchmarks import bounds, provenance
 from benchmarks.config import FORMAT, LABELS, Cell, Sweep
 from benchmarks.play import Answer, cell_plan, plain, play_cell
-from benchmarks.pool import RunAll, pool
+from benchmarks.pool import RunAll, default_jobs, pool
 from benchmarks.store import BOUNDS, MANIFEST, Row, Store, opened, read_manifest
 from lambo_agents import registry
 from lambo_env import prompt as prompt_module
@@ -57,14 +57,14 @@ def run_sweep(
     Args:
         sweep: what to play.
         folder: where results are kept; a second run continues.
-        jobs: worker processes of one thread each; 0 means one a core.
+        jobs: worker processes of one thread each; 0 means one a core, or one in all without joblib.
         fresh: play the sweep's cells anew even where results are there.
         watch: hears of the progress.
 
     Raises:
         ValueError: the folder holds another evaluation set, foreign or damaged files, or is in use; bad arguments of an agent.
     """
-    jobs = validate.integer("--jobs", jobs, low=0) or provenance.cores()
+    jobs = validate.integer("--jobs", jobs, low=0) or default_jobs()
     specs, missing = _specs(sweep)
     versions = {name: f"{spec.origin} {provenance.version_of(spec.origin)}" for name, spec in specs.items()}
     cells = sweep.cells(versions)

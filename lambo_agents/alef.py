@@ -50,8 +50,11 @@ class ALEF:
         timeout_s: the most that a label may take the expert.
         memory: instances of the stream that are rehearsed, so that nothing is forgotten; they need no labels.
         update: how a round learns; an UpdateConfig or its fields.
+        fresh: begin from random weights, for comparison: the network is learned from the labels alone.
         folder: where labels and state are kept; one that holds some is gone on with, and no question is asked twice.
         agent_options: further arguments of LamboAgent, such as allocation.
+
+    ``update_s`` and ``expert_s`` count the CPU seconds of learning and of the expert so far.
 
     Raises:
         ValueError: an argument out of range, an unknown expert, or a folder of another adaptation.
@@ -74,6 +77,7 @@ class ALEF:
         timeout_s: float | None = None,
         memory: int = 64,
         update: UpdateConfig | Mapping[str, Any] | None = None,
+        fresh: bool = False,
         folder: str | os.PathLike[str] | None = None,
         **agent_options: Any,
     ) -> None:
@@ -89,11 +93,14 @@ class ALEF:
             known = table is None or isinstance(table, Mapping | UpdateConfig)
             validate.check(f"ALEF.{name}", table, known, "a mapping of fields")
         validate.check("ALEF.folder", folder, folder is None or isinstance(folder, str | os.PathLike), "a path or None")
+        validate.boolean("ALEF.fresh", fresh)
         self.update = update if isinstance(update, UpdateConfig) else UpdateConfig(**dict(update or {}))
         self.expert = _expert(expert, dict(expert_options or {}), limit)
         self.agent = LamboAgent(
             weights=copy.deepcopy(weights) if isinstance(weights, AED) else weights, **agent_options
         )
+        if fresh:
+            alef_update.randomise(self.agent.aed)
         self.folder = None if folder is None else Path(folder)
         self.labels = Labels(None if self.folder is None else self.folder / LABELS)
         self.slot, self.asked, self.update_s, self.expert_s = 0, 0, 0.0, 0.0
@@ -171,9 +178,9 @@ class ALEF:
         keys = {row: key for row, key in keys.items() if key not in known}
         for row, key in keys.items():
             if self.labels.find(key) is None:
-                start = time.perf_counter()
+                start = time.process_time()
                 answer = self.expert.ask(pool.instances.take(row), pool.prompts.take(row), pool.rng)
-                self.expert_s += time.perf_counter() - start
+                self.expert_s += time.process_time() - start
                 self.asked += 1
                 self.labels.add(answer[0])
         return [label for key in keys.values() if (label := self.labels.find(key)) is not None]
@@ -182,13 +189,13 @@ class ALEF:
         """Do one round on what is remembered and what is new."""
         if not new:
             return
-        start = time.perf_counter()
+        start = time.process_time()
         memory = [*self._memory, *new]
         lesson = Lesson.of(*joined(memory), self.agent.device)
         alef_update.learn(self.agent, lesson, len(new), self.rehearsal.kept, self.update, seed)
         self.agent.aed.eval()
         self._memory = memory
-        self.update_s += time.perf_counter() - start
+        self.update_s += time.process_time() - start
 
     # ---- on the disk ------------------------------------------------------------------------------------------------
 

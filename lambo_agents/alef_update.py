@@ -76,6 +76,13 @@ def decoder_names(aed: AED) -> list[str]:
     return [name for name, _ in aed.named_parameters() if not encodes(name)]
 
 
+def randomise(aed: AED, seed: int = 0) -> None:
+    """Put random weights into a network, in place."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        aed.load_state_dict(AED(aed.config).state_dict())
+
+
 def num_trainable(aed: AED) -> int:
     """Return how many numbers ALEF updates."""
     weights = dict(aed.named_parameters())

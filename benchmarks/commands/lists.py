@@ -1,4 +1,4 @@
-"""``lambo list agents|scenarios|prompts|sweeps``."""
+"""``lambo list agents|scenarios|drifts|prompts|sweeps``."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def scenarios() -> None:
         sizes = (str(preset.num_ues), str(len(preset.server_cpu_hz)), f"{preset.side_m:g}", capacity, deadline)
         rows.append((name, *sizes, f"{preset.slot_s:g}", preset.hash))
     print_table(("scenario", "UEs", "servers", "side m", "server GHz", "deadline s", "slot s", "hash"), rows)
+
+
+def drifts() -> None:
+    """Print the drifts: what changes and when."""
+    from lambo_env.drift import describe, list_drifts
+
+    print_table(("drift", "what happens"), [(name, describe(name)) for name in list_drifts()])
 
 
 @Parameter(name="*")

@@ -1,0 +1,73 @@
+"""``lambo adapt``: drifting streams, ALEF beside a frozen network, full fine-tuning, retraining and heuristics."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True)
+class AdaptOptions:
+    """What ``lambo adapt`` takes."""
+
+    plan: str | None = None
+    """A .toml file of these keys; methods there may be tables {name, agent, kwargs} of any registered agents."""
+    _: dataclasses.KW_ONLY
+    drifts: Annotated[list[str] | None, Parameter(negative=())] = None
+    """Drifts (`lambo list drifts`), separated by commas; default all."""
+    methods: Annotated[list[str] | None, Parameter(negative=())] = None
+    """Methods, separated by commas: frozen, alef-entropy, alef-random, alef-margin, alef-committee, alef-diverse, full, scratch, or
+    any registered agent."""
+    seeds: int | None = None
+    """Streams of each drift (default 5)."""
+    scenario: str | None = None
+    """Preset or .toml file that drifts (default paper)."""
+    batch: int | None = None
+    """Worlds side by side in a stream: the instances of a slot (default 16)."""
+    num_slots: Annotated[int | None, Parameter(name="--slots")] = None
+    """Slots of a stream (default 100)."""
+    stride: int | None = None
+    """Of so many slots one is played: decided, scored and learned from (default 1)."""
+    labels: int | None = None
+    """Labels that a stream may cost (default 64)."""
+    labels_per_slot: int | None = None
+    """Labels that a slot may cost (default 16)."""
+    expert: str | None = None
+    """Registered agent that labels: exact, local-search (default), de, policy-gradient, ..."""
+    weights: str | None = None
+    """Shipped weights (default lambo-s) or a path, of the network that is adapted."""
+    out: Path = Path("results/adapt")
+    """Where results are kept; a second run continues there."""
+    jobs: int = 0
+    """Worker processes of one thread each; 0: one a core."""
+    figures: bool = True
+    """Draw a figure a drift."""
+
+
+def adapt(options: AdaptOptions = AdaptOptions()) -> None:
+    """Play the streams and report: gaps over time, what was recovered, labels and seconds."""
+    from benchmarks import adapt as adaptation
+    from benchmarks import adapt_plan, adapt_report
+    from benchmarks.console import print_table
+
+    lists = ("drifts", "methods")
+    given: dict[str, Any] = {name: adapt_plan.chosen(v) for name in lists if (v := getattr(options, name))}
+    names = {field.name for field in dataclasses.fields(adapt_plan.Adaptation)} - set(lists)
+    given |= {name: value for name in names if (value := getattr(options, name)) is not None}
+    plan = adapt_plan.load_plan(options.plan, **given) if options.plan else adapt_plan.Adaptation(**given)
+    cells = adaptation.adapt(plan, options.out, options.jobs, _tell)
+    written = adapt_report.write(cells, options.out, draw=options.figures)
+    print_table(adapt_report.HEADER, adapt_report.rows_of(adapt_report.lines_of(cells)))
+    print(", ".join(str(path) for path in written))
+
+
+def _tell(cell: dict[str, Any]) -> None:
+    last = cell["rows"][-1]["gap"]
+    print(
+        f"{cell['drift']} {cell['method']} seed {cell['seed']}: last gap {last:.2f} %, {cell['labels']} labels",
+        flush=True,
+    )
