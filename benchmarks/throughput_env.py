@@ -1,7 +1,8 @@
 """Steps a second of the environments: native vector, single, Gymnasium's Sync and AsyncVectorEnv, and mobile-env beside them.
 
 The random policy plays legal places. Its uniforms are drawn before the clock starts, the choice ``(u * mask).argmax`` is inside it,
-like resets, fresh observations and masks. A figure is the best of a few runs: a busy neighbour only ever slows a run down.
+like resets, fresh observations and masks. A figure is the best of a few runs: a busy neighbour only ever slows a run down. CPU time leaves
+out what a run waited for a core; shared caches slow it down all the same.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class EnvSpeed:
     num_envs: int
     decisions_per_s: float  # UE decisions a second, best run
     decisions_per_s_median: float
+    decisions_per_cpu_s: float | None  # best run, by CPU time; None where other processes work too
 
 
 def env_throughput(scenario: str | Scenario = "paper", repeats: int = REPEATS, large: int = LARGE) -> list[EnvSpeed]:
@@ -57,15 +59,24 @@ def env_throughput(scenario: str | Scenario = "paper", repeats: int = REPEATS, l
 def print_env_throughput(scenario: str | Scenario = "paper", repeats: int = REPEATS) -> None:
     """Print the speeds as a table, with the load of the machine, which they cannot be read without."""
     rows = [
-        (s.env, s.way, str(s.num_envs), f"{s.decisions_per_s:,.0f}", f"{s.decisions_per_s_median:,.0f}")
+        (
+            s.env,
+            s.way,
+            str(s.num_envs),
+            *map(_number, (s.decisions_per_s, s.decisions_per_s_median, s.decisions_per_cpu_s)),
+        )
         for s in env_throughput(scenario, repeats)
     ]
-    header = ("environment", "run as", "environments", "UE decisions/s, best", "median")
+    header = ("environment", "run as", "environments", "UE decisions/s, best", "median", "best, a CPU second")
     print_table(
         header, rows, f"scenario {getattr(scenario, 'hash', scenario)}, one process but Async, {repeats} runs each"
     )
     if hasattr(os, "getloadavg"):
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
 
 
 def _uniforms(steps: int, num_envs: int, num_places: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -82,15 +93,16 @@ def _policy(env_id: str, steps: int, num_envs: int, num_places: int) -> Act:
     return lambda mask, k: (places[k] * mask).argmax(axis=1)
 
 
-def _best(run: Callable[[], None], decisions: int, repeats: int) -> tuple[float, float]:
-    """Return decisions a second of the best and of the median run, after one that only warms up."""
+def _best(run: Callable[[], None], decisions: int, repeats: int) -> tuple[float, float, float]:
+    """Return decisions a second of the best and of the median run, and of the best by CPU time, after one that only warms up."""
     run()
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         run()
+        cpu_seconds.append(time.process_time() - cpu_start)
         seconds.append(time.perf_counter() - start)
-    return decisions / min(seconds), decisions / float(np.median(seconds))
+    return decisions / min(seconds), decisions / float(np.median(seconds)), decisions / max(min(cpu_seconds), 1e-9)
 
 
 def _play(env: Any, act: Act, episodes: int, ues: int) -> Callable[[], None]:
@@ -118,9 +130,9 @@ def _vector(env_id: str, scenario: Scenario, num_envs: int, repeats: int) -> Env
 def _wrapped(env_id: str, scenario: Scenario, way: Any, repeats: int) -> EnvSpeed:
     env, ues = way([lambda: gym.make(env_id, scenario=scenario)] * SMALL), scenario.num_ues
     act = _policy(env_id, ues + 1, SMALL, scenario.num_servers + 1)
-    speeds = _best(_play(env, act, 2, ues), 2 * ues * SMALL, repeats)
+    best, median, best_cpu = _best(_play(env, act, 2, ues), 2 * ues * SMALL, repeats)
     env.close()
-    return EnvSpeed(env_id, way.__name__, SMALL, *speeds)
+    return EnvSpeed(env_id, way.__name__, SMALL, best, median, None if way is AsyncVectorEnv else best_cpu)
 
 
 def _single(env_id: str, scenario: Scenario, repeats: int, episodes: int = 20) -> EnvSpeed:

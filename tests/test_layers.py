@@ -15,7 +15,19 @@ FLOORS = ("lambo_env", "lambo_agents", "baselines", "benchmarks")
 # Inside lambo_env a module imports only those before it; a new module gets its place here.
 LAMBO_ENV = (
     *("validate", "files", "scenario", "seeding", "instances", "channel", "mobility", "world", "drift", "physics"),
-    *("phrases", "wording", "prompt", "episode", "observation", "frame", "optimum", "engine", "setup", "env", "multi_agent"),
+    *(
+        "phrases",
+        "wording",
+        "prompt",
+        "episode",
+        "observation",
+        "frame",
+        "optimum",
+        "engine",
+        "setup",
+        "env",
+        "multi_agent",
+    ),
     *("vector_env", "drift_env", "probe", "offloading_checks", "vector_checks", "checks"),
     *("sprites", "board", "render_ansi", "render", "data", "wpmec"),
 )

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from baselines.local_search import LocalSearch
-from baselines.sb3.agents import save_policy
+from baselines.sb3.agents import load_policy, save_policy
 from baselines.sb3.config import SB3Config
-from baselines.sb3.vec_env import as_sb3
+from baselines.sb3.vec_env import NativeVecEnv, as_sb3
 from lambo_agents.adapter import PolicyAgent
 from lambo_env import files, physics, seeding, validate
 from lambo_env.instances import Instances
@@ -66,8 +67,9 @@ class Curve(BaseCallback):
         self._start = 0.0
 
     def _on_training_start(self) -> None:
-        self._start = time.perf_counter()
-        self.score()
+        self._start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0.0)
+        if not self.rows:
+            self.score()
 
     def _on_step(self) -> bool:
         if self.num_timesteps < self.config.timesteps and self.num_timesteps >= len(self.rows) * self.every:
@@ -90,23 +92,16 @@ class Curve(BaseCallback):
         files.write_text(self.out / "curve.jsonl", "".join(json.dumps(one) + "\n" for one in self.rows))
         if best:
             save_policy(self.out / "best.safetensors", self.model.policy, self.config, validation=row)
+        self.model.save(self.out / "model.zip")
         self.tell(row)
 
 
 def build(config: SB3Config) -> BaseAlgorithm:
     """Return the untrained model that a config describes, with its environments."""
-    env = as_sb3(
-        config.env_id,
-        config.num_envs,
-        reward=config.reward,
-        scenario=config.scenario,
-        prompt=None if config.prompts is None else list(config.prompts),
-        observe=config.observe,
-    )
-    arguments: dict[str, Any] = dict(config.algorithm)
+    arguments = {name: _scheduled(name, value) for name, value in config.algorithm.items()}
     return config.algorithm_class()(
         config.policy_class(),
-        env,
+        _environments(config),
         policy_kwargs=config.made_policy_kwargs(),
         seed=config.seed,
         device="cpu",
@@ -114,10 +109,51 @@ def build(config: SB3Config) -> BaseAlgorithm:
     )
 
 
+def _environments(config: SB3Config) -> NativeVecEnv:
+    return as_sb3(
+        config.env_id,
+        config.num_envs,
+        reward=config.reward,
+        scenario=config.scenario,
+        prompt=None if config.prompts is None else list(config.prompts),
+        observe=config.observe,
+    )
+
+
+def _scheduled(name: str, value: Any) -> Any:
+    """Return an argument; "lin_1e-3" is 1e-3 falling to 0 with the training, as RL Baselines3 Zoo writes it."""
+    if name not in ("learning_rate", "clip_range") or not isinstance(value, str):
+        return value
+    kind, _, start = value.partition("_")
+    allowed = 'a number, or "lin_" and one'
+    try:
+        first = float(start)
+    except ValueError:
+        first = 0.0
+    validate.check(f"SB3Config.algorithm.{name}", value, kind == "lin" and first > 0, allowed)
+    return lambda left: first * left  # 1 .. 0
+
+
+def _stopped(config: SB3Config, folder: Path) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
+    """Return a training as it stopped: the model with its optimizer, and its curve; its episodes are drawn anew."""
+    buffered = issubclass(config.algorithm_class(), OffPolicyAlgorithm)
+    validate.check("resume", True, not buffered, f"False for {config.algo}, whose replay buffer is not kept")
+    rows = [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    _, kept, _ = load_policy(folder / "best.safetensors")
+    same = kept.replace(timesteps=config.timesteps) == config
+    validate.check(
+        "resume", str(folder), same, "the folder of a training with the same settings (timesteps may differ)"
+    )
+    model = config.algorithm_class().load(folder / "model.zip", env=_environments(config), device="cpu")
+    model.set_random_seed(config.seed + model.num_timesteps)
+    return model, rows
+
+
 def train(
     config: SB3Config,
     out: str | Path | None = None,
     *,
+    resume: bool = False,
     validation: Validation | None = None,
     scores: int = 10,
     tell: Callable[..., None] = lambda row: None,
@@ -127,20 +163,24 @@ def train(
     Args:
         config: of the training.
         out: folder for best.safetensors, last.safetensors, curve.jsonl and model.zip (SB3's own, to go on with); None writes nothing.
+        resume: go on with the training that ``out`` holds, from its last row, up to ``config.timesteps`` in all.
         validation: what the curve is measured on; None: 64 instances of the scenario beside LocalSearch.
         scores: rows of the curve after the first.
         tell: called with each row.
     """
     folder = None if out is None else Path(out)
-    if folder is not None:
+    if folder is not None and not resume:
         validate.check("out", str(out), not (folder / "curve.jsonl").exists(), "a folder that holds no training yet")
-    model = build(config)
     every = max(1, config.timesteps // validate.integer("scores", scores))
     curve = Curve(config, validation or Validation.of(config.scenario), folder, every, tell)
-    model.learn(config.timesteps, callback=curve)
+    if folder is not None and resume and (folder / "curve.jsonl").exists():
+        model, curve.rows = _stopped(config, folder)
+    else:
+        model = build(config)
+    left = config.timesteps - model.num_timesteps
+    model.learn(max(0, left), callback=curve, reset_num_timesteps=model.num_timesteps == 0)
     if folder is not None:
         save_policy(folder / "last.safetensors", model.policy, config, validation=curve.rows[-1])
-        model.save(folder / "model.zip")
     assert model.env is not None
     model.env.close()
     return model, curve.rows

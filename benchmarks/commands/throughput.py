@@ -1,4 +1,4 @@
-"""``lambo throughput agents|envs``."""
+"""``lambo throughput agents|envs|sb3|training``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.console import print_table
 class ThroughputOptions:
     """What ``lambo throughput`` takes."""
 
-    what: Literal["agents", "envs"] = "agents"
-    """Decision times of agents, or steps a second of environments."""
+    what: Literal["agents", "envs", "sb3", "training", "solvers"] = "agents"
+    """Decision times of agents, steps a second of environments, the same as SB3 sees them, or decisions a second of trainings."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
@@ -27,6 +27,8 @@ class ThroughputOptions:
     """The objective in words."""
     budget_s: float = 3.0
     """About how long one timing may take."""
+    instances: int = 100
+    """Of `solvers`, in one batch; 1000 for the figures that the docs quote."""
 
 
 def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
@@ -35,6 +37,18 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
         from benchmarks.throughput_env import print_env_throughput
 
         print_env_throughput(options.scenario)
+    elif options.what == "sb3":
+        from benchmarks.throughput_sb3 import print_sb3_throughput
+
+        print_sb3_throughput(options.scenario)
+    elif options.what == "training":
+        from benchmarks.throughput_training import print_training_throughput
+
+        print_training_throughput(options.scenario)
+    elif options.what == "solvers":
+        from benchmarks.throughput_solvers import print_solver_times
+
+        print_solver_times(options.instances)
     else:
         _agents(options)
     print(f"{provenance.cpu_model()}, {provenance.cores()} cores, lambo-mec {provenance.version_of('lambo-mec')}")

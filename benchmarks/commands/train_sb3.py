@@ -15,8 +15,8 @@ from benchmarks.console import print_table
 
 @Parameter(name="*")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainSB3Options:
-    """What ``lambo train sb3`` takes; what is left out stands in the config."""
+class SB3Options:
+    """What a training and a search share; what is left out stands in the config."""
 
     algo: str = "ppo"
     """ppo, a2c, sac, td3 (joint decision), dqn, maskable_ppo or qrdqn (association): its shipped config."""
@@ -31,9 +31,18 @@ class TrainSB3Options:
     seed: int | None = None
     """Of the weights and of all draws."""
     out: str | None = None
-    """New folder for weights, curve and SB3's own model (default runs/sb3-ALGO-SCENARIO-SEED)."""
+    """Folder for what comes out (default runs/sb3-ALGO-SCENARIO-SEED, or runs/tune-ALGO-SCENARIO)."""
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainSB3Options(SB3Options):
+    """What ``lambo train sb3`` takes: its folder gets weights, curve and SB3's own model."""
+
     scores: int = 10
     """Rows of the learning curve."""
+    resume: bool = False
+    """Go on with the training that the folder holds, up to --timesteps in all."""
 
 
 def train(options: TrainSB3Options | None = None) -> None:
@@ -44,7 +53,7 @@ def train(options: TrainSB3Options | None = None) -> None:
     config = _config(options)
     out = Path(options.out or f"runs/sb3-{config.algo}-{Path(config.scenario).stem}-{config.seed}")
     print(f"{config.algo} on {config.env_id}, {config.scenario}; gaps are to LocalSearch, in %")
-    run_training(config, out, scores=options.scores, tell=_tell)
+    run_training(config, out, resume=options.resume, scores=options.scores, tell=_tell)
     print(f"best weights: {out / 'best.safetensors'}; last: {out / 'last.safetensors'}")
 
 
@@ -64,7 +73,7 @@ def _tell(row: dict[str, float]) -> None:
 
 @Parameter(name="*")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TuneOptions(TrainSB3Options):
+class TuneOptions(SB3Options):
     """What ``lambo tune`` takes beside a training's options."""
 
     trials: int = 50
