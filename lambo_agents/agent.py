@@ -18,7 +18,7 @@ from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
 
 DECODINGS = ("greedy", "sample")
-_ROWS = 512  # rollouts worked on at once: their state stays in a processor's cache
+_ROWS, _SLOTS = 512, 128  # rollouts and instances worked on at once: their state stays in a processor's cache
 
 Places = NDArray[np.int64]
 
@@ -89,7 +89,7 @@ class LamboAgent:
         validate.check("LamboAgent.decide(prompts)", len(prompts), len(prompts) == size, f"{size}, one an instance")
         arrays = instances.to("numpy")
         count = self.samples if self.decoding == "sample" else 1
-        step = max(1, _ROWS // count)
+        step = max(1, min(_SLOTS, _ROWS // count))
         parts = [
             self._decide(arrays.take(slice(k, k + step)), prompts.take(slice(k, k + step)), count, rng)
             for k in range(0, size, step)

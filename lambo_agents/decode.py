@@ -74,10 +74,10 @@ def confident_order(aed: AED, encoded: Encoded, need: Tensor) -> Tensor:
     The decisions are made one after the other in any order that we like. In this one the servers that are scarce go to those who need
     them, and only the indifferent see them full. A network without a guess keeps the given order.
     """
-    prior = aed.servers.plan(encoded.tokens, encoded.embedded, None).prior
+    prior = aed.servers.guess(encoded.tokens, encoded.embedded)
     if prior is None:
         return torch.arange(need.shape[1], device=need.device).expand(need.shape[:2])
-    guess = torch.where(need <= 1, prior[:, 0].double(), _NEVER)
+    guess = torch.where(need <= 1, prior.double(), _NEVER)
     best = guess.topk(2, dim=-1).values
     return (best[..., 0] - best[..., 1]).argsort(dim=-1, descending=True, stable=True)
 

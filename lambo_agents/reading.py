@@ -24,6 +24,7 @@ _CATALOGUE = 0.4  # share of the pure texts that are the catalogue's own phrasin
 _DISMISS = 0.2  # share of composed texts that also dismiss the other quantity
 _AROUND = 0.35  # chance of words before, and of words after
 _SLIP = 0.3  # share of the pure texts with a slip: a word lost or a letter wrong
+_TURNS = 5  # times that a half of an uneven wording is used
 _OTHERS = {"latency": "energy", "energy": "latency"}
 Lists = dict[str, tuple[str, ...]]
 
@@ -42,9 +43,12 @@ def _held_out() -> frozenset[str]:
 
 @functools.cache
 def _wordings() -> tuple[Wording, ...]:
-    """Return further wordings of mixes."""
+    """Return further wordings of mixes; of those that only say how little the lesser quantity gets, each half with a few of the others."""
     lists, half = _lists("common"), Fraction(1, 2)
-    return (*map(Wording, lists["mix"]), *(Wording(text, half, half) for text in lists["even"]))
+    most, little = lists["most"], lists["little"]
+    pairs = [(most[k], little[(7 * k + 5 * turn) % len(little)]) for turn in range(_TURNS) for k in range(len(most))]
+    uneven = [Wording(f"{head}{(', ', ' ')[k % 2]}{tail}", half) for k, (head, tail) in enumerate(pairs)]
+    return (*map(Wording, lists["mix"]), *(Wording(text, half, half) for text in lists["even"]), *uneven)
 
 
 def _pick(lists: Lists, key: str, rng: np.random.Generator) -> str:

@@ -84,6 +84,9 @@ class LinearServers(nn.Module):
         """Return the encoder's tokens as they are."""
         return tokens
 
+    def guess(self, tokens: Tensor, embedded: Embedded) -> None:
+        """Return None: the encoder has no opinion of its own about places."""
+
     def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> Plan:
         """Return the plan of B instances, without what the whole network adds."""
         ues = tokens[:, -embedded.ues.shape[1] :]
@@ -190,6 +193,11 @@ class PointerServers(nn.Module):
         text, places, ues = self.split(tokens, embedded)
         ues, places = self.mixes[depth](ues, places, embedded.pairs)
         return torch.cat([text, places, ues], dim=1)
+
+    def guess(self, tokens: Tensor, embedded: Embedded) -> Tensor:
+        """Return the encoder's own log-odds of the places [B, N, P], before any decision."""
+        _, places, ues = self.split(tokens, embedded)
+        return self.prior(self.last.hidden(ues, places, embedded.pairs))[..., 0]
 
     def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> Plan:
         """Return the plan of B instances, without what the whole network adds."""
