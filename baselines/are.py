@@ -142,10 +142,10 @@ class Lesson:
         """Return the slots at ``rows``."""
         return Lesson(self.inputs[rows], self.place[rows], self.share[rows])
 
-    def joined(self, other: Lesson) -> Lesson:
+    def joined(self, *others: Lesson) -> Lesson:
         """Return these slots and then the others."""
-        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))
-        return Lesson(*(np.concatenate(pair) for pair in pairs))
+        columns = ([getattr(lesson, f.name) for lesson in (self, *others)] for f in dataclasses.fields(self))
+        return Lesson(*(np.concatenate(column) for column in columns))
 
     def last(self, count: int) -> Lesson:
         """Return the newest slots."""
@@ -158,7 +158,7 @@ def label(expert: Agent, instances: Instances, prompts: Prompts, rng: np.random.
     Raises:
         ValueError: naming the expert and the first UE that is late though its own CPU would be in time.
     """
-    decision = expert.decide(instances, prompts, rng)
+    decision = validate.of_kind(f"{type(expert).__name__}'s labels", expert.decide(instances, prompts, rng), Decision)
     late = physics.evaluate(instances, decision, prompts.objective(instances)).late
     needless = late & ~physics.is_late(physics.local_s(instances), instances.deadline_s)
     if needless.any():

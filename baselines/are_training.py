@@ -79,10 +79,7 @@ def labelled(options: AreTraining, expert: Agent, folder: Path) -> Lesson:
     scenario = load_scenario(options.scenario)
     owner = f"{type(expert).__name__} {scenario.hash} {options.seed}"
     parts = [_shard(options, scenario, expert, folder, k, owner) for k in range(-(-options.labels // SHARD))]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.joined(part)
-    return whole.take(slice(0, options.labels))
+    return parts[0].joined(*parts[1:]).take(slice(0, options.labels))
 
 
 def _shard(options: AreTraining, scenario: Scenario, expert: Agent, folder: Path, index: int, owner: str) -> Lesson:

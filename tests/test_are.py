@@ -12,7 +12,9 @@ from baselines import are_small, are_training, dnn
 from baselines.are import Are, AreTwoLayers, Lesson, entropy_bits, label
 from baselines.are_small import AreSmall, AreSmallConfig
 from baselines.are_training import AreTraining
+from baselines.de import DE
 from baselines.dnn import NetConfig
+from baselines.exact import Exact
 from baselines.simple import Greedy, Local
 from lambo_agents.testing import check_agent
 from lambo_env import physics
@@ -31,6 +33,13 @@ class Drops:
 
     def decide(self, instances, prompts, rng):
         return Decision(np.ones(instances.cycles.shape, int), np.zeros(instances.cycles.shape))
+
+
+class Mute:
+    """An expert that forgets to answer."""
+
+    def decide(self, instances, prompts, rng):
+        return None
 
 
 class Counted(Greedy):
@@ -90,6 +99,28 @@ def test_late_labels_are_refused_unless_unavoidable(tiny, prompts, rng, tmp_path
     assert list(tmp_path.iterdir()) == []
     hopeless = tiny.replace(deadline_s=tiny.deadline_s * 0 + 1e-9)
     np.testing.assert_array_equal(label(Local(), hopeless, prompts, rng).place, 0)
+
+
+def test_a_bad_expert_online_changes_nothing(tiny, prompts, rng):
+    agent = Are(None, net=TINY, expert=Drops(), entropy_bits=0.0)
+    decision, weights = agent.decide(tiny, prompts, rng), {k: v.clone() for k, v in agent.net.state_dict().items()}
+    with pytest.raises(ValueError, match="Drops's label of instance 0, UE 0 is 'late at place 1'"):
+        agent.adapt(tiny, prompts, decision, rng)
+    assert agent._memory is None
+    assert all(torch.equal(weights[name], value) for name, value in agent.net.state_dict().items())
+    with pytest.raises(ValueError, match=r"Mute's labels is None; allowed: Decision\(...\)"):
+        Are(None, net=TINY, expert=Mute(), entropy_bits=0.0).adapt(tiny, prompts, decision, rng)
+
+
+@pytest.mark.parametrize("expert", [DE(population=8, generations=5), Exact(gap=0.01)])
+def test_any_optimiser_may_teach(expert, tmp_path, monkeypatch):
+    monkeypatch.setattr(are_training, "SHARD", 4)
+    options = dataclasses.replace(SHORT, labels=8, epochs=1)
+    path = tmp_path / "a.safetensors"
+    card = are_training.train(options, expert, path)
+    assert (card["expert"], card["labels"]) == (type(expert).__name__, 8)
+    lesson, again = (are_training.labelled(options, expert, tmp_path / name) for name in ("a.labels", "b.labels"))
+    np.testing.assert_array_equal(lesson.place, again.place)
 
 
 def test_an_unsure_network_asks_and_learns_and_a_sure_one_does_not(tiny, prompts, rng):
@@ -250,8 +281,9 @@ def test_shipped_small_weights_are_near_the_labels(authors):
     assert physics.evaluate(test, decision, prompts.objective(test)).latency_s.mean() < 0.52
 
 
-def test_shipped_weights_beat_local_play(rng):
-    agent = AreTwoLayers()
+@pytest.mark.parametrize("kind", [Are, AreTwoLayers])
+def test_shipped_weights_beat_local_play(kind, rng):
+    agent = kind()
     instances = sample_instances(load_scenario("paper"), 16, rng)
     for text in ("minimum latency", "minimum energy"):
         prompts = Prompts.of(text, 16)

@@ -16,6 +16,8 @@ def test_a_short_run_of_droo_measures_all_it_names():
     assert 1 < figures["candidates K, last 20 %"].value.mean <= 6
     assert figures["allocation against the file"].value.mean < 1e-4
     assert figures["CPU ms a frame"].value.mean > 0
+    times = figures["their ms over CPU ms"].value
+    assert times.low <= times.mean <= times.high
     assert math.isnan(figures["allocation against the file"].value.low)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env import validate
-from lambo_env.data.matfile import read_mat
+from lambo_env.data.matfile import check_each, check_numbers, read_mat
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def load_droo(path: str | os.PathLike[str], num_devices: int | None = None) -> D
         validate.integer("num_devices", num_devices)
     raw = read_mat(path, _NAMES, "DROO's frames")
     for name in _NAMES:
-        validate.check(f"{name}.dtype", str(raw[name].dtype), raw[name].dtype.kind in "fiub", "numbers")
+        check_numbers(name, raw[name])
     gain = raw["input_h"].astype(np.float64)
     shape = gain.shape
     validate.check("input_h.shape", shape, gain.ndim == 2 and min(shape) >= 1, "[frames, devices], each >= 1")
@@ -55,15 +55,9 @@ def load_droo(path: str | os.PathLike[str], num_devices: int | None = None) -> D
     for name in _NAMES[1:]:
         want = shape if name in ("output_mode", "output_tau") else (shape[0], 1)
         validate.check(f"{name}.shape", raw[name].shape, raw[name].shape == want, f"{want} to go with input_h {shape}")
-    _each("input_h", gain, (gain >= 0) & (gain <= 1), "a power gain in [0, 1]")
+    check_each("input_h", gain, (gain >= 0) & (gain <= 1), "a power gain in [0, 1]")
     mode, rate = raw["output_mode"], raw["output_obj"][:, 0].astype(np.float64)
-    _each("output_mode", mode, (mode == 0) | (mode == 1), "0 (local) or 1 (offloaded)")
-    _each("output_obj", rate, np.isfinite(rate) & (rate > 0), "finite and > 0")
+    check_each("output_mode", mode, (mode == 0) | (mode == 1), "0 (local) or 1 (offloaded)")
+    check_each("output_obj", rate, np.isfinite(rate) & (rate > 0), "finite and > 0")
     harvest, share = raw["output_a"][:, 0].astype(np.float64), raw["output_tau"].astype(np.float64)
     return DrooData(gain, mode.astype(bool), harvest, share, rate)
-
-
-def _each(field: str, values: NDArray[Any], ok: NDArray[np.bool_], allowed: str) -> None:
-    if not ok.all():
-        index = tuple(int(k) for k in np.argwhere(~ok)[0])
-        validate.refuse(f"{field}{list(index)}", values[index].item(), allowed)

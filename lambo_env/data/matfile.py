@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lambo_env import validate
 
 
@@ -33,3 +36,15 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str], what: str) -> d
         f"{what}: {', '.join(names)}",
     )
     return {name: found[name] for name in names}
+
+
+def check_numbers(name: str, values: Any) -> None:
+    """Refuse a variable that does not hold real numbers."""
+    validate.check(f"{name}.dtype", str(values.dtype), values.dtype.kind in "fiub", "numbers")
+
+
+def check_each(name: str, values: NDArray[Any], ok: NDArray[np.bool_], allowed: str) -> None:
+    """Refuse a variable for its first value that is not ``ok``, named by its indices."""
+    if not ok.all():
+        index = tuple(int(k) for k in np.argwhere(~ok)[0])
+        validate.refuse(f"{name}{list(index)}", values[index].item(), allowed)
