@@ -41,6 +41,7 @@ COMMANDS = {
     "reproduce are": ("reproduce:are", "Train ARE's original network on its own scenarios and score the last 60."),
     "decode": ("decode:decode", "Put one slot through a network of any size: seconds and memory on this machine."),
     "card": ("card:card", "Ship trained weights of LAMBO with a card of measured gaps."),
+    "study": ("study:study", "Train variants of LAMBO side by side: sizes (ladder), parts of the method (ablations)."),
     "train lambo": ("train:train", "Train LAMBO's network by actor-critic learning; plain `lambo train` is the same."),
     "train sb3": (
         "train_sb3:train",

@@ -59,6 +59,23 @@ def _bca(data: NDArray[np.float64]) -> tuple[float, float]:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
+def seeds_interval(values: ArrayLike) -> Interval:
+    """Return the mean of a few independent ``values`` with Student's t interval: too few to resample.
+
+    Raises:
+        ValueError: no values, or not one dimension.
+    """
+    data = np.asarray(values, dtype=float)
+    validate.check("seeds_interval(values).shape", data.shape, data.ndim == 1 and data.size > 0, "[n], n >= 1")
+    mean = float(np.mean(data))
+    if data.size == 1:
+        return Interval(mean, math.nan, math.nan)
+    from scipy.stats import t  # 0.6 s that only reports pay
+
+    half = float(t.ppf((1 + LEVEL) / 2, data.size - 1) * data.std(ddof=1) / math.sqrt(data.size))
+    return Interval(mean, mean - half, mean + half)
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """How agent A's values differ from agent B's on the same instances; lower is better."""

@@ -19,7 +19,6 @@ from lambo_agents import acl_loss, checkpoint, decode, reading
 from lambo_agents.acl_config import ACLConfig
 from lambo_agents.acl_data import Batch, sample_batch, step_rng
 from lambo_agents.aed import AED, Encoded
-from lambo_agents.config import preset
 from lambo_agents.critic import Critic
 from lambo_agents.protocol import Agent
 from lambo_agents.servers import in_order
@@ -40,7 +39,7 @@ class Trainer:
         self.config, self.teacher = config, teacher
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.actor = AED(preset(config.preset)).to(config.device)
+            self.actor = AED(config.network()).to(config.device)
             self.reader = nn.Linear(self.actor.config.d_model, 1).to(config.device)  # for the loss alone, never shipped
             self.critic = None if config.baseline == "mean" else Critic(self.actor.config).to(config.device).eval()
         if config.start is not None:
@@ -134,7 +133,8 @@ class Trainer:
         )
         self.labels += size
         place, taken = _followed(batch, label.to(slots.need.device), slots.need)
-        orders = np.broadcast_to(np.arange(num_ues), (size, config.imitation_orders, num_ues))
+        count = config.imitation_orders if config.shuffled else 1
+        orders = np.broadcast_to(np.arange(num_ues), (size, count, num_ues))
         order = torch.from_numpy(rng.permuted(orders, axis=-1)).to(slots.need.device)
         encoded = self.actor.encode(slots.inputs)
         with torch.no_grad():
@@ -182,7 +182,7 @@ class Trainer:
         config = self.config
         batch = sample_batch(config, config.instances, rng)
         slots = self._slots(batch)
-        if self.step % 2:  # else as drawn: UEs are drawn alike, so that order is a shuffled one
+        if self.step % 2 or not config.shuffled:  # else as drawn: UEs are drawn alike, so that order is a shuffled one
             batch, slots = self._reorder(batch, slots)
         encoded = self.actor.encode(slots.inputs)
         plan = self.actor.plan(encoded)

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from lambo_agents.config import PRESETS
-from lambo_env import validate
+from lambo_agents.config import PRESETS, AEDConfig, preset
+from lambo_env import validate, wording
 
 Range = tuple[float, float]
 BASELINES = ("mean", "critic", "both")
@@ -24,6 +24,9 @@ class ACLConfig:
 
     preset: str = "lambo_s"
     """Network: lambo_xs, lambo_s, lambo_b, lambo_m or lambo_l."""
+
+    layers: tuple[int, int] | None = None
+    """Encoder and decoder layers in place of the preset's."""
 
     steps: int = 6000
     """Updates in all, imitation included; the learning rate falls to 0 by a cosine over them."""
@@ -57,6 +60,12 @@ class ACLConfig:
 
     servers: tuple[int, int] | None = None
     """Range of M in varied batches, servers drawn from the scenario's; None keeps the scenario's M."""
+
+    kinds: tuple[str, ...] = wording.KINDS
+    """Prompts that batches hold: of latency, energy and mix."""
+
+    shuffled: bool = True
+    """Learn shuffled orders of the UEs too; False: only the order in which the network decides when it counts."""
 
     instances: int = 64
     """Instances an update."""
@@ -165,6 +174,9 @@ class ACLConfig:
         for name in ("varied", "share_rows", "ema"):
             value = validate.number(f"ACLConfig.{name}", getattr(self, name), "a number in [0, 1]", 0.0)
             validate.check(f"ACLConfig.{name}", value, value <= 1, "a number in [0, 1]")
+        validate.boolean("ACLConfig.shuffled", self.shuffled)
+        known = isinstance(self.kinds, tuple) and self.kinds != () and all(k in wording.KINDS for k in self.kinds)
+        validate.check("ACLConfig.kinds", self.kinds, known, f"one or more of {', '.join(wording.KINDS)}")
         if self.minutes is not None:
             validate.positive("ACLConfig.minutes", self.minutes)
         paired = self.rollouts > 1 or self.baseline == "critic"
@@ -177,6 +189,17 @@ class ACLConfig:
                 continue
             ok = len(ends) == 2 and 0 < ends[0] <= ends[1]
             validate.check(f"ACLConfig.{name}", ends, ok, "(low, high) with 0 < low <= high")
+        if self.layers is not None:
+            pair = self.layers if isinstance(self.layers, tuple) else ()
+            whole = len(pair) == 2 and all(type(part) is int and part > 0 for part in pair)
+            validate.check("ACLConfig.layers", self.layers, whole, "two positive integers: encoder, decoder; or None")
+
+    def network(self) -> AEDConfig:
+        """Return the shape of the network."""
+        shape = preset(self.preset)
+        if self.layers is None:
+            return shape
+        return dataclasses.replace(shape, encoder_layers=self.layers[0], decoder_layers=self.layers[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""

@@ -63,5 +63,5 @@ def sample_batch(config: ACLConfig, size: int, rng: np.random.Generator) -> Batc
         scenario = vary(_scenario(str(rng.choice((config.scenario, *config.others)))), config, rng)
         size = max(8, int(size * min(1.0, 50 / scenario.num_ues)))
     instances = sample_instances(scenario, size, rng)
-    prompts = Prompts.sample(size, rng)
+    prompts = Prompts.sample(size, rng, kinds=config.kinds)
     return Batch(instances, prompts, torch.from_numpy(rng.random(size) < config.share_rows))

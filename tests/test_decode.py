@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from baselines.local_search import LocalSearch  # noqa: E402
+from benchmarks.throughput_decode import decode_speed, plain_places  # noqa: E402
 from lambo_agents import acl_loss, config, decode  # noqa: E402
 from lambo_agents.aed import AED  # noqa: E402
 from lambo_agents.agent import LamboAgent  # noqa: E402
@@ -66,6 +67,14 @@ def test_each_place_was_legal_when_it_was_chosen(shares: bool) -> None:
         seen |= set(legal.sum(-1).flatten().tolist())
     assert len(seen) > 3  # servers filled up on the way
     assert left.min() > -1e-6
+
+
+def test_the_plain_loop_that_decoding_is_timed_against_decides_alike() -> None:
+    instances, prompts = problems(2, num_ues=12)
+    slots = decode.slot(instances, prompts.tokens, False)
+    for aed in (untrained(), untrained(PAPER)):
+        rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots)
+        assert torch.equal(plain_places(aed, slots), rolled.place[:, 0])
 
 
 @pytest.mark.parametrize("count", [1, 6])
@@ -163,3 +172,11 @@ def test_refusals_say_why() -> None:
     ):
         with pytest.raises(ValueError, match=r"unknown|allowed"):
             LamboAgent(**{"weights": untrained(), **wrong})
+
+
+def test_decoding_speeds_are_times_of_both_ways() -> None:
+    speed = decode_speed(LamboAgent(untrained()), 2, "tiny", 1)
+    assert speed.batch == 2
+    assert min(speed.ours_ms, speed.plain_ms) > 0
+    with pytest.raises(ValueError, match="batch is 0"):
+        decode_speed(LamboAgent(untrained()), 0)

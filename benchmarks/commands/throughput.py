@@ -1,4 +1,4 @@
-"""``lambo throughput agents|envs|sb3|training``."""
+"""``lambo throughput agents|envs|sb3|training|decoding|solvers``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from benchmarks.console import print_table
 class ThroughputOptions:
     """What ``lambo throughput`` takes."""
 
-    what: Literal["agents", "envs", "sb3", "training", "solvers"] = "agents"
-    """Decision times of agents, steps a second of environments, the same as SB3 sees them, or decisions a second of trainings."""
+    what: Literal["agents", "envs", "sb3", "training", "decoding", "solvers"] = "agents"
+    """Decision times of agents, steps a second of environments, the same as SB3 sees them, decisions a second of trainings,
+    LAMBO's decoding beside a plain loop of its layers, or time and gap of solvers."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
@@ -45,6 +46,10 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
         from benchmarks.throughput_training import print_training_throughput
 
         print_training_throughput(options.scenario)
+    elif options.what == "decoding":
+        from benchmarks.throughput_decode import print_decode_throughput
+
+        print_decode_throughput(options.scenario)
     elif options.what == "solvers":
         from benchmarks.throughput_solvers import print_solver_times
 

@@ -41,20 +41,56 @@ class TrainSB3Options(SB3Options):
 
     scores: int = 10
     """Rows of the learning curve."""
+    seeds: int = 1
+    """Trainings, from --seed up; their median is printed at the end. Those that their folders hold whole are not run again."""
     resume: bool = False
     """Go on with the training that the folder holds, up to --timesteps in all."""
 
 
 def train(options: TrainSB3Options | None = None) -> None:
-    """Train and print the learning curve as it grows."""
+    """Train and print the learning curve as it grows; after several seeds, the median of their last rows."""
     options = options or TrainSB3Options()
-    from baselines.sb3.train import train as run_training
+    from baselines.sb3.train import Validation
+    from lambo_env import validate
 
     config = _config(options)
-    out = Path(options.out or f"runs/sb3-{config.algo}-{Path(config.scenario).stem}-{config.seed}")
+    seeds = [config.seed + k for k in range(validate.integer("seeds", options.seeds))]
+    root = options.out or f"runs/sb3-{config.algo}-{Path(config.scenario).stem}"
     print(f"{config.algo} on {config.env_id}, {config.scenario}; gaps are to LocalSearch, in %")
-    run_training(config, out, resume=options.resume, scores=options.scores, tell=_tell)
-    print(f"best weights: {out / 'best.safetensors'}; last: {out / 'last.safetensors'}")
+    validation = Validation.of(config.scenario)
+    ends = []
+    for seed in seeds:
+        folder = Path(root if options.out and len(seeds) == 1 else f"{root}-{seed}")
+        ends.append(_one(config.replace(seed=seed), folder, options, validation))
+    if len(seeds) > 1:
+        _print_seeds(config, ends)
+
+
+def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -> dict[str, float]:
+    from baselines.sb3.train import finished
+    from baselines.sb3.train import train as run_training
+
+    held = finished(config, folder) if options.seeds > 1 else None
+    if held:
+        print(f"seed {config.seed} is finished: {folder}")
+        return held[-1]
+    _, rows = run_training(
+        config, folder, resume=options.resume, validation=validation, scores=options.scores, tell=_tell
+    )
+    print(f"best weights: {folder / 'best.safetensors'}; last: {folder / 'last.safetensors'}")
+    return rows[-1]
+
+
+def _print_seeds(config: Any, ends: list[dict[str, float]]) -> None:
+    gaps = {name: sorted(end[name] for end in ends) for name in ("mean", "latency", "energy", "mix")}
+    shown = [f"{statistics.median(found):.2f} [{found[0]:.2f}, {found[-1]:.2f}]" for found in gaps.values()]
+    cpu_s = statistics.median(end["cpu_s"] for end in ends)
+    title = f"{config.algo} on {config.scenario}: median [least, most] of {len(ends)} seeds, after the last update"
+    print_table(
+        ("decisions", *(f"{name}, %" for name in gaps), "CPU s"),
+        [(f"{ends[0]['timesteps']:,.0f}", *shown, f"{cpu_s:.0f}")],
+        title,
+    )
 
 
 def _config(options: Any) -> Any:
@@ -68,7 +104,7 @@ def _config(options: Any) -> Any:
 
 def _tell(row: dict[str, float]) -> None:
     gaps = ", ".join(f"{name} {row[name]:.2f}" for name in ("mean", "latency", "energy", "mix"))
-    print(f"{row['timesteps']:>9,.0f} steps  {row['seconds']:>7.1f} s  {gaps}", flush=True)
+    print(f"{row['timesteps']:>9,.0f} steps  {row['cpu_s']:>7.1f} CPU s  {gaps}", flush=True)
 
 
 @Parameter(name="*")

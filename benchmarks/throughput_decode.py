@@ -1,0 +1,117 @@
+"""Greedy decoding of LAMBO beside a plain loop of the same layers: what projecting once, caching and deciding all steps at once pay.
+
+The plain loop encodes once and then, for each UE, runs the decoder over all steps so far from their states and keeps the last one's
+answer, as a teacher-forced network without a cache is usually decoded. Both give the same places.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.console import print_table
+from lambo_agents import decode
+from lambo_agents.aed import AED
+from lambo_agents.agent import LamboAgent
+from lambo_agents.servers import Plan
+from lambo_env import physics, validate
+from lambo_env.prompt import Prompts
+from lambo_env.scenario import Scenario, load_scenario
+from lambo_env.seeding import evaluation_rng
+from lambo_env.world import sample_instances
+
+BATCHES = (1, 256)
+ROUNDS = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeSpeed:
+    """Milliseconds an instance of both, best of some rounds in which they took turns."""
+
+    batch: int
+    ours_ms: float
+    plain_ms: float
+
+
+@torch.inference_mode()
+def plain_places(aed: AED, slots: decode.Slot) -> Tensor:
+    """Return the greedy places [B, N] of slots in the given order, by the plain loop."""
+    batch, steps, places = slots.need.shape
+    need = slots.need[:, None]
+    place = torch.zeros(batch, 1, steps, dtype=torch.int64)
+    taken = torch.zeros(batch, 1, steps, dtype=torch.float64)
+    fallback = torch.full((places,), -1e30)
+    fallback[0] = -1e9  # late and local: only if nothing else is legal
+    encoded = aed.encode(slots.inputs)
+    for i in range(steps):
+        whole = aed.plan(encoded)
+        state, left = decode.states(whole, place, taken, places)
+        seen = type(state)(*(part if part.ndim < 3 else part[:, :, : i + 1] for part in state))
+        logits = aed.steps(_until(whole, i + 1), seen)[0][:, :, i]
+        legal = need[:, :, i] - physics.FIT_TOLERANCE <= left[:, :, i]
+        place[:, :, i] = torch.where(legal, logits, fallback).argmax(-1)
+        floor = need[:, :, i].gather(-1, place[:, :, i, None])[..., 0]
+        taken[:, :, i] = floor.where(floor.isfinite(), 0.0)
+    return place[:, 0]
+
+
+def _until(plan: Plan, steps: int) -> Plan:
+    """Return the plan of the first steps."""
+    pair, prior, gift, log_root = (
+        None if part is None else part[:, :, :steps] for part in (plan.pair, plan.prior, plan.gift, plan.log_root)
+    )
+    return plan._replace(base=plan.base[:, :, :steps], pair=pair, prior=prior, gift=gift, log_root=log_root)
+
+
+def decode_speed(
+    agent: LamboAgent,
+    batch: int,
+    scenario: str | Scenario = "paper",
+    rounds: int = ROUNDS,
+    prompt: str = "minimum latency",
+) -> DecodeSpeed:
+    """Time both on a scenario's first evaluation instances.
+
+    Args:
+        agent: whose network decides.
+        batch: instances decided at once.
+        scenario: preset, TOML file or Scenario.
+        rounds: of each; the best counts.
+        prompt: the objective in words.
+
+    Raises:
+        ValueError: naming the argument, its value and what is allowed.
+    """
+    validate.integer("batch", batch)
+    validate.integer("rounds", rounds)
+    world = load_scenario(scenario)
+    instances, asked = sample_instances(world, batch, evaluation_rng(0, world, 0)), Prompts.of(prompt, batch)
+    rng = np.random.default_rng(0)
+    ours, plain = [], []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        agent.decide(instances, asked, rng)
+        ours.append(time.perf_counter() - start)
+    for _ in range(max(1, rounds // 3)):
+        start = time.perf_counter()
+        slots = decode.slot(instances, asked.tokens, False)
+        plain_places(agent.aed, slots)
+        plain.append(time.perf_counter() - start)
+    return DecodeSpeed(batch, 1e3 * min(ours) / batch, 1e3 * min(plain) / batch)
+
+
+def print_decode_throughput(scenario: str = "paper") -> None:
+    """Print both batch sizes as a table."""
+    agent = LamboAgent()
+    rows = []
+    for batch in BATCHES:
+        speed = decode_speed(agent, batch, scenario)
+        rows.append(
+            (str(batch), f"{speed.ours_ms:.2f}", f"{speed.plain_ms:.2f}", f"{speed.plain_ms / speed.ours_ms:.1f}")
+        )
+    header = ("instances at once", "lambo-s, ms an instance", "plain loop", "times as long")
+    print_table(header, rows, f"greedy decoding on {scenario}, {torch.get_num_threads()} threads, best of {ROUNDS}")
