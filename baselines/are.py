@@ -8,6 +8,7 @@ Shapes: B instances, N UEs, M edge servers, P = M + 1 places.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Are:
 
     Args:
         weights: shipped weights by name, or a path; None: a new network (``net``, ``seed``) that knows nothing.
-        expert: the agent that ``adapt`` asks for labels.
+        expert: the agent that ``adapt`` asks for labels, or "module:Class" of one, as plans of ``lambo adapt`` write it.
         entropy_bits: mean entropy over UEs above which a slot is worth a label (at most log2(M + 1) = 2.32 bits).
         memory: labelled slots kept, first in first out.
         epochs: over the memory, after each call of ``adapt`` that brought labels.
@@ -48,7 +49,7 @@ class Are:
     def __init__(
         self,
         weights: str | None = "default",
-        expert: Agent | None = None,
+        expert: str | Agent | None = None,
         entropy_bits: float = 0.7,
         memory: int = 200,
         epochs: int = 10,
@@ -57,14 +58,12 @@ class Are:
         net: NetConfig | None = None,
         seed: int = 0,
     ) -> None:
-        decides = expert is None or callable(getattr(expert, "decide", None))
-        validate.check("Are.expert", expert, decides, "an agent with decide(instances, prompts, rng), or None")
         self.net, meta = dnn.net_of("Are", weights, self.default_weights, net, seed)
         self.labels_used = meta["labels"]
         self.allocation = validate.known(allocation, ALLOCATIONS, "Are.allocation")
         headed = self.net.config.share_head or allocation == "optimal"
         validate.check("Are.allocation", allocation, headed, "'optimal': this network has no share head")
-        self.expert = expert
+        self.expert = _expert(expert)
         self.entropy_bits = validate.non_negative("Are.entropy_bits", entropy_bits)
         self.epochs = validate.integer("Are.epochs", epochs)
         self.optimiser = torch.optim.Adam(
@@ -114,6 +113,20 @@ class Are:
         for _ in range(self.epochs):
             learn(self.net, self.optimiser, self._memory)
         return len(unsure)
+
+
+def _expert(expert: str | Agent | None) -> Agent | None:
+    """Return the agent that labels, imported and made where it is named."""
+    allowed = "an agent with decide(instances, prompts, rng), 'module:Class' of one, or None"
+    if isinstance(expert, str):
+        module, _, kind = expert.partition(":")
+        try:
+            return _expert(getattr(importlib.import_module(module), kind)())
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"Are.expert is {expert!r}; allowed: {allowed} ({error})") from error
+    decides = expert is None or callable(getattr(expert, "decide", None))
+    validate.check("Are.expert", expert, decides, allowed)
+    return expert
 
 
 class AreTwoLayers(Are):

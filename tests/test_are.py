@@ -142,6 +142,11 @@ def test_an_unsure_network_asks_and_learns_and_a_sure_one_does_not(tiny, prompts
     assert expert.asked == asked
 
 
+def test_an_expert_may_be_named(tiny, prompts, rng):
+    agent = Are(None, net=TINY, expert="baselines.simple:Greedy", entropy_bits=0.0)
+    assert agent.adapt(tiny, prompts, agent.decide(tiny, prompts, rng), rng) == len(tiny)
+
+
 def test_without_an_expert_adapting_says_what_it_needs(tiny, prompts, rng):
     with pytest.raises(ValueError, match="Are.expert is None; allowed: an agent to ask for labels"):
         Are(None, net=TINY).adapt(tiny, prompts, Local().decide(tiny, prompts, rng), rng)
@@ -152,6 +157,12 @@ def test_without_an_expert_adapting_says_what_it_needs(tiny, prompts, rng):
     [
         (lambda: Are(None, net=TINY, allocation="fair"), "unknown Are.allocation 'fair'"),
         (lambda: Are(None, net=NetConfig(), allocation="head"), "no share head"),
+        (lambda: Are(None, net=TINY, expert=7), "Are.expert is 7; allowed: an agent with decide"),
+        (
+            lambda: Are(None, net=TINY, expert="baselines.simple:Lokal"),
+            "Are.expert is 'baselines.simple:Lokal'; allowed: ",
+        ),
+        (lambda: Are(None, net=TINY, expert="greedy"), "Are.expert is 'greedy'; allowed: .* 'module:Class'"),
         (lambda: Are(None, net=TINY, entropy_bits=-1), "Are.entropy_bits is -1"),
         (lambda: Are("nothing"), "unknown weights 'nothing'"),
         (lambda: AreTraining(labels=0), "AreTraining.labels is 0"),
