@@ -28,7 +28,7 @@ from lambo_env.world import sample_instances
 
 FORMAT = 1  # of a result's file
 COLUMNS = (*((text, "optimal") for text in PROMPTS), (PROMPTS[0], "share"))
-READING, IMITATION, GRADIENT = 300, 250, 250  # updates of each phase
+READING, IMITATION, GRADIENT = 300, 500, 200  # updates of each phase
 REFERENCE = ACLConfig(
     steps=READING + IMITATION + GRADIENT, reading_steps=READING, reading_texts=96, imitation_steps=IMITATION,
     imitation_instances=40, imitation_orders=2, instances=32, rollouts=8, learning_rate=2e-3, gradient_rate=1.0,
@@ -63,7 +63,6 @@ STUDIES = {
         Variant("critic", "the paper's critic in place of the rollouts' mean", {"baseline": "critic"}),
         Variant("cold", "no warm start: policy gradient in place of imitation", {"imitation_steps": 0}),
         Variant("layers-3-3", "3 + 3 layers in place of 5 + 1", {"layers": (3, 3)}),
-        Variant("layers-1-5", "1 + 5 layers in place of 5 + 1", {"layers": (1, 5)}),
         Variant("latency-only", "one network a prompt: latency", {"kinds": ("latency",)}),
         Variant("energy-only", "one network a prompt: energy", {"kinds": ("energy",)}),
         Variant("one-order", "no shuffled orders of the UEs", {"shuffled": False}),

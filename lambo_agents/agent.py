@@ -33,6 +33,7 @@ class LamboAgent:
         polish: an agent, or a registered one's name, whose ``improve`` the decision is put through, such as "local-search".
         allocation: "optimal" (closed form on the chosen places) or "share" (the network's sigmoids, as in the paper).
         device: torch device of the network.
+        temperature: of the drawn rollouts; above 1 they differ more, which pays where only the cheapest counts.
 
     Raises:
         ValueError: an unknown option, or weights that cannot be loaded.
@@ -47,10 +48,12 @@ class LamboAgent:
         polish: Improver | str | None = None,
         allocation: str = "optimal",
         device: str = "cpu",
+        temperature: float = 1.6,
     ) -> None:
         self.decoding = validate.known(decoding, DECODINGS, "decoding")
         self.allocation = validate.known(allocation, decode.ALLOCATIONS, "allocation")
         self.samples = validate.integer("LamboAgent.samples", samples)
+        self.temperature = validate.positive("LamboAgent.temperature", temperature)
         search: Any = make_agent(polish) if isinstance(polish, str) else polish
         improves = search is None or callable(getattr(search, "improve", None))
         validate.check(
@@ -107,7 +110,7 @@ class LamboAgent:
             rolls = [decode.decide(self.aed, plan, slots)]
             if count > 1:
                 generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-                rolls.append(decode.decide(self.aed, plan, slots, count - 1, generator))
+                rolls.append(decode.decide(self.aed, plan, slots, count - 1, generator, self.temperature))
             place = decode.given_order(torch.cat([roll.place for roll in rolls], dim=1), order).cpu().numpy()
             taken = decode.given_order(torch.cat([roll.taken for roll in rolls], dim=1), order).cpu().numpy()
         many = arrays.repeat(count)

@@ -94,9 +94,9 @@ def given_order(values: Tensor, order: Tensor) -> Tensor:
     return torch.empty_like(values).scatter(2, order[:, None].expand_as(values), values)
 
 
-def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Return noise that turns an argmax of logits into a draw from their softmax."""
-    return -torch.empty(shape).exponential_(generator=generator).log_()
+def gumbel(shape: tuple[int, ...], generator: torch.Generator, temperature: float = 1.0) -> Tensor:
+    """Return noise that turns an argmax of logits into a draw from the softmax of logits / temperature."""
+    return torch.empty(shape).exponential_(generator=generator).log_().mul_(-temperature)
 
 
 def states(plan: Plan, place: Tensor, taken: Tensor, places: int) -> tuple[State, Tensor]:
@@ -120,7 +120,12 @@ def states(plan: Plan, place: Tensor, taken: Tensor, places: int) -> tuple[State
 
 @torch.no_grad()
 def leap(
-    aed: AED, plan: Plan, slots: Slot, count: int = 1, generator: torch.Generator | None = None
+    aed: AED,
+    plan: Plan,
+    slots: Slot,
+    count: int = 1,
+    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
 ) -> tuple[Rollout, int]:
     """Decide like ``rollout`` but all steps at once, again and again until nothing changes.
 
@@ -133,9 +138,9 @@ def leap(
     """
     batch, steps, places = slots.need.shape
     need, take, fallback = _rules(slots)
-    noise = (
-        0 if generator is None else gumbel((steps, batch, count, places), generator).permute(1, 2, 0, 3).to(need.device)
-    )
+    noise: Tensor | int = 0
+    if generator is not None:
+        noise = gumbel((steps, batch, count, places), generator, temperature).permute(1, 2, 0, 3).to(need.device)
     place = torch.zeros(batch, count, steps, dtype=torch.int64, device=need.device)
     if plan.prior is not None:
         place = (torch.where(need <= 1, plan.prior, fallback) + noise).argmax(-1).expand(-1, count, -1)
@@ -151,11 +156,18 @@ def leap(
         place = better
 
 
-def decide(aed: AED, plan: Plan, slots: Slot, count: int = 1, generator: torch.Generator | None = None) -> Rollout:
+def decide(
+    aed: AED,
+    plan: Plan,
+    slots: Slot,
+    count: int = 1,
+    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
+) -> Rollout:
     """Decide all UEs, by ``leap`` for few rollouts of the closed form's allocation, else by ``rollout``."""
     if slots.need.shape[0] * count <= LEAP_ROWS and not bool(slots.inputs.shares.any()):
-        return leap(aed, plan, slots, count, generator)[0]
-    return rollout(aed, plan, slots, count, generator)
+        return leap(aed, plan, slots, count, generator, temperature)[0]
+    return rollout(aed, plan, slots, count, generator, temperature)
 
 
 def _rules(slots: Slot) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,6 +185,7 @@ def rollout(
     slots: Slot,
     count: int = 1,
     generator: torch.Generator | None = None,
+    temperature: float = 1.0,
     *,
     log_probs: bool = False,
 ) -> Rollout:
@@ -184,7 +197,8 @@ def rollout(
         slots: B slots.
         count: O, rollouts an instance.
         generator: of the draws; None is greedy.
-        log_probs: also return the log-probability of each place.
+        temperature: of the draws; above 1 they differ more.
+        log_probs: also return the log-probability of each place, at temperature 1.
 
     Returns:
         The rollouts, in the plan's order.
@@ -198,7 +212,7 @@ def rollout(
     memory = torch.zeros(batch, count, places, width, device=device)
     cache = aed.new_cache(batch * count, steps)
     need, take, fallback = _rules(slots)
-    noise = None if generator is None else gumbel((steps, batch, count, places), generator).to(device)
+    noise = None if generator is None else gumbel((steps, batch, count, places), generator, temperature).to(device)
     numbers = torch.arange(places, device=device)
     out_place = torch.empty(batch, count, steps, dtype=torch.int64, device=device)
     out_taken = torch.zeros(batch, count, steps, dtype=torch.float64, device=device)
