@@ -126,15 +126,15 @@ def test_maskable_ppo_in_twelve_lines(capsys: pytest.CaptureFixture[str]):
 
 
 def test_plain_sb3_gives_the_same_weights_as_our_trainer():
-    """The shipped setting, one rollout and its updates."""
+    """The shipped setting, two rollouts and their updates."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("sb3_contrib")
     from baselines.sb3.config import load_config
     from baselines.sb3.train import Validation, train
 
-    config = load_config("maskable_ppo", scenario="tiny", timesteps=1)
+    config = load_config("maskable_ppo", scenario="tiny", timesteps=3072)
     ours, curve = train(config, validation=Validation.of("tiny", 2), scores=1)
-    theirs = example("sb3_plain_twin").main(1)
+    theirs = example("sb3_plain_twin").main(3072)
     for name, value in theirs.policy.state_dict().items():
         assert torch.equal(value, ours.policy.state_dict()[name]), name
     assert curve[0]["mean"] != curve[-1]["mean"]

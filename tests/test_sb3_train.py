@@ -38,7 +38,10 @@ def validation() -> train.Validation:
 
 
 def test_every_algorithm_has_a_config_a_space_to_tune_and_a_test():
-    assert set(config.presets()) == set(config.ALGORITHMS) == set(tune.SPACES) == set(SHORT)
+    assert set(config.ALGORITHMS) == set(tune.SPACES) == set(SHORT)
+    assert set(config.presets()) == {*config.ALGORITHMS, "maskable_ppo_paper"}
+    for name in config.presets():
+        assert train.build(config.load_config(name, scenario="tiny")).num_timesteps == 0
 
 
 @pytest.mark.parametrize("algo", SHORT)
@@ -95,7 +98,7 @@ def test_foreign_weights_are_refused(tmp_path: Path):
 
 
 def test_a_generic_policy_learns_on_tiny():
-    """MaskablePPO starts 51 % above LocalSearch and is at 31 % after 12,288 decisions (12 % after 50,000)."""
+    """MaskablePPO starts 55 % above LocalSearch and is at 32 % after 12,288 decisions (1.5 % after 300,000)."""
     curve = train.train(
         config.load_config("maskable_ppo", timesteps=12_288), validation=train.Validation.of("tiny", 32), scores=1
     )[1]
@@ -113,6 +116,22 @@ def test_tuning_goes_on_where_it_stopped(tmp_path: Path, validation: train.Valid
     assert found[0].luck == pytest.approx(np.median(found[0].fresh) - found[0].chosen_by)
 
 
+def test_falling_rates_and_noise():
+    """A rate falls to 0 and never below, though the last rollout overshoots; noise is on both parts of the action."""
+    model = train.build(short("td3").replace(algorithm={"learning_rate": "lin_2e-3", "action_noise": 0.3}))
+    assert [model.lr_schedule(left) for left in (1.0, 0.5, -0.1)] == [2e-3, 1e-3, 0.0]
+    assert model.action_noise is not None and model.action_noise().shape == (2,)
+    for bad in (
+        {"learning_rate": "cos_1e-3"},
+        {"learning_rate": "lin_0"},
+        {"action_noise": "loud"},
+        {"action_noise": 0},
+    ):
+        name, value = next(iter(bad.items()))
+        with pytest.raises(ValueError, match=f"SB3Config.algorithm.{name} is {value!r}; allowed"):
+            train.build(short("td3").replace(algorithm=bad))
+
+
 def test_the_command_line_trains_and_tunes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -128,3 +147,18 @@ def test_the_command_line_trains_and_tunes(
         == 0
     )
     assert cli.main(["train", "sb3", "--algo", "a3c"]) == 2
+
+
+def test_several_seeds_give_a_median_and_are_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "sb3", "--algo", "dqn", "--timesteps", "64", "--num-envs", "8", "--scores", "1", "--seeds"]
+    assert cli.main([*line, "2"]) == 0
+    first = (tmp_path / "runs" / "sb3-dqn-tiny-1" / "curve.jsonl").read_bytes()
+    assert "median [least, most] of 2 seeds" in capsys.readouterr().out
+    assert cli.main([*line, "3"]) == 0
+    out = capsys.readouterr().out
+    assert "seed 1 is finished" in out and "seed 2 is finished" not in out and "of 3 seeds" in out
+    assert (tmp_path / "runs" / "sb3-dqn-tiny-1" / "curve.jsonl").read_bytes() == first
+    assert cli.main([*line, "0"]) == 2

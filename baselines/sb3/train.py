@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from baselines.local_search import LocalSearch
@@ -56,7 +57,7 @@ class Validation:
 
 
 class Curve(BaseCallback):
-    """Scores the policy every ``every`` timesteps and at the end, and keeps the best one's weights."""
+    """Scores the policy every ``every`` timesteps and at the end, and keeps the best one's weights; ``cpu_s`` is the training's time."""
 
     def __init__(
         self, config: SB3Config, validation: Validation, out: Path | None, every: int, tell: Callable[..., None]
@@ -67,7 +68,7 @@ class Curve(BaseCallback):
         self._start = 0.0
 
     def _on_training_start(self) -> None:
-        self._start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0.0)
+        self._start = time.process_time() - (self.rows[-1]["cpu_s"] if self.rows else 0.0)
         if not self.rows:
             self.score()
 
@@ -81,10 +82,13 @@ class Curve(BaseCallback):
 
     def score(self) -> None:
         """Add a row to the curve; write it and, where it is the best so far, the weights."""
-        agent = PolicyAgent(self.model.policy, self.config.env_id, observe=self.config.observe)
-        seconds = time.perf_counter() - self._start
-        gaps = self.validation.gaps(agent)
-        row = {"timesteps": self.num_timesteps, "seconds": round(seconds, 2), **gaps}
+        now = time.process_time()
+        self._add(now - self._start)
+        self._start += time.process_time() - now  # neither scoring nor writing is training
+
+    def _add(self, cpu_s: float) -> None:
+        gaps = self.validation.gaps(PolicyAgent(self.model.policy, self.config.env_id, observe=self.config.observe))
+        row = {"timesteps": self.num_timesteps, "cpu_s": round(cpu_s, 2), **gaps}
         best = all(row["mean"] < other["mean"] for other in self.rows)
         self.rows.append(row)
         if self.out is None:
@@ -98,7 +102,7 @@ class Curve(BaseCallback):
 
 def build(config: SB3Config) -> BaseAlgorithm:
     """Return the untrained model that a config describes, with its environments."""
-    arguments = {name: _scheduled(name, value) for name, value in config.algorithm.items()}
+    arguments = {name: _argument(name, value) for name, value in config.algorithm.items()}
     return config.algorithm_class()(
         config.policy_class(),
         _environments(config),
@@ -120,25 +124,32 @@ def _environments(config: SB3Config) -> NativeVecEnv:
     )
 
 
-def _scheduled(name: str, value: Any) -> Any:
-    """Return an argument; "lin_1e-3" is 1e-3 falling to 0 with the training, as RL Baselines3 Zoo writes it."""
+def _argument(name: str, value: Any) -> Any:
+    """Return an argument of the algorithm.
+
+    "lin_1e-3" is 1e-3 falling to 0 with the training, as RL Baselines3 Zoo writes it; a number for action_noise is the standard
+    deviation of normal noise on both parts of a joint action.
+    """
+    if name == "action_noise" and value is not None:
+        real = isinstance(value, int | float) and value > 0
+        validate.check(f"SB3Config.algorithm.{name}", value, real, "a number > 0")
+        return NormalActionNoise(np.zeros(2), np.full(2, float(value)))
     if name not in ("learning_rate", "clip_range") or not isinstance(value, str):
         return value
     kind, _, start = value.partition("_")
-    allowed = 'a number, or "lin_" and one'
     try:
         first = float(start)
     except ValueError:
         first = 0.0
-    validate.check(f"SB3Config.algorithm.{name}", value, kind == "lin" and first > 0, allowed)
-    return lambda left: first * left  # 1 .. 0
+    validate.check(f"SB3Config.algorithm.{name}", value, kind == "lin" and first > 0, 'a number, or "lin_" and one')
+    return lambda left: max(0.0, first * left)  # from 1 to a little under 0: whole rollouts overshoot the timesteps
 
 
 def _stopped(config: SB3Config, folder: Path) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
     """Return a training as it stopped: the model with its optimizer, and its curve; its episodes are drawn anew."""
     buffered = issubclass(config.algorithm_class(), OffPolicyAlgorithm)
     validate.check("resume", True, not buffered, f"False for {config.algo}, whose replay buffer is not kept")
-    rows = [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = _curve(folder)
     _, kept, _ = load_policy(folder / "best.safetensors")
     same = kept.replace(timesteps=config.timesteps) == config
     validate.check(
@@ -147,6 +158,16 @@ def _stopped(config: SB3Config, folder: Path) -> tuple[BaseAlgorithm, list[dict[
     model = config.algorithm_class().load(folder / "model.zip", env=_environments(config), device="cpu")
     model.set_random_seed(config.seed + model.num_timesteps)
     return model, rows
+
+
+def finished(config: SB3Config, folder: Path) -> list[dict[str, float]] | None:
+    """Return the curve of a training of these very settings that ended in ``folder``, or None."""
+    last = folder / "last.safetensors"
+    return _curve(folder) if last.is_file() and load_policy(last)[1] == config else None
+
+
+def _curve(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def train(

@@ -8,18 +8,18 @@ from baselines.sb3.features import CurrentUE
 from baselines.sb3.vec_env import as_sb3
 
 
-def main(timesteps: int = 1_000_000, seed: int = 0) -> MaskablePPO:
+def main(timesteps: int = 300_000, seed: int = 0) -> MaskablePPO:
     """Train and return the model."""
     envs = as_sb3("LAMBO-MEC-Association-v0", num_envs=64, scenario="tiny", observe="objective", reward="relative")
     model = MaskablePPO(
         "MultiInputPolicy",
         envs,
-        n_steps=48,
+        n_steps=24,
         batch_size=768,
         n_epochs=6,
-        learning_rate=1e-3,
+        learning_rate=lambda left: max(0.0, 2e-3 * left),  # "lin_2e-3" of the TOML
         gamma=1.0,
-        gae_lambda=0.95,
+        gae_lambda=1.0,
         ent_coef=0.003,
         policy_kwargs={"net_arch": [128, 128], "features_extractor_class": CurrentUE},
         seed=seed,
