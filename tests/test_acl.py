@@ -15,8 +15,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lambo_agents import acl_loss, acl_run, checkpoint  # noqa: E402
+from lambo_agents.acl import Trainer  # noqa: E402
 from lambo_agents.acl_config import ACLConfig  # noqa: E402
 from lambo_agents.acl_data import sample_batch, step_rng, vary  # noqa: E402
+from lambo_agents.registry import make_agent  # noqa: E402
 from lambo_env import prompt  # noqa: E402
 from lambo_env.scenario import load_scenario  # noqa: E402
 
@@ -151,6 +153,11 @@ def test_a_step_draws_the_same_whenever_it_is_asked() -> None:
         ({"num_ues": (9, 3)}, "ACLConfig.num_ues"),
         ({"learning_rate": 0.0}, "ACLConfig.learning_rate"),
         ({"minutes": -1.0}, "ACLConfig.minutes"),
+        ({"layers": (0, 1)}, "ACLConfig.layers is"),
+        ({"layers": (2.0, 1)}, "ACLConfig.layers is"),
+        ({"kinds": ("delay",)}, "ACLConfig.kinds is"),
+        ({"kinds": ()}, "ACLConfig.kinds is"),
+        ({"shuffled": 1}, "ACLConfig.shuffled is"),
     ],
 )
 def test_a_bad_config_says_what_is_wrong(fields: dict[str, object], text: str) -> None:
@@ -165,3 +172,17 @@ def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
         acl_run.train(dataclasses.replace(config, seed=1), tmp_path, report=quiet)
     with pytest.raises(ValueError, match="resume=True"):
         acl_run.train(config, tmp_path, resume=False, report=quiet)
+
+
+def test_layers_kinds_and_order_are_what_a_training_was_told() -> None:
+    config = dataclasses.replace(TINY, layers=(1, 2), kinds=("energy",), shuffled=False, imitation_orders=2)
+    shape = config.network()
+    assert (shape.encoder_layers, shape.decoder_layers) == (1, 2)
+    batch = sample_batch(config, 16, np.random.default_rng(0))
+    assert set(batch.prompts.latency_weight.tolist()) == {0.0}
+    trainer = Trainer(config, make_agent("local-search"))
+    assert len(trainer.actor.encoder) == 1
+    assert len(trainer.actor.decoder) == 2
+    for _ in range(config.reading_steps + config.imitation_steps + 1):
+        assert np.isfinite(trainer.update()["loss"])
+    assert ACLConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -22,7 +22,7 @@ from benchmarks import cli
 NAMES = ("", "no such thing", "3", "grEEdy!", "x,y")
 PLACES = ("", "gone.file", "gone/x.mat", "foreign.bin", "3")
 BY_NAME: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("agent", "agents", "versus", "expert", "drifts", "methods", "algo", "what"), NAMES),
+    **dict.fromkeys(("agent", "agents", "versus", "expert", "drifts", "methods", "algo", "what", "names"), NAMES),
     **dict.fromkeys(("size", "variant", "preset", "sweep", "id", "weights", "prompt", "prompts"), NAMES),
     **dict.fromkeys(("scenario", "scenarios"), ("", "no such thing", "3", "gone.toml", "broken.toml")),
     "name": ("", "no such thing", "3", "a b", "broken.toml"),
@@ -125,6 +125,7 @@ def said(option: str, error: str) -> bool:
         "data": ["path"],
         "versus": ["agent"],
         "expert": ["agent"],
+        "names": ["study"],
     }.get(option, [])
     words += {"name": ["agent", "scenario"], "id": ["environment"], "folder": ["results"]}.get(option, [])
     return any(re.search(rf"\b{re.escape(word)}\b", error, re.IGNORECASE) for word in words)

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from benchmarks import provenance
 from benchmarks.console import print_table
+from lambo_env import validate
 
 
 @Parameter(name="*")
@@ -34,6 +35,7 @@ class ThroughputOptions:
 
 def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
     """Print the table and where it was measured."""
+    validate.integer("--instances", options.instances)
     if options.what == "envs":
         from benchmarks.throughput_env import print_env_throughput
 
