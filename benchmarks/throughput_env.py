@@ -71,6 +71,13 @@ def print_env_throughput(scenario: str | Scenario = "paper", repeats: int = REPE
     print_table(
         header, rows, f"scenario {getattr(scenario, 'hash', scenario)}, one process but Async, {repeats} runs each"
     )
+    if importlib.util.find_spec("pygame") is not None:
+        from benchmarks.throughput_render import picture_times
+
+        times = picture_times(scenario)
+        print(
+            f"a picture: median {times.median_ms:.1f} ms CPU, 95 % within {times.q95_ms:.1f}, the first {times.first_ms:.0f}"
+        )
     if hasattr(os, "getloadavg"):
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 

@@ -49,7 +49,7 @@ class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
         """Check the arguments and lay out the spaces; nothing is drawn before ``reset``."""
         self._setup = Setup.of(scenario, prompt, num_slots, render_mode, observe, shares=self._shares)
         self.render_mode = render_mode
-        self.scenario = self._setup.scenario
+        self.scenario, self.num_slots = self._setup.scenario, self._setup.num_slots
         self.observation_space = self._setup.observation_space()
         self.action_space = self._setup.action_space()
         self._engine = self._setup.engine(1)

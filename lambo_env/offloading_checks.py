@@ -137,9 +137,9 @@ def bad_calls(probe: Probe) -> str:
 
 def given_instances(probe: Probe) -> str:
     """Check that given instances are played once, and that draws go on as if they had not been."""
-    if probe.kwargs.get("num_slots", 1) != 1:
-        raise NotCheckedError("given instances are for one slot")
     env, twin = probe.offloading(), probe.offloading()
+    if base(env).num_slots != 1:
+        raise NotCheckedError("given instances are for one slot")
     given = sample_instances(base(env).scenario, 1, probe.rng())
     env.reset(seed=probe.seed, options={"instances": given, "prompt": "minimum energy"})
     same(base(env).instances.uplink_bps, given.uplink_bps, "instances played")

@@ -21,7 +21,7 @@ def vector_is_single(probe: Probe, mode: str) -> str:
     single = SyncVectorEnv([probe.make] * _ROWS, autoreset_mode=mode)
     rng, over = probe.rng(), np.zeros(_ROWS, dtype=bool)
     same(native.reset(seed=probe.seed), single.reset(seed=probe.seed), "reset")
-    steps = 2 * native.unwrapped.scenario.num_ues * probe.kwargs.get("num_slots", 1) + 3
+    steps = 2 * native.unwrapped.scenario.num_ues * native.unwrapped.num_slots + 3
     for step in range(steps):
         part = over if mode == "Disabled" else np.array([False, step == 4, False])  # rows fall out of step
         if part.any():

@@ -59,7 +59,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         self._setup = Setup.of(scenario, prompt, num_slots, render_mode, observe, shares=self._shares)
         self.num_envs = validate.integer("num_envs", num_envs)
         self.render_mode = render_mode
-        self.scenario = self._setup.scenario
+        self.scenario, self.num_slots = self._setup.scenario, self._setup.num_slots
         modes = [mode.value for mode in AutoresetMode]
         mode = getattr(autoreset_mode, "value", autoreset_mode)
         self.autoreset_mode = AutoresetMode(validate.known(mode, modes, "autoreset_mode"))

@@ -7,8 +7,10 @@ from gymnasium.error import ResetNeeded
 
 import lambo_env  # noqa: F401 - registers the ids
 from lambo_env.probe import random_action, same
+from lambo_env.prompt import Prompts
 from lambo_env.scenario import load_scenario
 from lambo_env.world import sample_instances
+from lambo_env.wpmec.frames import Frames
 
 OFFLOADING = {
     "LAMBO-MEC-v0": {"scenario": "tiny"},
@@ -40,11 +42,21 @@ PROMPTS = [
     ([], r'options\["prompt"\] is \[\]'),
     (["minimum energy"] * 2, r'options\["prompt"\] \(number of texts\) is 2; allowed: 1'),
     (["minimum energy", "minimum energy", 3], "(texts|number of texts)"),
+    (["minimum energy", "minimum energy", "make it so"], "(make it so|number of texts)"),
+    (Prompts.of("minimum energy", 2), r'options\["prompt"\] \(number of prompts\) is 2; allowed: (1|3)'),
 ]
-PAPER = sample_instances(load_scenario("paper"), ROWS, np.random.default_rng(0))
+PAPER, TINY, WIDE = (
+    sample_instances(load_scenario("tiny").replace(**sizes), ROWS + 1, np.random.default_rng(0))
+    for sizes in ({"num_ues": 50}, {}, {"server_cpu_hz": [1e10] * 5})
+)
+WRONG_SIZE = r'options\["instances"\] \(batch_size, num_ues, num_servers\) is \(%s\); allowed: \(\d, 6, 4\)'
 INSTANCES = [
-    (PAPER, r'options\["instances"\] \(batch_size, num_ues, num_servers\) is \(\d, 50, 4\); allowed: \(\d, 6, 4\)'),
-    (PAPER.take(slice(0, 2)), r'options\["instances"\] \(batch_size'),
+    (PAPER.take(slice(0, ROWS)), WRONG_SIZE % f"{ROWS}, 50, 4"),  # of the batch's size, but too many UEs
+    (PAPER.take(0), WRONG_SIZE % "1, 50, 4"),
+    (TINY, WRONG_SIZE % f"{ROWS + 1}, 6, 4"),
+    (TINY.take(slice(0, 2)), WRONG_SIZE % "2, 6, 4"),
+    (WIDE.take(slice(0, ROWS)), WRONG_SIZE % f"{ROWS}, 6, 5"),
+    (WIDE.take(0), WRONG_SIZE % "1, 6, 5"),
     (3, r'options\["instances"\] is .int.; allowed: an Instances'),
     ({"cycles": 1}, r'options\["instances"\] is .dict.'),
 ]
@@ -53,6 +65,71 @@ OFFLOADING_OPTIONS = [
     *(({"prompt": prompt}, text) for prompt, text in PROMPTS),
     *(({"instances": instances}, text) for instances, text in INSTANCES),
 ]
+WPMEC_OPTIONS = [
+    *OPTIONS,
+    ({"frames": 3}, "options.frames is 'int'; allowed: lambo_env.wpmec Frames"),
+    ({"frames": [[1e-6] * 3]}, "options.frames is 'list'"),
+    ({"frames": Frames([[1e-6] * 4])}, "options.frames.num_devices is 4; allowed: 3"),
+]
+ARGUMENTS = [
+    *(
+        ({"prompt": prompt}, "prompt is")
+        for prompt in ("make it so", "x" * 161, "énergie", "", 3, np.nan, [], b"energy")
+    ),
+    *(({"num_slots": count}, "num_slots is") for count in (0, -1, 1.5, True, np.nan, "2", None)),
+    *(({"scenario": name}, "(?i)scenario") for name in ("papr", 3, np.nan, {"num_ues": 0}, {"num_use": 3})),
+    ({"observe": "all"}, "unknown observe 'all'; known: objective, prompt"),
+    ({"render_mode": "braille"}, "unknown render_mode .braille.; known:"),
+]
+VECTOR_ARGUMENTS = [
+    *(({"num_envs": count}, "num_envs is") for count in (0, -1, 1.5, True, np.nan, "2", None)),
+    *(({"copy": flag}, "copy is") for flag in (1, "yes", None)),
+    *(({"autoreset_mode": mode}, "autoreset_mode") for mode in ("Later", 1, None)),
+]
+WPMEC_ARGUMENTS = [
+    *(({"num_devices": count}, "num_devices is") for count in (0, -1, 1.5, True, np.nan, "2")),
+    *(({"num_frames": count}, "num_frames is") for count in (0, -1, 1.5, True, np.nan, "2")),
+    *(({"frames": frames}, "frames") for frames in (3, [[1e-6]], "absent.mat", Frames([[1e-6] * 4]))),
+    ({"render_mode": "human"}, "render_mode is 'human'"),
+]
+
+
+def test_every_registered_id_is_here():
+    assert set(SINGLE) == {env_id for env_id in gym.registry if env_id.startswith("LAMBO-")}
+
+
+@pytest.mark.filterwarnings("ignore:.*being initialised with render_mode")  # Gymnasium's own word, before ours
+@pytest.mark.parametrize("env_id", SINGLE)
+def test_bad_arguments_are_named(env_id):
+    for kwargs, text in WPMEC_ARGUMENTS if env_id == "LAMBO-WPMEC-v0" else ARGUMENTS:
+        with pytest.raises(ValueError, match=text):
+            gym.make(env_id, **{**SINGLE[env_id], **kwargs})
+    with pytest.raises(TypeError, match="promt"):
+        gym.make(env_id, promt="minimum energy")
+
+
+@pytest.mark.parametrize("env_id", OFFLOADING)
+def test_bad_arguments_of_a_batch_are_named(env_id):
+    for kwargs, text in [*ARGUMENTS, *VECTOR_ARGUMENTS]:
+        with pytest.raises(ValueError, match=text):
+            gym.make_vec(env_id, **{"num_envs": ROWS, **OFFLOADING[env_id], **kwargs})
+    with pytest.raises(TypeError, match="promt"):
+        gym.make_vec(env_id, ROWS, promt="minimum energy")
+
+
+@pytest.mark.parametrize("env_id", OFFLOADING)
+def test_nothing_is_told_before_the_first_episode(env_id):
+    for env in (gym.make(env_id, **OFFLOADING[env_id]), gym.make_vec(env_id, ROWS, **OFFLOADING[env_id])):
+        row = () if isinstance(env, gym.Env) else (0,)
+        calls = [
+            lambda base=env.unwrapped: base.action_masks(),
+            lambda base=env.unwrapped, row=row: base.frame(*row),
+            lambda base=env.unwrapped: base.prompts,
+            lambda base=env.unwrapped: base.instances,
+        ]
+        for call in calls:
+            with pytest.raises(ResetNeeded):
+                call()
 
 
 def single_mistakes(env_id: str, space: gym.Space) -> list:
@@ -64,7 +141,7 @@ def single_mistakes(env_id: str, space: gym.Space) -> list:
         kinds += [0, [0, np.nan], [np.inf, 0], [0, 1.001], [-1.001, 0], ["0", "0"], [True, False], [1j, 0]]
     else:
         kinds += [0, [0, 1], [0, 1, 2], [0, 1, 0.5], [0, 1, -1], [0, 1, np.nan], ["0", "1", "0"]]
-    options = OPTIONS if env_id == "LAMBO-WPMEC-v0" else OFFLOADING_OPTIONS
+    options = WPMEC_OPTIONS if env_id == "LAMBO-WPMEC-v0" else OFFLOADING_OPTIONS
     return [
         *((lambda env, a=action: env.step(a), "action") for action in kinds),
         *((lambda env, s=seed: env.reset(seed=s), text) for seed, text in SEEDS),

@@ -8,7 +8,7 @@ from gymnasium.wrappers import RecordEpisodeStatistics
 import lambo_env  # noqa: F401 - registers the ids
 from lambo_env.checks import CHECKS, check_env
 from lambo_env.env import AssociationEnv, JointEnv
-from lambo_env.probe import difference, legal_action
+from lambo_env.probe import NotCheckedError, Probe, difference, legal_action
 from lambo_env.vector_env import AssociationVectorEnv, JointVectorEnv, OffloadingVectorEnv
 
 IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
@@ -39,8 +39,14 @@ def test_every_check_passes(env_id, kwargs):
 
 
 @pytest.mark.slow
-def test_the_default_scenario_passes():
-    assert not check_env("LAMBO-MEC-Association-v0").failures
+@pytest.mark.parametrize("env_id", [*IDS, "LAMBO-MEC-Drift-v0", "LAMBO-WPMEC-v0"])
+def test_the_default_scenario_passes(env_id):
+    assert not check_env(env_id).failures
+
+
+def test_given_instances_are_not_asked_of_episodes_of_many_slots():
+    with pytest.raises(NotCheckedError, match="for one slot"):
+        CHECKS["given instances"](Probe("LAMBO-MEC-Drift-v0", {"scenario": "tiny"}, 0))
 
 
 class Optimist(AssociationEnv):

@@ -18,7 +18,7 @@ from lambo_env.wpmec.frames import Frames, generate
 
 GAIN_SCALE = 1e6  # of the observation, as DROO scales its input; a gain of 1 is its upper bound
 REWARD_SCALE = 1e-6  # bit/s to Mbit/s
-GENERATED_FRAMES = 1000  # of an episode without given frames
+GENERATED_DEVICES, GENERATED_FRAMES = 10, 1000  # of an episode without given frames
 
 
 class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
@@ -50,14 +50,12 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
         validate.check("render_mode", render_mode, render_mode is None, "None: this environment draws nothing")
         if num_devices is not None:
             validate.integer("num_devices", num_devices)
-        if frames is not None and not isinstance(frames, Frames):
-            named = isinstance(frames, str | os.PathLike)
-            validate.check("frames", frames, named, "Frames, the path of a .mat file, or None")
-            frames = Frames(load_droo(frames).gain)
-        self._given = frames
-        self.num_devices = frames.num_devices if frames is not None else num_devices or 10
-        if frames is not None:
-            self._check_devices("frames", frames, num_devices or self.num_devices)
+        self._given = _loaded(frames)
+        if self._given is None:
+            self.num_devices = num_devices or GENERATED_DEVICES
+        else:
+            self.num_devices = num_devices or self._given.num_devices
+            self._check_devices("frames", self._given)
         self.num_frames = self._count(num_frames)
         self.observation_space = gym.spaces.Box(0.0, GAIN_SCALE, (self.num_devices,), np.float32)
         self.action_space = gym.spaces.MultiBinary(self.num_devices)
@@ -73,51 +71,75 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
         validate.check("num_frames", num_frames, enough, f"at most {most}, the frames given")
         return num_frames
 
-    @staticmethod
-    def _check_devices(field: str, frames: Frames, num_devices: int) -> None:
-        validate.check(f"{field}.num_devices", frames.num_devices, frames.num_devices == num_devices, f"{num_devices}")
+    def _check_devices(self, field: str, frames: Frames) -> None:
+        fits = frames.num_devices == self.num_devices
+        validate.check(f"{field}.num_devices", frames.num_devices, fits, f"{self.num_devices}")
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start an episode; ``options={"frames": Frames}`` plays these, all of them, this once; what is refused changes nothing."""
+        """Start an episode.
+
+        Args:
+            seed: of the generator; None goes on with the present one.
+            options: "frames" plays these Frames, all of them, this once.
+
+        Raises:
+            ValueError: a bad seed, an unknown option or a bad value; the episode under way stays as it is.
+        """
+        asked = self._asked(options)
+        super().reset(seed=None if seed is None else validate.integer("seed", seed, low=0))
+        if asked is not None:
+            self.frames = asked
+        elif self._given is not None:
+            self.frames = self._given.take(slice(0, self.num_frames))
+        else:
+            self.frames = generate(self.num_devices, self.num_frames, self.np_random)
+        self._row = 0
+        return self._observe(0), {}
+
+    def _asked(self, options: Mapping[str, Any] | None) -> Frames | None:
+        """Return the frames that a reset's options ask for."""
         options = {} if options is None else options
         validate.check("options", options, isinstance(options, Mapping), "a mapping, or None")
         validate.known_keys("options", options, ["frames"])
-        seed = None if seed is None else validate.integer("seed", seed, low=0)
         frames = options.get("frames")
         if frames is not None:
-            validate.check(
-                "options.frames", type(frames).__name__, isinstance(frames, Frames), "lambo_env.wpmec Frames"
-            )
-            self._check_devices("options.frames", frames, self.num_devices)
-        super().reset(seed=seed)
-        if frames is None and self._given is not None:
-            frames = self._given.take(slice(0, self.num_frames))
-        elif frames is None:
-            frames = generate(self.num_devices, self.num_frames, self.np_random)
-        self.frames, self._row = frames, 0
-        return self._observe(0), {}
+            kind = type(frames).__name__
+            validate.check("options.frames", kind, isinstance(frames, Frames), "lambo_env.wpmec Frames")
+            self._check_devices("options.frames", frames)
+        return frames
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Play the modes of one frame; a bad action is refused and changes nothing."""
-        if self.frames is None or self._row >= len(self.frames):
-            raise gym.error.ResetNeeded("step() needs an episode in progress: call reset() first")
-        mode = as_array(action)
-        fits = mode.shape == (self.num_devices,)
-        validate.check("action.shape", mode.shape, fits, f"({self.num_devices},)")
-        frame = self.frames.take([self._row])
+        """Play the modes of one frame.
+
+        Raises:
+            ValueError: an action outside the space; the state stays as it is.
+            ResetNeeded: before ``reset`` or after the end.
+        """
+        if self.frames is None or self._row == len(self.frames):
+            raise gym.error.ResetNeeded("step() needs a running episode; call reset() first")
+        mode, frame = as_array(action), self.frames.take([self._row])
+        validate.check("action.shape", mode.shape, mode.shape == (self.num_devices,), f"({self.num_devices},)")
         result = physics.allocate(frame, physics.check_mode(frame, mode[None], "action"))
         rate = float(result.rate_bps[0])
         self._row += 1
+        over = self._row == len(self.frames)
         info = {
             "rate_bps": rate,
             "harvest_share": float(result.harvest_share[0]),
             "time_share": result.time_share[0],
         }
-        last = len(self.frames) - 1
-        return self._observe(min(self._row, last)), rate * REWARD_SCALE, self._row > last, False, info
+        return self._observe(self._row - over), rate * REWARD_SCALE, over, False, info
 
     def _observe(self, row: int) -> NDArray[np.float32]:
         assert self.frames is not None
         return (self.frames.gain[row] * GAIN_SCALE).astype(np.float32)
+
+
+def _loaded(frames: Frames | str | os.PathLike[str] | None) -> Frames | None:
+    """Return given frames as they are, or those of a file."""
+    if frames is None or isinstance(frames, Frames):
+        return frames
+    validate.check("frames", frames, isinstance(frames, str | os.PathLike), "Frames, the path of a .mat file, or None")
+    return Frames(load_droo(frames).gain)
