@@ -47,7 +47,7 @@ def env_throughput(scenario: str | Scenario = "paper", repeats: int = REPEATS, l
     scenario = load_scenario(scenario)
     rows = []
     for env_id in IDS:
-        rows.append(_vector(env_id, scenario, large, repeats))
+        rows += [_vector(env_id, scenario, large, repeats, copy) for copy in (True, False)]
         rows.append(_single(env_id, scenario, repeats))
         for way in (SyncVectorEnv, AsyncVectorEnv):
             rows.append(_wrapped(env_id, scenario, way, repeats))
@@ -126,12 +126,12 @@ def _play(env: Any, act: Act, episodes: int, ues: int) -> Callable[[], None]:
     return run
 
 
-def _vector(env_id: str, scenario: Scenario, num_envs: int, repeats: int) -> EnvSpeed:
-    env, ues = gym.make_vec(env_id, num_envs, scenario=scenario), scenario.num_ues
+def _vector(env_id: str, scenario: Scenario, num_envs: int, repeats: int, copy: bool) -> EnvSpeed:
+    env, ues = gym.make_vec(env_id, num_envs, scenario=scenario, copy=copy), scenario.num_ues
     act = _policy(env_id, ues + 1, num_envs, scenario.num_servers + 1)
     speeds = _best(_play(env, act, 2, ues), 2 * ues * num_envs, repeats)
     env.close()
-    return EnvSpeed(env_id, "native vector", num_envs, *speeds)
+    return EnvSpeed(env_id, "native vector" if copy else "native vector, copy=False", num_envs, *speeds)
 
 
 def _wrapped(env_id: str, scenario: Scenario, way: Any, repeats: int) -> EnvSpeed:

@@ -247,7 +247,8 @@ def decode_action(action: Any, num_servers: int) -> tuple[Ints, Floats]:
 def encode_action(place: Any, share: Any, num_servers: int) -> NDArray[np.float32]:
     """Return the action float32 [..., 2] whose place and share these are: the middle of the place's interval."""
     middle, share = (np.asarray(place) + 0.5) / (num_servers + 1), np.asarray(share, dtype=np.float64)
-    action = np.empty((*np.broadcast_shapes(middle.shape, share.shape), 2), dtype=np.float32)
+    shape = middle.shape if middle.shape == share.shape else np.broadcast_shapes(middle.shape, share.shape)
+    action = np.empty((*shape, 2), dtype=np.float32)
     action[..., 0], action[..., 1] = 2 * middle - 1, 2 * share - 1
     return action
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lambo_env import episode, validate
 from lambo_env.engine import Finished
 from lambo_env.frame import Frame
-from lambo_env.instances import Instances
+from lambo_env.instances import Instances, set_at
 from lambo_env.optimum import ShowsOptimum
 from lambo_env.prompt import Prompts
 from lambo_env.setup import RENDER_FPS, RENDER_MODES, Observation, Setup, Source, checked_pairs, checked_places
@@ -237,9 +237,9 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
     def _add_outcome(self, infos: Infos, finished: Finished, which: NDArray[np.bool_]) -> None:
         rows, outcome = finished.rows[which], {}
         for name, array in finished.outcome.items():
-            outcome[name] = np.zeros((self.num_envs, *array.shape[1:]), dtype=array.dtype)
-            outcome[name][rows] = array[which]
-            outcome[f"_{name}"] = self._flags(rows)
+            if rows.size < self.num_envs:
+                array = set_at(np.zeros((self.num_envs, *array.shape[1:]), array.dtype), rows, array[which])
+            outcome[name], outcome[f"_{name}"] = array, self._flags(rows)
         infos["outcome"], infos["_outcome"] = outcome, self._flags(rows)
 
     # ---- what is seen -----------------------------------------------------------------------------------------------
