@@ -7,6 +7,7 @@ H heads. The network reads ``observation`` columns and prompt tokens only. ``for
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -218,9 +219,19 @@ class AED(nn.Module):
             None if valid is None else functional.pad(valid[inputs.text], (0, x.shape[1] - text.shape[1]), value=True)
         )
         counts = None if counts is None else counts[:, None, None, :]
+        kind = self.encoder[0].norm1.weight.dtype  # type: ignore[union-attr]
+        x, columns = x.to(kind), embedded._replace(pairs=embedded.pairs.to(kind))  # type: ignore[arg-type]
         for depth, layer in enumerate(self.encoder):
-            x = self.servers.mix(depth, layer(x, counts), embedded)
-        return Encoded(self.encoder_norm(x), counts, prompt, embedded)
+            x = self.servers.mix(depth, layer(x, counts), columns)
+        return Encoded(self.encoder_norm(x.to(self.encoder_norm.weight.dtype)), counts, prompt, embedded)
+
+    def with_encoder_in(self, kind: torch.dtype) -> AED:
+        """Return a copy whose encoder's layers compute in ``kind``; all else stays as it is."""
+        other = copy.deepcopy(self)
+        other.encoder.to(kind)
+        if isinstance(other.servers, PointerServers):
+            other.servers.mixes.to(kind)
+        return other
 
     def plan(self, encoded: Encoded, order: Tensor | None = None) -> Plan:
         """Compute what is fixed before the first decision, for the UEs as they come or in ``order`` [B, O, N]."""

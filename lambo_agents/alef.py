@@ -6,6 +6,7 @@ old ones included; the encoder stays as it is, bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lambo_agents import alef_update, checkpoint
 from lambo_agents.aed import AED
 from lambo_agents.agent import LamboAgent
+from lambo_agents.alef_guard import Guard
 from lambo_agents.alef_labels import Expert, Label, Labels, joined, question_key
 from lambo_agents.alef_query import QUERIES, Pool, choose
 from lambo_agents.alef_rehearsal import PREFIX, Rehearsal
@@ -50,6 +53,8 @@ class ALEF:
         timeout_s: the most that a label may take the expert.
         memory: instances of the stream that are rehearsed, so that nothing is forgotten; they need no labels.
         update: how a round learns; an UpdateConfig or its fields.
+        guard: keep the network as it came beside the one that learns, and let the next slot be decided by whichever was cheaper on
+            this one's instances without a label; what is rehearsed is then what the former knew.
         fresh: begin from random weights, for comparison: the network is learned from the labels alone.
         folder: where labels and state are kept; one that holds some is gone on with, and no question is asked twice.
         agent_options: further arguments of LamboAgent, such as allocation.
@@ -77,6 +82,7 @@ class ALEF:
         timeout_s: float | None = None,
         memory: int = 64,
         update: UpdateConfig | Mapping[str, Any] | None = None,
+        guard: bool = True,
         fresh: bool = False,
         folder: str | os.PathLike[str] | None = None,
         **agent_options: Any,
@@ -93,7 +99,8 @@ class ALEF:
             known = table is None or isinstance(table, Mapping | UpdateConfig)
             validate.check(f"ALEF.{name}", table, known, "a mapping of fields")
         validate.check("ALEF.folder", folder, folder is None or isinstance(folder, str | os.PathLike), "a path or None")
-        validate.boolean("ALEF.fresh", fresh)
+        for name, flag in (("guard", guard), ("fresh", fresh)):
+            validate.boolean(f"ALEF.{name}", flag)
         self.update = update if isinstance(update, UpdateConfig) else UpdateConfig(**dict(update or {}))
         self.expert = _expert(expert, dict(expert_options or {}), limit)
         self.agent = LamboAgent(
@@ -107,6 +114,8 @@ class ALEF:
         self.rehearsal = Rehearsal(validate.integer("ALEF.memory", memory, low=0))
         self._memory: list[Label] = []
         self._sizes: tuple[int, int] | None = None
+        self._names = alef_update.learned_names(self.agent.aed, self.update.learns)
+        self.guard = Guard(self.agent, self._names) if guard else None
         if self.folder is not None and (self.folder / STATE).exists():
             self._restore(self.folder / STATE)
 
@@ -150,12 +159,16 @@ class ALEF:
         )
         seed = int(rng.integers(2**62))
         new: list[Label] = []
+        rows = np.arange(0)
         own = Decision(np.asarray(decision.place), np.asarray(decision.cpu_hz))
         pool = Pool(self.agent, arrays, prompts, own, rng)
         if self.wanted() > 0:
-            new = self._ask(pool)
+            rows, new = self._ask(pool)
             self._learn(new, seed)
-        self.rehearsal.offer(pool, np.random.default_rng(seed + 1))
+        if self.guard is not None:
+            self.guard.settle(pool, rows)
+        if self.guard is None or self.guard.at_home:
+            self.rehearsal.offer(pool, np.random.default_rng(seed + 1))
         self._sizes = sizes
         self.slot += 1
         if self.folder is not None:
@@ -170,8 +183,8 @@ class ALEF:
         )
         return left if due else 0
 
-    def _ask(self, pool: Pool) -> list[Label]:
-        """Return labels of the slot's most doubtful instances; questions known from before are not asked again."""
+    def _ask(self, pool: Pool) -> tuple[NDArray[np.intp], list[Label]]:
+        """Return the slot's most doubtful instances and their labels; questions known from before are not asked again."""
         rows = choose(pool, self.query, self.wanted(), self.diversity, self.threshold)
         known = {label.key for label in self._memory}
         keys = {int(row): question_key(pool.instances.take(int(row)), pool.prompts.take(int(row))) for row in rows}
@@ -183,7 +196,7 @@ class ALEF:
                 self.expert_s += time.process_time() - start
                 self.asked += 1
                 self.labels.add(answer[0])
-        return [label for key in keys.values() if (label := self.labels.find(key)) is not None]
+        return rows, [label for key in keys.values() if (label := self.labels.find(key)) is not None]
 
     def _learn(self, new: list[Label], seed: int) -> None:
         """Do one round on what is remembered and what is new."""
@@ -192,7 +205,8 @@ class ALEF:
         start = time.process_time()
         memory = [*self._memory, *new]
         lesson = Lesson.of(*joined(memory), self.agent.device)
-        alef_update.learn(self.agent, lesson, len(new), self.rehearsal.kept, self.update, seed)
+        with contextlib.nullcontext() if self.guard is None else self.guard.learning():
+            alef_update.learn(self.agent, lesson, len(new), self.rehearsal.kept, self.update, seed)
         self.agent.aed.eval()
         self._memory = memory
         self.update_s += time.process_time() - start
@@ -212,6 +226,7 @@ class ALEF:
             "asked": self.asked,
             "offered": self.rehearsal.offered,
             "labels": [label.key for label in self._memory],
+            "at_home": self.guard is not None and self.guard.at_home,
         }
 
     def _settings(self) -> dict[str, Any]:
@@ -219,11 +234,13 @@ class ALEF:
         names = ("labels_per_slot", "budget", "start_slot", "every", "query", "diversity", "threshold")
         own = {name: getattr(self, name) for name in names}
         own["memory"] = self.rehearsal.size
+        own["guard"] = self.guard is not None
         return {**own, "expert": self.expert.name, "update": dataclasses.asdict(self.update)}
 
     def _save(self, path: Path) -> None:
         aed = self.agent.aed
-        state = alef_update.decoder_state(aed) if self.update.learns == "decoder" else aed.state_dict()
+        learned = None if self.guard is None else self.guard.learned
+        state = {name: aed.state_dict()[name] for name in self._names} if learned is None else learned
         checkpoint.save(path, {**state, **self.rehearsal.tensors()}, aed.config, alef=self._meta())
 
     def _restore(self, path: Path) -> None:
@@ -240,6 +257,8 @@ class ALEF:
             validate.check(f"adaptation in {str(path.parent)!r}: {name}", there, there == value, f"{value!r} here")
         weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
         checkpoint.fit_tensors(aed, {**aed.state_dict(), **weights}, str(path))
+        if self.guard is not None and kept["labels"]:
+            self.guard.resume(weights, kept["at_home"])
         self.rehearsal.restore(tensors, kept["offered"])
         self.slot, self.asked, (self.update_s, self.expert_s) = kept["slot"], kept["asked"], kept["seconds"]
         self._sizes = None if kept["sizes"] is None else (int(kept["sizes"][0]), int(kept["sizes"][1]))

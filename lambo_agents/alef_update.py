@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,20 +41,21 @@ class UpdateConfig:
     """
 
     learns: str = "decoder"  # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
-    steps: int = 40
-    batch: int = 32  # labels a step, and as many rehearsed
-    orders: int = 2  # orders of the UEs in which a label is learned: the network's own, the others shuffled
-    learning_rate: float = 5e-4  # AdamW's, falling to 0 over the round
+    steps: int = 16
+    batch: int = 12  # labels a step
+    rehearsed: int = 6  # instances of what the network knew, a step
+    orders: int = 1  # orders of the UEs in which a label is learned: the network's own, the others shuffled
+    learning_rate: float = 4e-3  # AdamW's, falling to 0 over the round
     replay: float = 0.5  # share of a step's labels that are drawn from earlier rounds
     rehearsal: float = 1.0  # weight of staying with what the network knew of earlier slots
-    share_rows: float = 0.25  # share of the labels learned for the sigmoid shares by an agent of the closed form
+    share_rows: float = 0.1  # share of the labels learned for the sigmoid shares by an agent of the closed form
     share_weight: float = 1.0  # of the regression on the shares
     clip: float = 1.0  # largest norm of the gradient
 
     def __post_init__(self) -> None:
         """Validate every field."""
         validate.known(self.learns, UPDATES, "UpdateConfig.learns")
-        for name in ("steps", "batch", "orders"):
+        for name in ("steps", "batch", "rehearsed", "orders"):
             validate.integer(f"UpdateConfig.{name}", getattr(self, name))
         for name in ("learning_rate", "clip"):
             validate.positive(f"UpdateConfig.{name}", getattr(self, name))
@@ -76,6 +77,11 @@ def decoder_names(aed: AED) -> list[str]:
     return [name for name, _ in aed.named_parameters() if not encodes(name)]
 
 
+def learned_names(aed: AED, learns: str) -> list[str]:
+    """Return the names of the weights that a round may change."""
+    return decoder_names(aed) if learns == "decoder" else [name for name, _ in aed.named_parameters()]
+
+
 def randomise(aed: AED, seed: int = 0) -> None:
     """Put random weights into a network, in place."""
     with torch.random.fork_rng(devices=[]):
@@ -92,7 +98,7 @@ def num_trainable(aed: AED) -> int:
 @contextlib.contextmanager
 def _learning(aed: AED, learns: str) -> Iterator[list[nn.Parameter]]:
     """Yield the parameters that a round may change, all others frozen; as before afterwards."""
-    names = set(decoder_names(aed) if learns == "decoder" else dict(aed.named_parameters()))
+    names = set(learned_names(aed, learns))
     before = {name: weight.requires_grad for name, weight in aed.named_parameters()}
     try:
         for name, weight in aed.named_parameters():
@@ -232,7 +238,7 @@ class _Round:
 
     def _rehearsed(self, known: Remembered) -> Tensor:
         """Return the loss on some of what the network knew."""
-        size = min(len(known.tokens), self.config.batch)
+        size = min(len(known.tokens), self.config.rehearsed)
         rows = torch.from_numpy(self.rng.choice(len(known.tokens), size, replace=False)).to(self.confident.device)
         inputs = self.old.inputs.take(rows)
         encoded = self.aed.encode(inputs) if self.frozen is None else _rows(self.old_frozen, rows)
@@ -261,9 +267,3 @@ def draw(count: int, num_new: int, config: UpdateConfig, rng: np.random.Generato
     old = rng.choice(count - num_new, num_old, replace=False)
     new = rng.choice(num_new, min(num_new, config.batch - num_old), replace=False) + count - num_new
     return np.concatenate([old, new])
-
-
-def decoder_state(aed: AED) -> Mapping[str, Tensor]:
-    """Return the weights that ALEF may have changed, by name."""
-    state = aed.state_dict()
-    return {name: state[name] for name in decoder_names(aed)}

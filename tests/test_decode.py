@@ -177,6 +177,16 @@ def test_refusals_say_why() -> None:
 def test_decoding_speeds_are_times_of_both_ways() -> None:
     speed = decode_speed(LamboAgent(untrained()), 2, "tiny", 1)
     assert speed.batch == 2
-    assert min(speed.ours_ms, speed.plain_ms) > 0
+    assert min(speed.ours_ms, speed.low_ms, speed.plain_ms) > 0
     with pytest.raises(ValueError, match="batch is 0"):
         decode_speed(LamboAgent(untrained()), 0)
+
+
+def test_an_encoder_in_bf16_changes_the_cost_by_little_and_the_given_network_not_at_all() -> None:
+    instances, prompts = problems(16)
+    network = LamboAgent("lambo-s").aed
+    exact, low = LamboAgent(network), LamboAgent(network, precision="bf16")
+    assert next(network.encoder.parameters()).dtype == torch.float32
+    assert next(low.aed.encoder.parameters()).dtype == torch.bfloat16
+    ratio = cost(low, instances, prompts) / cost(exact, instances, prompts)
+    assert abs(ratio.mean() - 1) < 0.002
