@@ -81,6 +81,8 @@ $ lambo bench quick --agents @NAME@,greedy,exact
 `pytest` runs the same checks.
 """
 
+_TAKEN = ("conftest", "setup")  # pip and pytest would run these files
+
 
 def new_agent(name: str, folder: Path) -> list[Path]:
     """Write the package of agent ``name`` into ``folder`` and return its files.
@@ -90,9 +92,9 @@ def new_agent(name: str, folder: Path) -> list[Path]:
         FileExistsError: the folder holds something already.
     """
     named = re.fullmatch(r"[a-z][a-z0-9_]*", name) is not None and not keyword.iskeyword(name)
-    validate.check(
-        "new-agent NAME", name, named, "a Python module's name: lower-case letters, digits and _, a letter first"
-    )
+    allowed = "a Python module's name: lower-case letters, digits and _, a letter first"
+    validate.check("new-agent NAME", name, named, allowed)
+    validate.check("new-agent NAME", name, name not in _TAKEN, "a name that no tool takes for a file of its own")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} holds something already; choose another folder with --out")
     words = {

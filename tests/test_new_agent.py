@@ -73,7 +73,7 @@ def test_the_agent_runs_as_it_is(tmp_path: Path):
     assert {json.loads(row)["agent"] for row in rows} >= {"my_rule", "greedy"}
 
 
-@pytest.mark.parametrize("name", ["My-Rule", "class", "2nd", "greedy", "numpy"])
+@pytest.mark.parametrize("name", ["My-Rule", "class", "2nd", "greedy", "numpy", "setup", ""])
 def test_names_that_cannot_be_are_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert cli.main(["new-agent", name, "--out", str(tmp_path / "x")]) == 2
     assert f"new-agent NAME is '{name}'; allowed:" in capsys.readouterr().err

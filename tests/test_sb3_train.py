@@ -71,6 +71,8 @@ def test_a_run_is_never_written_over(tmp_path: Path, validation: train.Validatio
     (tmp_path / "curve.jsonl").write_text("")
     with pytest.raises(ValueError, match="a folder that holds no training yet"):
         train.train(short("a2c"), tmp_path, validation=validation)
+    with pytest.raises(ValueError, match="allowed: a folder, or nothing yet"):
+        train.train(short("a2c"), tmp_path / "curve.jsonl", validation=validation)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +86,34 @@ def test_a_run_is_never_written_over(tmp_path: Path, validation: train.Validatio
         ({"algo": "ppo", "timestep": 1}, "timesteps"),
         ({"algo": "ppo", "timesteps": 0}, "SB3Config.timesteps is 0"),
         ({"algo": "ppo", "extractor": "cnn"}, "unknown extractor 'cnn'"),
+        ({"timesteps": 1}, "SB3Config is .*; allowed: fields with algo among them"),
+        ({"algo": "ppo", "prompts": "minimum latency"}, "SB3Config.prompts is 'minimum latency'; allowed: a list"),
+        ({"algo": "ppo", "algorithm": 3}, "SB3Config.algorithm is 3; allowed: a table"),
+        (
+            {"algo": "ppo", "algorithm": {"n_stepz": 3}},
+            "SB3Config.algorithm.n_stepz: unknown field; did you mean 'n_steps'",
+        ),
     ],
 )
 def test_bad_configs_are_named(fields: dict[str, Any], text: str):
     with pytest.raises(ValueError, match=text):
         config.SB3Config.of(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"policy": "nope:X"}, "SB3Config.policy is 'nope:X'; allowed: module:Class"),
+        ({"policy": "json:X"}, "SB3Config.policy is 'json:X'; allowed: module:Class"),
+        ({"policy_kwargs": {"aid": 1}}, "SB3Config.policy_kwargs.aid: unknown field; did you mean 'aed'"),
+        ({"algorithm": {"n_steps": "six"}}, "SB3Config.algorithm is .*six.*; allowed: what a2c takes"),
+        ({"reward": "big"}, "unknown reward 'big'"),
+        ({"observe": "all"}, "unknown observe 'all'"),
+    ],
+)
+def test_settings_that_nothing_takes_are_named(fields: dict[str, Any], text: str):
+    with pytest.raises(ValueError, match=text):
+        train.build(config.load_config("a2c", num_envs=2, **fields))
 
 
 def test_foreign_weights_are_refused(tmp_path: Path):
@@ -98,7 +123,7 @@ def test_foreign_weights_are_refused(tmp_path: Path):
 
 
 def test_a_generic_policy_learns_on_tiny():
-    """MaskablePPO starts 55 % above LocalSearch and is at 32 % after 12,288 decisions (1.5 % after 300,000)."""
+    """MaskablePPO starts 55 % above LocalSearch and is at 32 % after 12,288 decisions (1.5 % after 200,000)."""
     curve = train.train(
         config.load_config("maskable_ppo", timesteps=12_288), validation=train.Validation.of("tiny", 32), scores=1
     )[1]

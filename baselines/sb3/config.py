@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import os
 import tomllib
 from collections.abc import Mapping
@@ -27,6 +28,10 @@ ALGORITHMS = {
     "qrdqn": "sb3_contrib:QRDQN",
 }
 _JOINT_ONLY, _ASSOCIATION_ONLY = ("sac", "td3"), ("dqn", "maskable_ppo", "qrdqn")
+_GIVEN = {
+    *("self", "args", "kwargs", "policy", "env", "policy_kwargs", "seed", "device", "_init_setup_model"),
+    *("observation_space", "action_space", "lr_schedule", "features_extractor_class"),
+}  # by the trainer, the environment or another field
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -66,11 +71,20 @@ class SB3Config:
             validate.integer(f"SB3Config.{name}", getattr(self, name))
         validate.integer("SB3Config.seed", self.seed, low=0)
         if self.prompts is not None:
+            several = isinstance(self.prompts, list | tuple)
+            validate.check(
+                "SB3Config.prompts", self.prompts, several, "a list of texts, or None for the training phrasings"
+            )
             object.__setattr__(self, "prompts", tuple(self.prompts))
+        for name in ("algorithm", "policy_kwargs"):
+            value = getattr(self, name)
+            validate.check(f"SB3Config.{name}", value, isinstance(value, Mapping), "a table of arguments")
+        validate.known_keys("SB3Config.algorithm", self.algorithm, _arguments(self.algorithm_class()))
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> SB3Config:
         """Build from plain values; unknown fields are refused."""
+        validate.check("SB3Config", sorted(fields), "algo" in fields, "fields with algo among them")
         validate.known_keys("SB3Config", fields, [field.name for field in dataclasses.fields(cls)])
         return cls(**fields)
 
@@ -89,12 +103,16 @@ class SB3Config:
     def policy_class(self) -> type[BasePolicy]:
         """Return the policy's class."""
         if ":" in self.policy:
-            return _load(self.policy)
+            try:
+                return _load(self.policy)
+            except (ImportError, AttributeError) as error:
+                raise ValueError(f"SB3Config.policy is {self.policy!r}; allowed: module:Class ({error})") from error
         aliases = self.algorithm_class().policy_aliases
         return aliases[validate.known(self.policy, aliases, "policy")]
 
     def made_policy_kwargs(self) -> dict[str, Any]:
         """Return the policy's arguments with the extractor's class put in."""
+        validate.known_keys("SB3Config.policy_kwargs", self.policy_kwargs, _arguments(self.policy_class()))
         extra = {} if self.extractor is None else {"features_extractor_class": EXTRACTORS[self.extractor]}
         return {**self.policy_kwargs, **extra}
 
@@ -102,6 +120,18 @@ class SB3Config:
 def _ids(algo: str) -> list[str]:
     joint, association = ENVIRONMENTS
     return [association] if algo in _ASSOCIATION_ONLY else [joint] if algo in _JOINT_ONLY else [joint, association]
+
+
+def _arguments(made: type) -> set[str]:
+    """Return what a class of SB3 may be given by a config, bases that it hands arguments on to included."""
+    names: set[str] = set()
+    for owner in made.__mro__:
+        if "__init__" in vars(owner):
+            parameters = inspect.signature(vars(owner)["__init__"]).parameters
+            names |= set(parameters)
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+                break
+    return names - _GIVEN
 
 
 def _load(target: str) -> Any:

@@ -101,16 +101,20 @@ class Curve(BaseCallback):
 
 
 def build(config: SB3Config) -> BaseAlgorithm:
-    """Return the untrained model that a config describes, with its environments."""
+    """Return the untrained model that a config describes, with its environments.
+
+    Raises:
+        ValueError: a setting that the algorithm, the policy or the environment refuses.
+    """
     arguments = {name: _argument(name, value) for name, value in config.algorithm.items()}
-    return config.algorithm_class()(
-        config.policy_class(),
-        _environments(config),
-        policy_kwargs=config.made_policy_kwargs(),
-        seed=config.seed,
-        device="cpu",
-        **arguments,
-    )
+    policy, policy_kwargs = config.policy_class(), config.made_policy_kwargs()
+    rest: dict[str, Any] = {"policy_kwargs": policy_kwargs, "seed": config.seed, "device": "cpu"}
+    env = _environments(config)
+    try:
+        return config.algorithm_class()(policy, env, **rest, **arguments)
+    except (TypeError, AssertionError) as error:  # how SB3 answers a value of another type
+        given = {**config.algorithm, **config.policy_kwargs}
+        raise ValueError(f"SB3Config.algorithm is {given}; allowed: what {config.algo} takes ({error})") from error
 
 
 def _environments(config: SB3Config) -> NativeVecEnv:
@@ -190,6 +194,8 @@ def train(
         tell: called with each row.
     """
     folder = None if out is None else Path(out)
+    if folder is not None:
+        validate.check("out", str(out), folder.is_dir() or not folder.exists(), "a folder, or nothing yet")
     if folder is not None and not resume:
         validate.check("out", str(out), not (folder / "curve.jsonl").exists(), "a folder that holds no training yet")
     every = max(1, config.timesteps // validate.integer("scores", scores))

@@ -8,7 +8,7 @@ from baselines.sb3.features import CurrentUE
 from baselines.sb3.vec_env import as_sb3
 
 
-def main(timesteps: int = 300_000, seed: int = 0) -> MaskablePPO:
+def main(timesteps: int = 200_000, seed: int = 0) -> MaskablePPO:
     """Train and return the model."""
     envs = as_sb3("LAMBO-MEC-Association-v0", num_envs=64, scenario="tiny", observe="objective", reward="relative")
     model = MaskablePPO(
