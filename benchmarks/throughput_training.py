@@ -18,12 +18,13 @@ from baselines.sb3.config import load_config
 from baselines.sb3.train import build
 from benchmarks.console import print_table
 from lambo_agents.acl import Trainer
-from lambo_agents.acl_config import ACLConfig
+from lambo_agents.acl_config import PRECISIONS, ACLConfig
 from lambo_env import validate
 from lambo_env.scenario import load_scenario
 
 PRESET = "lambo_s"
 ROLLOUTS = 8  # of an instance, ACL's default
+LARGE = 512  # slots of an update of a whole training
 ALGOS = ("a2c", "ppo")
 
 
@@ -66,11 +67,30 @@ def training_speed(scenario: str = "paper", preset: str = PRESET, slots: int = 6
     return TrainingSpeed(slots, middle["acl"], {a: middle[a] for a in ALGOS}, ratio)
 
 
-def _acl(scenario: str, preset: str, slots: int) -> Callable[[], object]:
+def _acl(
+    scenario: str, preset: str, slots: int, precision: str = "fp32", start: str | None = None
+) -> Callable[[], object]:
+    """Return an update by policy gradient; a trained network's is slower, since its gradients are full of tiny numbers."""
     settings = ACLConfig(
-        preset=preset, scenario=scenario, varied=0.0, imitation_steps=0, instances=slots // ROLLOUTS, rollouts=ROLLOUTS
-    )
+        preset=preset, scenario=scenario, varied=0.0, reading_steps=0, imitation_steps=0, precision=precision,
+        start=start, rollouts=ROLLOUTS, instances=slots // ROLLOUTS,
+    )  # fmt: skip
     return Trainer(settings).update
+
+
+def rollout_speed(scenario: str = "paper", slots: int = LARGE, rounds: int = 5) -> dict[str, float]:
+    """Return the rollouts a second that ACL draws and learns from, by precision: on from lambo-s, all threads, wall clock, best round."""
+    validate.integer("rounds", rounds)
+    found = {}
+    for precision in PRECISIONS:
+        update, spent = _acl(scenario, PRESET, slots, precision, "lambo-s"), []
+        update()
+        for _ in range(rounds):
+            start = time.perf_counter()
+            update()
+            spent.append(time.perf_counter() - start)
+        found[precision] = slots / min(spent)
+    return found
 
 
 def _sb3(algo: str, scenario: str, preset: str, slots: int) -> Callable[[], object]:
@@ -107,3 +127,5 @@ def print_training_throughput(scenario: str = "paper", slots: int = 64, rounds: 
         rows.append((f"SB3 {algo.upper()}", f"{found:,.0f}", f"{speed.ratio[algo]:.1f}"))
     header = ("training", "decisions/CPU s", "ACL over it")
     print_table(header, rows, f"rollout + update of {PRESET} on {scenario}, {slots} slots an update, one thread")
+    for precision, rollouts in rollout_speed(scenario).items():
+        print(f"ACL in {precision}, {torch.get_num_threads()} threads: {rollouts:,.0f} rollouts/s, {LARGE} an update")

@@ -36,6 +36,7 @@ class Trainer:
     """Network, running mean of its weights, optimizer and clock of one training."""
 
     def __init__(self, config: ACLConfig, teacher: Agent | None = None) -> None:
+        torch.set_flush_denormal(True)  # gradients of a confident network are full of them: half as fast otherwise
         self.config, self.teacher = config, teacher
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
