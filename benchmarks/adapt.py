@@ -26,7 +26,7 @@ from lambo_env.prompt import Prompts
 from lambo_env.scenario import load_scenario
 
 PROMPTS = ("minimum latency", "minimum energy")  # in turn over a slot's instances
-BOUND_GAP, BOUND_LIMIT_S = 2e-3, 5.0  # what bounds are proven to; the streams have hundreds of thousands of instances
+BOUND_GAP, BOUND_LIMIT_S = 1e-3, 2.0  # what bounds are proven to; the streams have tens of thousands of instances
 Row = dict[str, Any]
 
 

@@ -51,8 +51,12 @@ class Method:
         return registry.agent_spec(self.agent).entry_point.startswith(ALEF)
 
 
-_ALL = {"learns": "all"}
-_ANEW = {"learns": "all", "steps": 100, "learning_rate": 2e-3}
+_ALL = {
+    "learns": "all",
+    "steps": 16,
+    "learning_rate": 1e-3,
+}  # a step through the encoder costs twice one through the decoder
+_ANEW = {"learns": "all", "steps": 16, "learning_rate": 2e-3}
 METHODS = {
     method.name: method
     for method in (
@@ -62,8 +66,11 @@ METHODS = {
         Method("alef-margin", "lambo-s+alef", {"query": "margin"}),
         Method("alef-committee", "lambo-s+alef", {"query": "committee"}),
         Method("alef-diverse", "lambo-s+alef", {"query": "entropy", "diversity": 2}),
-        Method("full", "lambo-s+alef", {"query": "random", "update": _ALL}),
-        Method("scratch", "lambo-s+alef", {"query": "random", "fresh": True, "memory": 0, "update": _ANEW}),
+        Method("alef-alone", "lambo-s+alef", {"query": "entropy", "guard": False}),
+        Method("full", "lambo-s+alef", {"query": "random", "guard": False, "update": _ALL}),
+        Method(
+            "scratch", "lambo-s+alef", {"query": "random", "guard": False, "fresh": True, "memory": 0, "update": _ANEW}
+        ),
     )
 }
 DEFAULT_METHODS = ("frozen", "alef-entropy", "alef-random", "full", "scratch", "greedy", "local-search")
@@ -81,9 +88,9 @@ class Adaptation:
     methods: tuple[Any, ...] = DEFAULT_METHODS  # names, or tables; Methods once read
     seeds: int = 5
     scenario: str = "paper"
-    batch: int = 16  # worlds side by side: the instances of a slot, from which labels are chosen
+    batch: int = 24  # worlds side by side: the instances of a slot, from which labels are chosen
     num_slots: int = suite.NUM_SLOTS
-    stride: int = 1  # of so many slots one is played: decided, scored and learned from; the world moves on between them
+    stride: int = 5  # of so many slots one is played: decided, scored and learned from; the world moves on between them
     labels: int = 64  # budget of a stream
     labels_per_slot: int = 16
     expert: str = "local-search"
@@ -110,11 +117,12 @@ class Adaptation:
         return [Cell(self, name, m, s) for name in self.drifts for s in range(self.seeds) for m in self.methods]
 
     def rhythm(self, drift: str) -> dict[str, int]:
-        """Return when labels are paid for, in slots played: from a drift's beginning on; over a gradual one they are spread."""
+        """Return when labels are paid for, in slots played: from a drift's beginning on; over a gradual one spread, up to its end."""
         start = suite.PERIOD // 2 if drift.endswith("cyclic") else suite.START
         rounds = -(-self.labels // self.labels_per_slot)
         every = max(1, suite.RAMP // self.stride // rounds) if drift.endswith("gradual") else 1
-        return {"start_slot": -(-start // self.stride), "every": every}
+        first = -(-start // self.stride)
+        return {"start_slot": first + every if drift.endswith("gradual") else first, "every": every}
 
     @property
     def played(self) -> range:

@@ -27,11 +27,11 @@ class AdaptOptions:
     scenario: str | None = None
     """Preset or .toml file that drifts (default paper)."""
     batch: int | None = None
-    """Worlds side by side in a stream: the instances of a slot (default 16)."""
+    """Worlds side by side in a stream: the instances of a slot (default 24)."""
     num_slots: Annotated[int | None, Parameter(name="--slots")] = None
     """Slots of a stream (default 100)."""
     stride: int | None = None
-    """Of so many slots one is played: decided, scored and learned from (default 1)."""
+    """Of so many slots one is played: decided, scored and learned from (default 5)."""
     labels: int | None = None
     """Labels that a stream may cost (default 64)."""
     labels_per_slot: int | None = None

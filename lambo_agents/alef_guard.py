@@ -1,0 +1,92 @@
+"""The network as it came, kept beside the one that learns: whichever was cheaper on the slot just seen decides the next.
+
+So an update that does no good is not used, and a world that comes back is decided as it was, one slot later, without a label. Costs are
+those of the simulator on instances without a label; nothing is simulated while a decision is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lambo_agents.agent import LamboAgent
+from lambo_agents.alef_query import Pool
+from lambo_env import physics
+
+COMPARED = 8  # instances of a slot that both decide, at most
+
+Weights = dict[str, Tensor]
+
+
+class Guard:
+    """Two sets of weights of one network, of which one is in use.
+
+    Args:
+        agent: whose network learns.
+        names: of the weights that may change.
+    """
+
+    def __init__(self, agent: LamboAgent, names: Sequence[str]) -> None:
+        self.agent, self.names = agent, tuple(names)
+        self.home = self._copy()
+        self.learned: Weights | None = None  # before the first round there is nothing to compare
+        self.at_home = True
+
+    def _copy(self) -> Weights:
+        state = self.agent.aed.state_dict()
+        return {name: state[name].detach().clone() for name in self.names}
+
+    @torch.no_grad()
+    def _use(self, weights: Weights) -> None:
+        state = self.agent.aed.state_dict()
+        for name in self.names:
+            state[name].copy_(weights[name])
+
+    @contextlib.contextmanager
+    def learning(self) -> Iterator[None]:
+        """Let the learned weights be updated; they stay in use unless that fails, when all is as it was."""
+        before = self._copy()
+        try:
+            if self.learned is not None:
+                self._use(self.learned)
+            yield
+        except BaseException:
+            self._use(before)
+            raise
+        self.learned, self.at_home = self._copy(), False
+
+    def resume(self, learned: Weights, at_home: bool) -> None:
+        """Go on with weights that were learned before."""
+        self.learned, self.at_home = {name: learned[name].to(self.home[name]) for name in self.names}, at_home
+        self._use(self.home if at_home else self.learned)
+
+    def settle(self, pool: Pool, asked: NDArray[np.intp]) -> None:
+        """Compare both on the slot's instances that were not asked about (all, if none is left).
+
+        The one in use, after a round the one that learned, gives way if the other is cheaper by more than a standard error: a slot is a
+        small sample.
+
+        Args:
+            pool: the slot.
+            asked: rows [K] that were labelled.
+        """
+        if self.learned is None:
+            return
+        rows = np.setdiff1d(np.arange(pool.instances.batch_size), asked)
+        rows = rows[:COMPARED] if len(rows) else np.arange(pool.instances.batch_size)
+        some = pool._replace(instances=pool.instances.take(rows), prompts=pool.prompts.take(rows))
+        dearer = np.log(self._cost(some, self.learned) / self._cost(some, self.home))  # the learned one than the other
+        error = float(dearer.std() / np.sqrt(max(1, len(rows) - 1)))
+        self.at_home = bool(dearer.mean() > (-error if self.at_home else error))
+        self._use(self.home if self.at_home else self.learned)
+
+    def _cost(self, some: Pool, weights: Weights) -> NDArray[np.float64]:
+        """Return what the decisions of some weights cost [B]."""
+        self._use(weights)
+        decision = self.agent.decide(some.instances, some.prompts, some.rng)
+        return np.asarray(physics.evaluate(some.instances, decision, some.prompts.objective(some.instances)).cost)
