@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.console import print_table
 from benchmarks.figures import GAP_TIME, Picture, picture_name, pictures
 from benchmarks.summary import (
+    DASH,
     EXTRA,
     HEADER,
     Comparison,
@@ -18,15 +20,17 @@ from benchmarks.summary import (
     bound_cells,
     cells_of,
     compare_agents,
+    gap_text,
     interval_text,
     tabulate,
 )
 from lambo_env import files, validate
 
 if TYPE_CHECKING:
-    pass
+    from benchmarks.stats import Interval
 
 PHYSICAL = ("latency s", "energy J")
+SEVERAL = 3  # scenarios from which on an overview is worth its space
 COMPARED = ("scenario", "prompt", "A - B", "95 % interval", "A lower in", "instances", "")
 _HOW = (
     "Cost in its native unit: mean latency of a UE (s), total energy (J), or the normalised mix. Gap: to the certified lower "
@@ -60,6 +64,25 @@ def notes_of(table: Table) -> list[str]:
     return [*table.notes, *unproven] if table.bound is not None else [*table.notes, "No certified bound."]
 
 
+def overviews(tables: Sequence[Table]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield title, header and rows of one table an agent, scenarios by prompts, for sweeps over several scenarios: its gaps."""
+    scenarios, prompts = (list(dict.fromkeys(getattr(t, name) for t in tables)) for name in ("scenario", "prompt"))
+    if len(scenarios) < SEVERAL:
+        return
+    gaps = {(line.agent, line.scenario, line.prompt): line.gap_percent for table in tables for line in table.lines}
+    for agent in dict.fromkeys(agent for agent, *_ in gaps):
+        found = {(s, p): gaps.get((agent, s, p)) for s in scenarios for p in prompts}
+        if any(gap is not None for gap in found.values()):
+            rows = [[s, *(_gap_cell(found[s, p]) for p in prompts)] for s in scenarios]
+            yield f"Gap in % of {agent}, with its interval", ["scenario", *prompts], rows
+
+
+def _gap_cell(gap: Interval | None) -> str:
+    if gap is None or math.isnan(gap.low):
+        return DASH if gap is None else gap_text(gap.mean)
+    return f"{gap_text(gap.mean)} [{gap_text(gap.low)}, {gap_text(gap.high)}]"
+
+
 def missing_of(results: Results) -> list[str]:
     """Return why agents of the sweep have no result."""
     manifest = results.manifest
@@ -84,7 +107,10 @@ def print_report(results: Results) -> None:
     """Print the tables to the terminal."""
     for note in results.notes:
         print(note)
-    for table in tabulate(results):
+    tables = tabulate(results)
+    for title, wide, texts in overviews(tables):
+        print_table(wide, texts, title)
+    for table in tables:
         keep = _columns(table)
         header = [(*HEADER, *EXTRA)[k] for k in keep]
         print_table(header, ([row[k] for k in keep] for row in rows_of(table)), titled(table))
@@ -126,6 +152,8 @@ def _markdown(results: Results, tables: Sequence[Table], drawn: Collection[str])
     yield f"# Sweep {results.manifest['sweep']['name']}\n"
     yield f"{_HOW}\n"
     yield from (f"> {note}\n" for note in results.notes)
+    for title, header, rows in overviews(tables):
+        yield f"## {title}\n\n{markdown_table(header, rows)}\n"
     for table in tables:
         yield f"## {titled(table)}\n"
         yield markdown_table((*HEADER, *EXTRA), rows_of(table)) + "\n"
@@ -150,6 +178,8 @@ def _page(results: Results, tables: Sequence[Table], drawn: dict[str, Picture]) 
     title = html.escape(f"Sweep {results.manifest['sweep']['name']}")
     yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_CSS}</style></head><body>'
     yield f'<h1>{title}</h1><p class="how">{html.escape(_HOW)}</p>'
+    for heading, header, rows in overviews(tables):
+        yield f"<h2>{html.escape(heading)}</h2>{_html_table(header, rows)}"
     for table in tables:
         yield f"<h2>{html.escape(titled(table))}</h2>"
         yield _html_table((*HEADER, *EXTRA), rows_of(table))

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import summary
 from benchmarks.config import FORMAT, sweep_from
-from benchmarks.report import markdown_table, print_comparison, print_report, write_report
+from benchmarks.report import markdown_table, overviews, print_comparison, print_report, write_report
 from benchmarks.store import MANIFEST, RESULTS
 
 
@@ -201,3 +201,19 @@ def test_a_gap_that_rounds_to_nothing_has_no_sign():
 
 def test_bars_in_texts_do_not_break_a_markdown_table():
     assert markdown_table(("a", "b"), [("x|y", "1")]).splitlines()[-1] == "| x\\|y | 1 |"
+
+
+def test_a_sweep_over_several_worlds_begins_with_an_overview_of_gaps(put: Any, tmp_path: Path) -> None:
+    worlds = [
+        row("local", scenario=name, scenario_hash=name, cell=name, scale=1 + k / 100) for k, name in enumerate("abc")
+    ]
+    tables = summary.tabulate(summary.load(put(*worlds)))
+    ((title, header, rows),) = overviews(tables)
+    assert "local" in title
+    assert header == ["scenario", "minimum latency"]
+    assert [line[0] for line in rows] == ["a", "b", "c"]
+    assert [line[1].split()[0] for line in rows] == ["0.000", "1.00", "2.00"]
+    assert not list(overviews(tables[:2]))  # two worlds need none
+    write_report(summary.load(tmp_path), tmp_path / "report.md", figures=False)
+    text = (tmp_path / "report.md").read_text()
+    assert text.index(title) < text.index("on a (a)")
