@@ -18,6 +18,8 @@ from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
 from lambo_env.scenario import Scenario
 
+SHIPPED = "maskable-ppo"
+
 
 def save_policy(path: str | os.PathLike[str], policy: BasePolicy, config: SB3Config, **card: Any) -> None:
     """Write a policy's weights with what is needed to build it again; ``card`` is kept with them."""
@@ -58,7 +60,7 @@ class SB3Agent:
     """A policy trained with Stable-Baselines3, playing its environment UE by UE; cut for one number of UEs and servers.
 
     Args:
-        weights: a .safetensors file of `lambo train sb3`, or the name of shipped weights.
+        weights: a .safetensors file of `lambo train sb3`, of any algorithm, or the name of shipped weights.
 
     Raises:
         ValueError: no such weights.
@@ -67,7 +69,7 @@ class SB3Agent:
     evaluator_in_loop = False
     extra = "sb3"
 
-    def __init__(self, weights: str | Path) -> None:
+    def __init__(self, weights: str | Path = SHIPPED) -> None:
         self.policy, self.config, _ = load_policy(dnn.weights_path(weights))
         self._player = PolicyAgent(self.policy, self.config.env_id, observe=self.config.observe)
 
