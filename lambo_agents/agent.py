@@ -13,7 +13,7 @@ from lambo_agents import checkpoint, decode
 from lambo_agents.aed import AED
 from lambo_agents.protocol import Improver
 from lambo_agents.registry import make_agent
-from lambo_env import physics, validate
+from lambo_env import memory, physics, validate
 from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
 
@@ -65,6 +65,7 @@ class LamboAgent:
         self.polish, self.device = search, _device(device)
         aed = weights if isinstance(weights, AED) else checkpoint.load_network(checkpoint.weights_path(str(weights)))[0]
         validate.known(precision, tuple(PRECISIONS), "precision")
+        memory.keep_freed()
         self.aed = (aed if precision == "fp32" else aed.with_encoder_in(PRECISIONS[precision])).to(device).eval()
 
     @property

@@ -61,9 +61,10 @@ def in_order(values: Tensor, order: Tensor | None) -> Tensor:
     """Return ``values`` [B, N, ...] as [B, O, N, ...] in the orders [B, O, N]; None keeps the one given order."""
     if order is None:
         return values[:, None]
-    index = order.flatten(1).view(order.shape[0], -1, *[1] * (values.ndim - 2))
-    picked = values.gather(1, index.expand(-1, -1, *values.shape[2:]))
-    return picked.unflatten(1, order.shape[1:])
+    batch, ues = values.shape[:2]
+    first = torch.arange(0, batch * ues, ues, device=order.device)[:, None, None]
+    rows = values.reshape(batch * ues, *values.shape[2:]).index_select(0, (order + first).flatten())
+    return rows.view(*order.shape, *values.shape[2:])
 
 
 class LinearServers(nn.Module):

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lambo_env import episode, validate
+from lambo_env import episode, memory, validate
 from lambo_env.engine import Finished
 from lambo_env.frame import Frame
 from lambo_env.instances import Instances, set_at
@@ -22,7 +22,6 @@ from lambo_env.prompt import Prompts
 from lambo_env.setup import RENDER_FPS, RENDER_MODES, Observation, Setup, Source, checked_pairs, checked_places
 
 Infos = dict[str, Any]
-_WARM_BYTES = 31 << 20
 
 
 class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]]):
@@ -75,7 +74,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
         self._playing = False
         self._renderer: Any = None
-        _keep_freed_memory()
+        memory.keep_freed()
 
     # ---- generators -------------------------------------------------------------------------------------------------
 
@@ -310,11 +309,3 @@ class AssociationVectorEnv(OffloadingVectorEnv):
 
     def _decoded(self, actions: Any, rows: episode.Ints) -> tuple[episode.Ints, None]:
         return checked_places(actions, rows, self.num_envs, self.scenario.num_servers + 1), None
-
-
-def _keep_freed_memory() -> None:
-    """Let the allocator keep what a step frees: page faults would take half of a step's time.
-
-    glibc returns a freed block to the system unless a block as large was freed before; this one is never touched.
-    """
-    np.empty(_WARM_BYTES, dtype=np.uint8)

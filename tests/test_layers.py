@@ -14,7 +14,19 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("lambo_env", "lambo_agents", "baselines", "benchmarks")
 # Inside lambo_env a module imports only those before it; a new module gets its place here.
 LAMBO_ENV = (
-    *("validate", "files", "scenario", "seeding", "instances", "channel", "mobility", "world", "drift", "physics"),
+    *(
+        "validate",
+        "files",
+        "memory",
+        "scenario",
+        "seeding",
+        "instances",
+        "channel",
+        "mobility",
+        "world",
+        "drift",
+        "physics",
+    ),
     *(
         "phrases",
         "wording",
