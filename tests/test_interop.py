@@ -229,8 +229,8 @@ class TestPettingZoo:
 
 
 def test_the_page_names_a_version_and_a_result_for_each_tool():
-    """Every row of the page's table holds tool, version, result and the test or script behind it, which exists."""
-    page = (ROOT / "docs" / "interoperability.md").read_text(encoding="utf-8")
+    """Every row of the page's first table holds tool, version, result and the test or script behind it, which exists."""
+    page = (ROOT / "docs" / "interoperability.md").read_text(encoding="utf-8").split("\n## ")[0]
     rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| ") and "---" not in line][1:]
     here = Path(__file__).read_text(encoding="utf-8")
     assert len(rows) >= 10
