@@ -56,7 +56,7 @@ _ALL = {
     "steps": 16,
     "learning_rate": 1e-3,
 }  # a step through the encoder costs twice one through the decoder
-_ANEW = {"learns": "all", "steps": 16, "learning_rate": 2e-3}
+_ANEW = {"learns": "all", "steps": 10, "learning_rate": 2e-3}
 METHODS = {
     method.name: method
     for method in (
@@ -88,7 +88,7 @@ class Adaptation:
     methods: tuple[Any, ...] = DEFAULT_METHODS  # names, or tables; Methods once read
     seeds: int = 5
     scenario: str = "paper"
-    batch: int = 24  # worlds side by side: the instances of a slot, from which labels are chosen
+    batch: int = 20  # worlds side by side: the instances of a slot, from which labels are chosen
     num_slots: int = suite.NUM_SLOTS
     stride: int = 5  # of so many slots one is played: decided, scored and learned from; the world moves on between them
     labels: int = 64  # budget of a stream

@@ -17,6 +17,7 @@ from torch import Tensor
 from lambo_agents.agent import LamboAgent
 from lambo_agents.alef_query import Pool
 from lambo_env import physics
+from lambo_env.instances import Decision
 
 COMPARED = 8  # instances of a slot that both decide, at most
 
@@ -35,7 +36,8 @@ class Guard:
         self.agent, self.names = agent, tuple(names)
         self.home = self._copy()
         self.learned: Weights | None = None  # before the first round there is nothing to compare
-        self.at_home = True
+        self.at_home = True  # which is in use
+        self.decided_at_home = True  # which decided the slot at hand
 
     def _copy(self) -> Weights:
         state = self.agent.aed.state_dict()
@@ -63,6 +65,7 @@ class Guard:
     def resume(self, learned: Weights, at_home: bool) -> None:
         """Go on with weights that were learned before."""
         self.learned, self.at_home = {name: learned[name].to(self.home[name]) for name in self.names}, at_home
+        self.decided_at_home = at_home
         self._use(self.home if at_home else self.learned)
 
     def settle(self, pool: Pool, asked: NDArray[np.intp]) -> None:
@@ -79,14 +82,22 @@ class Guard:
             return
         rows = np.setdiff1d(np.arange(pool.instances.batch_size), asked)
         rows = rows[:COMPARED] if len(rows) else np.arange(pool.instances.batch_size)
-        some = pool._replace(instances=pool.instances.take(rows), prompts=pool.prompts.take(rows))
-        dearer = np.log(self._cost(some, self.learned) / self._cost(some, self.home))  # the learned one than the other
+        some = Pool(pool.agent, *(part.take(rows) for part in pool[1:4]), pool.rng)
+        # whoever decided the slot has not changed since, unless it has just learned
+        known = _cost(some, some.decision)
+        home = known if self.decided_at_home else self._anew(some, self.home)
+        learned = self._anew(some, self.learned) if self.decided_at_home or len(asked) else known
+        dearer = np.log(learned / home)
         error = float(dearer.std() / np.sqrt(max(1, len(rows) - 1)))
         self.at_home = bool(dearer.mean() > (-error if self.at_home else error))
+        self.decided_at_home = self.at_home
         self._use(self.home if self.at_home else self.learned)
 
-    def _cost(self, some: Pool, weights: Weights) -> NDArray[np.float64]:
+    def _anew(self, some: Pool, weights: Weights) -> NDArray[np.float64]:
         """Return what the decisions of some weights cost [B]."""
         self._use(weights)
-        decision = self.agent.decide(some.instances, some.prompts, some.rng)
-        return np.asarray(physics.evaluate(some.instances, decision, some.prompts.objective(some.instances)).cost)
+        return _cost(some, self.agent.decide(some.instances, some.prompts, some.rng))
+
+
+def _cost(some: Pool, decision: Decision) -> NDArray[np.float64]:
+    return np.asarray(physics.evaluate(some.instances, decision, some.prompts.objective(some.instances)).cost)

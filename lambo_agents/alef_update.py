@@ -41,9 +41,9 @@ class UpdateConfig:
     """
 
     learns: str = "decoder"  # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
-    steps: int = 32
+    steps: int = 20
     batch: int = 12  # labels a step
-    rehearsed: int = 6  # instances of what the network knew, a step
+    rehearsed: int = 4  # instances of what the network knew, a step
     orders: int = 1  # orders of the UEs in which a label is learned: the network's own, the others shuffled
     learning_rate: float = 4e-3  # AdamW's, falling to 0 over the round
     replay: float = 0.5  # share of a step's labels that are drawn from earlier rounds

@@ -138,8 +138,16 @@ def test_a_plan_is_read_from_toml(tmp_path, weights):
     assert (plan.drifts, plan.labels, plan.seeds) == (("data-cyclic",), 8, 2)
     assert plan.methods[0] == METHODS["alef-margin"]
     mine = plan.cells()[1].kwargs(Path("work"))
-    assert (mine["expert"], mine["labels_per_slot"], mine["budget"], mine["start_slot"]) == ("exact", 3, 8, 25)
+    assert (mine["expert"], mine["labels_per_slot"], mine["budget"]) == ("exact", 3, 8)
+    assert mine["start_slot"] == 5  # of those that are played: slot 25
     assert mine["folder"] == "work" and plan.methods[1].name == "mine"
+
+
+def test_labels_of_a_gradual_drift_are_spread_up_to_its_end():
+    plan = Adaptation(drifts=("data-gradual",), methods=("greedy",))
+    rhythm = plan.rhythm("data-gradual")
+    asked = [plan.stride * (rhythm["start_slot"] + k * rhythm["every"]) for k in range(4)]
+    assert asked == [30, 40, 50, 60] and plan.labels == 4 * plan.labels_per_slot
 
 
 @pytest.mark.parametrize(

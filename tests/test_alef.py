@@ -9,12 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from lambo_agents import alef_query, alef_update, decode  # noqa: E402
+from lambo_agents.adapter import PolicyAgent  # noqa: E402
 from lambo_agents.aed import AED  # noqa: E402
 from lambo_agents.agent import LamboAgent  # noqa: E402
 from lambo_agents.alef import ALEF  # noqa: E402
@@ -22,6 +24,7 @@ from lambo_agents.alef_labels import ExpertError, Label, Labels  # noqa: E402
 from lambo_agents.alef_query import Pool  # noqa: E402
 from lambo_agents.alef_update import Lesson, UpdateConfig  # noqa: E402
 from lambo_agents.config import AEDConfig, lambo_xs, preset  # noqa: E402
+from lambo_agents.registry import make_agent  # noqa: E402
 from lambo_agents.testing import check_agent  # noqa: E402
 from lambo_env import physics  # noqa: E402
 from lambo_env.drift import stream  # noqa: E402
@@ -43,7 +46,14 @@ def network(config: AEDConfig = POINTER, seed: int = 0) -> AED:
 
 
 def make(**options) -> ALEF:
-    settings = {"weights": network(), "expert": Nearest(), "labels_per_slot": 2, "update": QUICK, **options}
+    settings = {
+        "weights": network(),
+        "expert": Nearest(),
+        "labels_per_slot": 2,
+        "update": QUICK,
+        "guard": False,
+        **options,
+    }
     return ALEF(**settings)
 
 
@@ -276,6 +286,83 @@ def test_it_is_a_good_agent():
     check_agent(make(weights=network(LINEAR)))
 
 
+# ---- the network as it came -----------------------------------------------------------------------------------------
+
+
+def fleet(count: int = 8) -> tuple[Instances, Prompts]:
+    """Instances of ``paper`` with fewer UEs, which the shipped network decides well and a random one does not."""
+    scenario = load_scenario("paper").replace(num_ues=12)
+    texts = [TEXTS[k % 2] for k in range(count)]
+    return sample_instances(scenario, count, np.random.default_rng(3)), Prompts.of(texts)
+
+
+def test_an_update_that_does_no_good_is_not_used():
+    """Labels of a poor expert: they are learned from and paid for, but the network as it came goes on deciding."""
+    agent = make(weights="lambo-s", guard=True, update=UpdateConfig(steps=10, learning_rate=2e-2))
+    instances, prompts = fleet()
+    rng = np.random.default_rng(0)
+    frozen = LamboAgent("lambo-s").decide(instances, prompts, rng)
+    assert play(agent, instances, prompts) == 2 and agent.labels_used == 2
+    assert agent.guard.at_home
+    assert np.array_equal(agent.decide(instances, prompts, rng).place, frozen.place)
+    assert len(equal(agent.guard.home, agent.guard.learned)) < len(agent.guard.home)
+
+
+def test_whichever_was_cheaper_decides_the_next_slot():
+    """Good weights and random ones, each in turn the ones that learned: the good ones are in use after one slot, without a label."""
+    instances, prompts = fleet()
+    shipped = LamboAgent("lambo-s").aed
+    good = {name: shipped.state_dict()[name].clone() for name in alef_update.decoder_names(shipped)}
+    bad = {name: torch.randn_like(weight) for name, weight in good.items()}
+    for home, learned, at_home in ((good, bad, True), (bad, good, False)):
+        agent = make(weights="lambo-s", guard=True, start_slot=10)
+        agent.guard.home = home
+        agent.guard.resume(learned, not at_home)
+        assert play(agent, instances, prompts) == 0
+        assert agent.guard.at_home == at_home
+        assert len(equal(good, weights_of(agent))) == len(good)
+
+
+def test_a_failed_round_leaves_the_weights_in_use(monkeypatch):
+    agent = make(guard=True, start_slot=1)
+    play(agent, *slot())
+    before = weights_of(agent)
+    agent.guard.resume({name: 2 * weight for name, weight in agent.guard.home.items()}, True)
+    monkeypatch.setattr(alef_update, "labels_loss", lambda *parts: torch.tensor(float("nan"), requires_grad=True))
+    with pytest.raises(FloatingPointError):
+        play(agent, *slot(seed=1))
+    assert len(equal(before, weights_of(agent))) == len(before) and agent.guard.at_home
+
+
+# ---- experts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("exact", {"gap": 1e-2}),
+        ("local-search", {}),
+        ("de", {"generations": 2}),
+        ("policy-gradient", {"iterations": 3, "samples": 4}),
+        ("greedy", {}),
+    ],
+)
+def test_any_registered_agent_may_be_the_expert(name, options):
+    agent = make_agent("lambo-s+alef", expert=name, expert_options=options, labels_per_slot=2, update=QUICK)
+    assert play(agent, *slot(4)) == 2 and agent.asked == 2
+
+
+def test_a_policy_of_stable_baselines3_may_be_the_expert():
+    """An SAC of random weights on an instance so easy that no decision is late; late ones of any expert are refused (below)."""
+    sb3 = pytest.importorskip("stable_baselines3")
+    scenario = load_scenario("tiny").replace(num_ues=1, data_bits=(1e5, 3e5))
+    env = gym.make("LAMBO-MEC-v0", scenario=scenario, prompt="minimum latency")
+    sac = sb3.SAC("MultiInputPolicy", env, buffer_size=10, seed=0)
+    agent = make(expert=PolicyAgent(sac, "LAMBO-MEC-v0"))
+    assert play(agent, sample_instances(scenario, 6, np.random.default_rng(0)), slot()[1]) == 2
+    assert agent.labels_used == 2
+
+
 # ---- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +424,8 @@ def test_a_bad_expert_leaves_the_network_as_it_was(expert, text):
         ({"labels_per_slot": 0}, "ALEF.labels_per_slot is 0; allowed: an integer >= 1"),
         ({"labels_per_slot": -3}, "ALEF.labels_per_slot is -3"),
         ({"budget": 0}, "ALEF.budget is 0"),
+        ({"budget": -8}, "ALEF.budget is -8"),
+        ({"guard": 1}, "ALEF.guard is 1"),
         ({"every": 0}, "ALEF.every is 0"),
         ({"query": "entropie"}, "did you mean 'entropy'"),
         ({"expert": "locl-search"}, "did you mean 'local-search'"),
@@ -352,12 +441,17 @@ def test_bad_arguments_are_refused(options, text):
         make(**options)
 
 
-def test_a_stream_that_changes_size_is_refused():
+@pytest.mark.parametrize(
+    ("fields", "sizes"), [({"num_ues": 7}, r"\(7, 4\)"), ({"server_cpu_hz": (3e10, 5e10)}, r"\(6, 2\)")]
+)
+def test_a_stream_that_changes_size_is_refused(fields, sizes):
     agent = make()
-    play(agent, *slot())
+    instances, prompts = slot()
+    play(agent, instances, prompts)
     before = weights_of(agent)
-    with pytest.raises(ValueError, match=r"is \(7, 4\); allowed: \(6, 4\), as before"):
-        play(agent, *slot(num_ues=7))
+    other = sample_instances(load_scenario("tiny").replace(**fields), 6, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=rf"is {sizes}; allowed: \(6, 4\), as before"):
+        play(agent, other, prompts)
     assert len(equal(before, weights_of(agent))) == len(before) and agent.slot == 1
 
 
@@ -385,6 +479,18 @@ def test_the_given_network_is_copied():
 
 
 # ---- on the disk ----------------------------------------------------------------------------------------------------
+
+
+def test_a_guarded_adaptation_is_gone_on_with(tmp_path):
+    whole = make(guard=True)
+    for k in range(3):
+        play(whole, *slot(seed=k), seed=k)
+    for k in range(3):
+        part = make(guard=True, folder=tmp_path)
+        play(part, *slot(seed=k), seed=k)
+    assert part.guard.at_home == whole.guard.at_home and part.rehearsal.offered == whole.rehearsal.offered
+    for mine, theirs in ((part.guard.learned, whole.guard.learned), (weights_of(part), weights_of(whole))):
+        assert len(equal(mine, theirs)) == len(theirs)
 
 
 def test_a_folder_is_gone_on_with(tmp_path):

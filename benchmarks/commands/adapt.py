@@ -27,7 +27,7 @@ class AdaptOptions:
     scenario: str | None = None
     """Preset or .toml file that drifts (default paper)."""
     batch: int | None = None
-    """Worlds side by side in a stream: the instances of a slot (default 24)."""
+    """Worlds side by side in a stream: the instances of a slot (default 20)."""
     num_slots: Annotated[int | None, Parameter(name="--slots")] = None
     """Slots of a stream (default 100)."""
     stride: int | None = None
