@@ -82,7 +82,7 @@ class Guard:
             return
         rows = np.setdiff1d(np.arange(pool.instances.batch_size), asked)
         rows = rows[:COMPARED] if len(rows) else np.arange(pool.instances.batch_size)
-        some = Pool(pool.agent, *(part.take(rows) for part in pool[1:4]), pool.rng)
+        some = Pool(pool.agent, pool.instances.take(rows), pool.prompts.take(rows), pool.decision.take(rows), pool.rng)
         # whoever decided the slot has not changed since, unless it has just learned
         known = _cost(some, some.decision)
         home = known if self.decided_at_home else self._anew(some, self.home)
