@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -154,5 +155,6 @@ def measure(weights: Path, count: int) -> list[float]:
 
 
 def summary(rows: list[Row]) -> list[Interval]:
-    """Return each column's mean gap over seeds with its interval."""
-    return [seeds_interval([row["gap_percent"][k] for row in rows]) for k in range(len(COLUMNS))]
+    """Return each column's geometric mean gap over seeds, with the interval of the gaps' logarithms: seeds differ by factors."""
+    logs = [seeds_interval(np.log([row["gap_percent"][k] for row in rows])) for k in range(len(COLUMNS))]
+    return [Interval(*(math.exp(end) for end in (log.mean, log.low, log.high))) for log in logs]

@@ -53,7 +53,7 @@ def test_a_study_goes_on_where_it_stopped_and_measures_alike(tmp_path: Path, mon
     )  # its training was there, only measured anew
     row = table_row("plain", "as it is", first["plain"])
     assert len(row) == len(HEADER)
-    assert f"{sum(r['gap_percent'][0] for r in first['plain']) / 2:.3f} [" in row[3]
+    assert f"{math.sqrt(math.prod(r['gap_percent'][0] for r in first['plain'])):.3f} [" in row[3]
     with pytest.raises(ValueError, match="unknown study 'three'"):
         study.study(("three",), tmp_path, 1, 1)
     with pytest.raises(ValueError, match="--seeds is 0"):

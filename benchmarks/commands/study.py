@@ -33,7 +33,9 @@ def study(options: StudyOptions = StudyOptions()) -> None:
     found = run(options.names, Path(options.out), options.seeds, options.instances)
     for name in options.names:
         rows = [table_row(variant.name, variant.about, found[variant.name]) for variant in STUDIES[name]]
-        print_table(HEADER, rows, f"{name}: {options.seeds} seeds, mean gap in % and 95 % t-interval over seeds")
+        print_table(
+            HEADER, rows, f"{name}: {options.seeds} seeds, geometric mean gap in % and 95 % t-interval of its logarithm"
+        )
 
 
 HEADER = ("variant", "what", "parameters", "latency", "energy", "mix", "latency, its own shares", "CPU s", "rollouts")
