@@ -85,11 +85,16 @@ def build() -> App:
 
 def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
     """Convert an option's text; an integer is digits alone, where cyclopts would round 2.5 to 2."""
-    if int in (kind, *get_args(kind)):
+    if _holds_int(kind):
         for token in tokens:
             if not token.value.removeprefix("-").isdecimal():
                 raise ValueError(f"{token.keyword or 'value'} is {token.value!r}; allowed: an integer")
     return convert(kind, tokens)
+
+
+def _holds_int(kind: Any) -> bool:
+    """Return whether a type is int or made of int, as ``tuple[int, int] | None`` is."""
+    return kind is int or any(_holds_int(part) for part in get_args(kind))
 
 
 def _named(arguments: list[str]) -> list[str]:

@@ -20,6 +20,7 @@ from lambo_agents.acl_config import ACLConfig
 from lambo_agents.acl_data import Batch, sample_batch, step_rng
 from lambo_agents.aed import AED, Encoded
 from lambo_agents.critic import Critic
+from lambo_agents.device import known_device
 from lambo_agents.protocol import Agent
 from lambo_agents.servers import in_order
 from lambo_env import physics, validate
@@ -29,6 +30,9 @@ _PRIOR_WEIGHT = 0.3  # of the encoder's own guess in the imitation loss
 _READING_WEIGHT = 3.0
 _READING_WARMUP = 50  # updates
 _MISREAD = 0.03  # error of a latency share that counts as a slip
+_STARTED = (
+    0.5  # of the network's numbers that weights to start from must have; by chance a few biases fit any other network
+)
 _COST_WEIGHT = 10.0  # of the relative cost, whose gradient is small beside that of a log-probability
 
 
@@ -38,6 +42,7 @@ class Trainer:
     def __init__(self, config: ACLConfig, teacher: Agent | None = None) -> None:
         torch.set_flush_denormal(True)  # gradients of a confident network are full of them: half as fast otherwise
         self.config, self.teacher = config, teacher
+        known_device("ACLConfig.device", config.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.actor = AED(config.network()).to(config.device)
@@ -225,16 +230,20 @@ def _cosine(progress: float) -> float:
 
 
 def begin_from(actor: AED, weights: str) -> None:
-    """Load every weight of a file that the network has under the same name and shape.
+    """Load every weight of a file that the network has under the same name and shape; parts may be new, such as the reader.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not a checkpoint, or nothing in it fits.
+        ValueError: not a checkpoint, weights that are not finite, or less than half of the network is in it.
     """
     path = checkpoint.weights_path(weights)
     mine, theirs = actor.state_dict(), checkpoint.load(path).tensors
     fits = {name: theirs[name] for name in mine if name in theirs and theirs[name].shape == mine[name].shape}
-    validate.check("ACLConfig.start", str(path), len(fits) > 0, "weights of a network of this preset")
+    share = sum(weight.numel() for weight in fits.values()) / sum(weight.numel() for weight in mine.values())
+    allowed = f"weights of a network of this preset and its layers ({share:.0%} of the network is in this file)"
+    validate.check("ACLConfig.start", str(path), share >= _STARTED, allowed)
+    sound = all(bool(weight.isfinite().all()) for weight in fits.values())
+    validate.check("ACLConfig.start", str(path), sound, "finite weights")
     actor.load_state_dict({**mine, **fits})
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lambo_agents import checkpoint, decode
 from lambo_agents.aed import AED
+from lambo_agents.device import known_device
 from lambo_agents.protocol import Improver
 from lambo_agents.registry import make_agent
 from lambo_env import memory, physics, validate
@@ -19,6 +20,9 @@ from lambo_env.prompt import Prompts
 
 DECODINGS = ("greedy", "sample")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+LABELS = {
+    "lambo-s": 45_000
+}  # about, of local search, in all trainings that made shipped weights; a file counts its last one alone
 _ROWS = 512  # rollouts worked on at once: their state stays in a processor's cache
 
 Places = NDArray[np.int64]
@@ -42,6 +46,8 @@ class LamboAgent:
         FileNotFoundError: a path with nothing at it.
     """
 
+    labels_used = LABELS["lambo-s"]
+
     def __init__(
         self,
         weights: str | Path | AED = "lambo-s",
@@ -62,8 +68,8 @@ class LamboAgent:
         validate.check(
             "LamboAgent.polish", polish, improves, "None or an agent with improve(instances, prompts, decision, rng)"
         )
-        self.polish, self.device = search, _device(device)
-        aed = weights if isinstance(weights, AED) else checkpoint.load_network(checkpoint.weights_path(str(weights)))[0]
+        self.polish, self.device = search, known_device("LamboAgent.device", device)
+        aed, self.labels_used = _network(weights)
         validate.known(precision, tuple(PRECISIONS), "precision")
         memory.keep_freed()
         self.aed = (aed if precision == "fp32" else aed.with_encoder_in(PRECISIONS[precision])).to(device).eval()
@@ -125,13 +131,14 @@ class LamboAgent:
         return decision if count == 1 else _cheapest(many, prompts.repeat(count), decision, count)
 
 
-def _device(name: str) -> str:
-    """Return a torch device's name, refused where this torch has none such."""
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        validate.refuse("LamboAgent.device", name, f"a device of torch, such as 'cpu' or 'cuda' ({str(error)[:60]})")
-    return name
+def _network(weights: str | Path | AED) -> tuple[AED, int]:
+    """Return the network, and how many labels its training saw (0 where nothing says so)."""
+    if isinstance(weights, AED):
+        return weights, 0
+    path = checkpoint.weights_path(str(weights))
+    aed, meta = checkpoint.load_network(path)
+    labels = LABELS.get(path.stem) if path.parent == checkpoint.WEIGHTS else None
+    return aed, int(meta.get("row", {}).get("labels", 0)) if labels is None else labels
 
 
 def _cheapest(many: Instances, prompts: Prompts, decision: Decision, count: int) -> Decision:

@@ -65,7 +65,13 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     if meta.get("format") != FORMAT:
         found = meta.get("format", "none")
         validate.refuse("checkpoint", str(path), f"{allowed} (format {FORMAT!r}; this one's is {found!r})")
-    return Loaded(tensors, json.loads(meta["json"]))
+    try:
+        found = json.loads(meta.get("json", ""))
+    except ValueError:
+        found = None
+    whole = isinstance(found, dict) and isinstance(found.get("config"), dict)
+    validate.check("checkpoint", str(path), whole, f"{allowed} (the JSON of its header is damaged)")
+    return Loaded(tensors, found)
 
 
 def load_network(path: str | os.PathLike[str], expect: AEDConfig | None = None) -> tuple[AED, dict[str, Any]]:
@@ -96,12 +102,14 @@ def check_config(found: AEDConfig, expect: AEDConfig, path: str) -> None:
 
 
 def fit_tensors(aed: AED, tensors: Mapping[str, Tensor], path: str) -> None:
-    """Load weights into a network; raise ``ValueError`` that names the first that is missing, unknown or of another shape."""
+    """Load weights into a network; raise ``ValueError`` that names the first that is missing, unknown, not finite or of another shape."""
     expected = aed.state_dict()
     for name in sorted({*expected, *tensors}):
         want = tuple(expected[name].shape) if name in expected else None
         got = tuple(tensors[name].shape) if name in tensors else None
         validate.check(f"checkpoint {path!r}: {name}", got, got == want, f"shape {want}" if want else "no such weight")
+        sound = tensors[name].is_floating_point() and bool(tensors[name].isfinite().all())
+        validate.check(f"checkpoint {path!r}: {name}", tensors[name].dtype, sound, "finite floating-point numbers")
     aed.load_state_dict(dict(tensors))
 
 
@@ -113,5 +121,5 @@ def weights_path(name: str) -> Path:
     if name.endswith(".safetensors") or os.sep in name:
         return Path(name)
     raise ValueError(
-        f"unknown weights {name!r}{validate.closest(name, shipped)} known: {', '.join(sorted(shipped))}, or a path"
+        f"unknown weights {name!r}{validate.closest(name, shipped) or ';'} known: {', '.join(sorted(shipped))}, or a path"
     )

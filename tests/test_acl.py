@@ -186,3 +186,29 @@ def test_layers_kinds_and_order_are_what_a_training_was_told() -> None:
     for _ in range(config.reading_steps + config.imitation_steps + 1):
         assert np.isfinite(trainer.update()["loss"])
     assert ACLConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("fault", ["another preset", "not finite"])
+def test_weights_to_start_from_are_of_this_network(tmp_path: Path, fault: str) -> None:
+    start = tmp_path / "start.safetensors"
+    trainer = Trainer(dataclasses.replace(TINY, preset="lambo_s") if fault == "another preset" else TINY)
+    broken = {name: weight * float("nan") for name, weight in trainer.mean.items()}
+    checkpoint.save(start, trainer.mean if fault == "another preset" else broken, trainer.actor.config)
+    with pytest.raises(ValueError, match="ACLConfig.start is .*start.safetensors'; allowed: (weights of|finite)"):
+        Trainer(dataclasses.replace(TINY, start=str(start)))
+
+
+def test_a_training_starts_from_weights_whose_reader_is_another(tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    donor = Trainer(dataclasses.replace(TINY, seed=5))
+    kept = {name: weight for name, weight in donor.mean.items() if "reader" not in name}
+    assert len(kept) < len(donor.mean)
+    checkpoint.save(start, kept, donor.actor.config)
+    begun = Trainer(dataclasses.replace(TINY, start=str(start))).actor.state_dict()
+    assert all(torch.equal(begun[name], weight) for name, weight in kept.items())
+
+
+@pytest.mark.parametrize("device", ["abacus", "meta", "cuda:99", ""])
+def test_a_device_that_is_none_is_named(device: str) -> None:
+    with pytest.raises(ValueError, match=f"ACLConfig.device is '{device}'; allowed: a device of torch"):
+        Trainer(dataclasses.replace(TINY, device=device))

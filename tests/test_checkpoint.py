@@ -60,6 +60,24 @@ def test_foreign(tmp_path: Path) -> None:
         checkpoint.load(path)
 
 
+@pytest.mark.parametrize("text", [None, "", "{", "null", "[1]", "{}", '{"config": null}'])
+def test_a_header_that_says_nothing_is_refused(file: Path, text: str | None) -> None:
+    told = {"format": checkpoint.FORMAT} | ({} if text is None else {"json": text})
+    safetensors.torch.save_file(checkpoint.load(file).tensors, file, metadata=told)
+    with pytest.raises(ValueError, match="the JSON of its header is damaged"):
+        checkpoint.load_network(file)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_weights_are_finite_numbers(file: Path, value: float | None) -> None:
+    stored = checkpoint.load(file).tensors
+    name = next(iter(stored))
+    stored[name] = stored[name].long() if value is None else torch.full_like(stored[name], value)
+    checkpoint.save(file, stored, XS)
+    with pytest.raises(ValueError, match=f"{name} is torch.*; allowed: finite floating-point numbers"):
+        checkpoint.load_network(file)
+
+
 def test_other_config(file: Path, tmp_path: Path) -> None:
     other = dataclasses.replace(XS, encoder_layers=XS.encoder_layers + 1)
     with pytest.raises(ValueError, match=r"AEDConfig.encoder_layers is \d; allowed: \d here"):
@@ -75,5 +93,5 @@ def test_other_config(file: Path, tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         checkpoint.load(tmp_path / "none.safetensors")
-    with pytest.raises(ValueError, match="unknown weights 'lambo-z'"):
+    with pytest.raises(ValueError, match="unknown weights 'lambo-z'; .*known: lambo-s"):
         checkpoint.weights_path("lambo-z")

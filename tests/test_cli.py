@@ -139,6 +139,8 @@ BAD = [
     ("check env Lambo", "unknown environment"),
     ("throughput boats", "agents"),
     ("throughput --budget-s -1", "--budget-s is -1"),
+    ("train --layers 2.5 1", "is '2.5'; allowed: an integer"),
+    ("train --device abacus --out gone", "ACLConfig.device is 'abacus'"),
 ]
 
 

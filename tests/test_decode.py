@@ -1,5 +1,7 @@
 """Decoding and the agent: the rules hold, more samples cost no more, options and refusals say what they mean."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,10 @@ torch = pytest.importorskip("torch")
 
 from baselines.local_search import LocalSearch  # noqa: E402
 from benchmarks.throughput_decode import decode_speed, plain_places  # noqa: E402
-from lambo_agents import acl_loss, config, decode  # noqa: E402
+from lambo_agents import acl_loss, checkpoint, config, decode  # noqa: E402
 from lambo_agents.aed import AED  # noqa: E402
 from lambo_agents.agent import LamboAgent  # noqa: E402
+from lambo_agents.registry import agent_specs  # noqa: E402
 from lambo_agents.testing import check_agent  # noqa: E402
 from lambo_env import physics  # noqa: E402
 from lambo_env.instances import Decision, Instances  # noqa: E402
@@ -169,9 +172,21 @@ def test_refusals_say_why() -> None:
         {"samples": 0},
         {"polish": 3},
         {"weights": "lambo-x"},
+        {"device": "abacus"},
+        {"device": "meta"},
     ):
         with pytest.raises(ValueError, match=r"unknown|allowed"):
             LamboAgent(**{"weights": untrained(), **wrong})
+
+
+def test_labels_are_those_of_the_weights_that_play(tmp_path: Path) -> None:
+    told = next(spec for spec in agent_specs() if spec.name == "lambo-s").labels_used
+    assert LamboAgent().labels_used == told > 40_000
+    own, path = untrained(), tmp_path / "own.safetensors"
+    checkpoint.save(path, own.state_dict(), own.config, row={"labels": 7})
+    assert LamboAgent(path).labels_used == 7
+    checkpoint.save(path, own.state_dict(), own.config)
+    assert LamboAgent(path).labels_used == LamboAgent(own).labels_used == 0
 
 
 def test_decoding_speeds_are_times_of_both_ways() -> None:
