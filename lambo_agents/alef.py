@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from lambo_agents import alef_update, checkpoint
 from lambo_agents.aed import AED
 from lambo_agents.agent import LamboAgent
+from lambo_agents.alef_guard import PREFIX as GUARD_PREFIX
 from lambo_agents.alef_guard import Guard
 from lambo_agents.alef_labels import Expert, Label, Labels, joined, question_key
 from lambo_agents.alef_query import QUERIES, Pool, choose
@@ -53,8 +54,8 @@ class ALEF:
         timeout_s: the most that a label may take the expert.
         memory: instances of the stream that are rehearsed, so that nothing is forgotten; they need no labels.
         update: how a round learns; an UpdateConfig or its fields.
-        guard: keep the network as it came beside the one that learns, and let the next slot be decided by whichever was cheaper on
-            this one's instances without a label; what is rehearsed is then what the former knew.
+        guard: keep the network as it came beside the one that learns, and let a slot be decided by whichever was cheaper on the slot
+            most like it, on instances without a label; what is rehearsed is then what the former knew.
         fresh: begin from random weights, for comparison: the network is learned from the labels alone.
         folder: where labels and state are kept; one that holds some is gone on with, and no question is asked twice.
         agent_options: further arguments of LamboAgent, such as allocation.
@@ -140,6 +141,8 @@ class ALEF:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return places and CPU of B instances under their prompts, by the network as it is now."""
+        if self.guard is not None:
+            self.guard.recognise(instances.to("numpy"))
         return self.agent.decide(instances, prompts, rng)
 
     def adapt(self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator) -> int:
@@ -241,7 +244,8 @@ class ALEF:
         aed = self.agent.aed
         learned = None if self.guard is None else self.guard.learned
         state = {name: aed.state_dict()[name] for name in self._names} if learned is None else learned
-        checkpoint.save(path, {**state, **self.rehearsal.tensors()}, aed.config, alef=self._meta())
+        kept = {**self.rehearsal.tensors(), **({} if self.guard is None else self.guard.tensors())}
+        checkpoint.save(path, {**state, **kept}, aed.config, alef=self._meta())
 
     def _restore(self, path: Path) -> None:
         """Go on where ``_save`` left off.
@@ -255,8 +259,10 @@ class ALEF:
         for name, value in self._settings().items():
             there = kept["settings"].get(name)
             validate.check(f"adaptation in {str(path.parent)!r}: {name}", there, there == value, f"{value!r} here")
-        weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
+        weights = {name: tensor for name, tensor in tensors.items() if not name.startswith((PREFIX, GUARD_PREFIX))}
         checkpoint.fit_tensors(aed, {**aed.state_dict(), **weights}, str(path))
+        if self.guard is not None:
+            self.guard.restore(tensors)
         if self.guard is not None and kept["labels"]:
             self.guard.resume(weights, kept["at_home"])
         self.rehearsal.restore(tensors, kept["offered"])

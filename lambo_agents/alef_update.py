@@ -41,7 +41,8 @@ class UpdateConfig:
     """
 
     learns: str = "decoder"  # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
-    steps: int = 20
+    steps: int = 100  # at most
+    passes: int = 12  # over the labels so far
     batch: int = 12  # labels a step
     rehearsed: int = 4  # instances of what the network knew, a step
     orders: int = 1  # orders of the UEs in which a label is learned: the network's own, the others shuffled
@@ -55,7 +56,7 @@ class UpdateConfig:
     def __post_init__(self) -> None:
         """Validate every field."""
         validate.known(self.learns, UPDATES, "UpdateConfig.learns")
-        for name in ("steps", "batch", "rehearsed", "orders"):
+        for name in ("steps", "passes", "batch", "rehearsed", "orders"):
             validate.integer(f"UpdateConfig.{name}", getattr(self, name))
         for name in ("learning_rate", "clip"):
             validate.positive(f"UpdateConfig.{name}", getattr(self, name))
@@ -214,9 +215,11 @@ class _Round:
         """Do the steps; return their losses."""
         config, losses = self.config, []
         optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
-        for step in range(config.steps):
+        labels = len(self.lesson.place) // 2
+        steps = min(config.steps, -(-config.passes * labels // min(config.batch, labels)))
+        for step in range(steps):
             for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * (1 - step / config.steps)
+                group["lr"] = config.learning_rate * (1 - step / steps)
             loss = self._taught()
             if self.known is not None:
                 loss = loss + config.rehearsal * self._rehearsed(self.known)

@@ -245,7 +245,7 @@ class Fastest:
 
 def test_it_learns_the_experts_rule():
     """Measured agreement with the expert on new instances: 0.17 of the UEs before, 0.94 after 3 slots of 16 labels."""
-    agent = make(expert=Fastest(), labels_per_slot=16, update=UpdateConfig(steps=120, orders=1, learning_rate=1e-2))
+    agent = make(expert=Fastest(), labels_per_slot=16, update=UpdateConfig(steps=120, passes=100, learning_rate=1e-2))
     instances, prompts = slot(64, seed=99)
     rng = np.random.default_rng(0)
     target = Fastest().decide(instances, prompts, rng).place
@@ -323,6 +323,34 @@ def test_whichever_was_cheaper_decides_the_next_slot():
         assert play(agent, instances, prompts) == 0
         assert agent.guard.at_home == at_home
         assert len(equal(good, weights_of(agent))) == len(good)
+
+
+def test_a_world_that_comes_back_is_recognised_before_it_is_decided():
+    """One slot of each world is enough: by the observation alone, without a label or a price."""
+    scenario = load_scenario("paper").replace(num_ues=12)
+    halved = scenario.replace(server_cpu_hz=tuple(f / 2 for f in scenario.server_cpu_hz))
+    agent, rng = make(weights="lambo-s", guard=True), np.random.default_rng(0)
+    learned = {name: weight + 0.01 for name, weight in agent.guard.home.items()}
+    agent.guard.resume(learned, at_home=False)
+    for world, at_home in ((scenario, True), (halved, False)):
+        given = sample_instances(world, 8, rng)
+        agent.guard.at_home = at_home
+        agent.guard.settle_as(given)
+    for world, at_home in ((scenario, True), (halved, False), (halved, False), (scenario, True)):
+        agent.decide(sample_instances(world, 8, rng), fleet()[1], rng)
+        assert agent.guard.at_home == at_home
+        expected = agent.guard.home if at_home else agent.guard.learned
+        assert len(equal(expected, weights_of(agent))) == len(expected)
+
+
+def test_steps_grow_with_the_labels_up_to_a_limit():
+    agent, count = LamboAgent(network()), []
+    for labels in (2, 6):
+        instances, prompts = slot(labels)
+        lesson = Lesson.of(instances, prompts, Nearest().decide(instances, prompts, None).place, "cpu")
+        config = UpdateConfig(passes=2, batch=4, steps=3)
+        count.append(len(alef_update.learn(agent, lesson, labels, None, config, 0)))
+    assert count == [2, 3]
 
 
 def test_a_failed_round_leaves_the_weights_in_use(monkeypatch):
