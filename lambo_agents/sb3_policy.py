@@ -50,7 +50,7 @@ class AEDHeads:
 
     def _build(self: Any, lr_schedule: Any) -> None:
         """Create the networks and the optimizer, in place of SB3's layers."""
-        self.aed = AED(self.aed_config)
+        self.aed = AED(self.aed_config).eval()
         width = self.aed_config.d_model
         self.critic = nn.Sequential(
             nn.LayerNorm(3 * width), nn.Linear(3 * width, 2 * width), nn.Tanh(), nn.Linear(2 * width, 1)
@@ -62,6 +62,13 @@ class AEDHeads:
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()  # type: ignore[misc]
         return {**data, "aed": self.aed_config.to_dict(), "share_log_std_init": self.share_log_std_init}
+
+    def train(self: Any, mode: bool = True) -> Any:
+        """Set the mode of all but the network, whose reader drops nothing out: PPO holds a density against that of the rollout."""
+        super().train(mode)  # type: ignore[misc]
+        if "aed" in self._modules:
+            self.aed.eval()
+        return self
 
     # ---- what SB3 calls ---------------------------------------------------------------------------------------------
 
