@@ -116,15 +116,29 @@ def recovered(line: Line, frozen: Line) -> Interval | None:
     return seed_interval(100 * (frozen.after[:seeds] - line.after[:seeds]) / lost)
 
 
-def labels_to(line: Line, cells: Sequence[dict[str, Any]], gap: float) -> float:
-    """Return after how many labels the mean gap over seeds is at most ``gap`` and stays there on average; inf if never."""
+def left_by_labels(line: Line, frozen: Line, cells: Sequence[dict[str, Any]]) -> tuple[Floats, Floats]:
+    """Return numbers of labels [K], rising from 0, and the gap there over the frozen network's in the same slots, from the drift on."""
     mine = [cell for cell in cells if (cell["drift"], cell["method"]) == (line.drift, line.method)]
-    labels = np.array([[row["labels"] for row in cell["rows"]] for cell in mine]).mean(axis=0)
-    mean = line.gaps.mean(axis=0)
-    for k in np.flatnonzero(line.slots >= suite.START):
-        if mean[k:].mean() <= gap:
-            return float(labels[k])
-    return math.inf
+    paid = np.array([[row["labels"] for row in cell["rows"]] for cell in mine]).mean(axis=0)
+    drifted = line.slots >= suite.START
+    stages = np.unique(paid[drifted])
+    seeds = min(len(line.gaps), len(frozen.gaps))
+    left = [
+        float(line.gaps[:seeds, rows].mean() / frozen.gaps[:seeds, rows].mean())
+        for stage in stages
+        for rows in [drifted & (paid == stage)]
+    ]
+    return stages, np.array(left)
+
+
+def labels_to(curve: tuple[Floats, Floats], goal: float) -> float:
+    """Return after how many labels a curve of ``left_by_labels`` first reaches ``goal``, linear between its points; inf if never."""
+    labels, left = curve
+    reached = np.flatnonzero(left <= goal)
+    if not len(reached) or reached[0] == 0:
+        return math.inf if not len(reached) else 0.0
+    k = int(reached[0])
+    return float(labels[k - 1] + (labels[k] - labels[k - 1]) * (left[k - 1] - goal) / (left[k - 1] - left[k]))
 
 
 def rows_of(lines: Sequence[Line]) -> list[tuple[str, ...]]:
@@ -139,10 +153,10 @@ def _row(line: Line, frozen: Line | None) -> tuple[str, ...]:
     return (
         line.drift,
         line.method,
-        interval_text(seed_interval(line.before), 3),
-        interval_text(seed_interval(line.after), 3),
-        "" if won is None else interval_text(won, 3),
-        "" if back is None else interval_text(seed_interval(back), 3),
+        _with_mean(seed_interval(line.before)),
+        _with_mean(seed_interval(line.after)),
+        "" if won is None else _with_mean(won),
+        "" if back is None else _with_mean(seed_interval(back)),
         f"{line.labels:g}",
         digits(line.update_s, 3),
         digits(line.expert_s, 3),
@@ -150,20 +164,44 @@ def _row(line: Line, frozen: Line | None) -> tuple[str, ...]:
 
 
 def queries(lines: Sequence[Line], cells: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return, a drift, after how many labels each way to query has the gap that random queries end with, if anything was lost."""
+    """Return, a drift where something was lost, after how many labels each way to query won what random queries win with all of theirs.
+
+    That is, but for a tenth: the last of it comes and goes with the slots.
+    """
     out: list[tuple[str, ...]] = []
     for drift in dict.fromkeys(line.drift for line in lines):
         mine = {line.method: line for line in lines if line.drift == drift}
         random, frozen = mine.get("alef-random"), mine.get("frozen")
         if random is None or frozen is None or random.cyclic or recovered(random, frozen) is None:
             continue
-        goal = float(random.after.mean())
-        base = labels_to(random, cells, 1.02 * goal)
+        curve = left_by_labels(random, frozen, cells)
+        goal = 0.1 + 0.9 * float(curve[1][-1])
+        base = labels_to(curve, goal)
         for method in [name for name in mine if name.startswith("alef-") and name != "alef-random"]:
-            need = labels_to(mine[method], cells, 1.02 * goal)
-            ratio = need / base if base > 0 and math.isfinite(base) else math.nan
-            out.append((drift, method, digits(1.02 * goal, 3), digits(need, 3), digits(base, 3), digits(ratio, 3)))
+            need = labels_to(left_by_labels(mine[method], frozen, cells), goal)
+            ratio = need / base if base > 0 and math.isfinite(need) else math.nan
+            out.append((drift, method, digits(goal, 3), digits(need, 3), digits(base, 3), digits(ratio, 3)))
     return out
+
+
+def overview(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the summary: a row a drift, the gap at its end of each method, and what was won back."""
+    methods = list(dict.fromkeys(line.method for line in lines))
+    learn = [name for name in methods if any(line.method == name and line.labels > 0 for line in lines)]
+    header = ["drift", "before", *methods, *(f"{name} recovers %" for name in learn)]
+    rows = []
+    for drift in dict.fromkeys(line.drift for line in lines):
+        mine = {line.method: line for line in lines if line.drift == drift}
+        frozen = mine.get("frozen")
+        won = [recovered(mine[name], frozen) if name in mine and frozen else None for name in learn]
+        ends = [_with_mean(seed_interval(mine[name].after)) if name in mine else "" for name in methods]
+        before = "" if frozen is None else _with_mean(seed_interval(frozen.before))
+        rows.append([drift, before, *ends, *("" if part is None else _with_mean(part) for part in won)])
+    return header, rows
+
+
+def _with_mean(interval: Interval) -> str:
+    return f"{digits(interval.mean, 2 if interval.mean < 1 else 3)} {interval_text(interval, 2)}"
 
 
 def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -> list[Path]:
@@ -180,11 +218,15 @@ def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -
         "slots (cyclic: slots 75 to 99). Recovered: how much of what the frozen network lost, where its gap at least doubles. On return: "
         "the gap of slots 50 to 74 over that of slots 0 to 24, the same world. Seconds are totals of a stream, on one thread."
     )
-    parts = ["# Adaptation to drift", about, report.markdown_table(HEADER, rows_of(lines))]
+    trained = {(cell["num_trainable"], cell["num_parameters"]) for cell in cells if "num_trainable" in cell}
+    shares = "; ".join(f"{part:,} of {whole:,} ({100 * part / whole:.1f} %)" for part, whole in sorted(trained))
+    about += f" Parameters that learn: {shares}." if trained else ""
+    parts = ["# Adaptation to drift", about, report.markdown_table(*overview(lines))]
+    parts += ["## All numbers", report.markdown_table(HEADER, rows_of(lines))]
     asked = queries(lines, cells)
     if asked:
-        header = ("drift", "query", "gap %", "labels", "labels of random", "ratio")
-        parts += ["## Labels to the gap that random queries end with", report.markdown_table(header, asked)]
+        header = ("drift", "query", "gap over frozen", "labels", "labels of random", "ratio")
+        parts += ["## Labels to 90 % of what random queries win", report.markdown_table(header, asked)]
     parts += [f"![{name}](figures/{name}.png)" for name in pictures]
     files.write_text(folder / "report.md", "\n\n".join(parts) + "\n")
     return [folder / "report.md", *(folder / "figures" / f"{name}.png" for name in pictures)]

@@ -228,12 +228,26 @@ def test_what_is_recovered_is_by_hand():
 
 
 def test_labels_to_a_gap_are_by_hand():
-    random = line("alef-random", [[1, 9, 6, 4, 4]], labels=[0, 0, 4, 8, 8])
-    clever = line("alef-entropy", [[1, 9, 4, 4, 4]], labels=[0, 0, 4, 8, 8])
+    """Over the frozen network's 9: random is left 1, 2/3, 1/3 after 0, 4, 8 labels; nine tenths of that are 0.4, after 7.2 labels.
+
+    The clever one is at 4 of 9 after 4 labels and at 3 after 8: 0.4 after 5.6.
+    """
+    random = line("alef-random", [[1, 9, 6, 3, 3]], labels=[0, 0, 4, 8, 8])
+    clever = line("alef-entropy", [[1, 9, 4, 3, 3]], labels=[0, 0, 4, 8, 8])
     cells = line("frozen", [[1, 9, 9, 9, 9]]) + random + clever
     assert adapt_report.queries(adapt_report.lines_of(cells), cells) == [
-        ("data-abrupt", "alef-entropy", "4.08", "4.00", "8.00", "0.500")
+        ("data-abrupt", "alef-entropy", "0.400", "5.60", "7.20", "0.778")
     ]
+
+
+def test_the_summary_has_a_row_a_drift():
+    cells = line("frozen", [[1, 5, 5, 5, 5], [2, 6, 6, 6, 6]]) + line(
+        "alef-entropy", [[1, 5, 3, 2, 2], [2, 6, 4, 3, 3]], labels=[0, 0, 2, 4, 4]
+    )
+    header, rows = adapt_report.overview(adapt_report.lines_of(cells))
+    assert header == ["drift", "before", "frozen", "alef-entropy", "alef-entropy recovers %"]
+    assert [row[0] for row in rows] == ["data-abrupt"] and rows[0][-1] == "75.0 [75, 75]"
+    assert rows[0][2].startswith("5.50 [")
 
 
 def test_the_command_plays_and_draws(tmp_path, weights, monkeypatch, capsys):
