@@ -23,7 +23,10 @@ COMMANDS = {
         "render:render",
         "Play an episode and film it: the map, the servers' load, the cost beside the optimum.",
     ),
-    "throughput": ("throughput:throughput", "Time agents (as a ratio to LocalSearch) or environments on this machine."),
+    "throughput": (
+        "throughput:throughput",
+        "Time agents (as a ratio to LocalSearch), environments, trainings, decoding or solvers on this machine.",
+    ),
     "adapt": ("adapt:adapt", "Play drifting streams: ALEF beside a frozen network, fine-tuning and heuristics."),
     "list agents": ("lists:agents", "List every agent found, broken plug-ins with their error."),
     "list scenarios": ("lists:scenarios", "List the scenario presets."),

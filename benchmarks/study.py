@@ -93,10 +93,11 @@ def study(
         tell: called with a line as a training is measured.
 
     Raises:
-        ValueError: an unknown study, or a number below 1.
+        ValueError: no study or an unknown one, or a number below 1.
     """
     validate.integer("--seeds", seeds)
     validate.integer("--instances", instances)
+    validate.check("names", names, len(names) > 0, f"one or more of {', '.join(STUDIES)}")
     for name in names:
         validate.known(name, STUDIES, "study")
     variants = {variant.name: variant for name in names for variant in STUDIES[name]}

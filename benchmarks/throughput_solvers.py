@@ -119,8 +119,9 @@ def _cost(instances: Instances, decision: Decision, asked: Prompts) -> Floats:
 
 def print_solver_times(instances: int, scenarios: tuple[str, ...] = ()) -> None:
     """Print a row as soon as it is measured."""
-    print(f"{'solver':14} {'scenario':9} {'prompt':24} {'instances':>9} {'CPU ms each':>12} {'gap %':>8}  95 %")
-    for r in solver_times(instances, scenarios):
+    for k, r in enumerate(solver_times(instances, scenarios)):
+        if k == 0:  # bad arguments are known by then
+            print(f"{'solver':14} {'scenario':9} {'prompt':24} {'instances':>9} {'CPU ms each':>12} {'gap %':>8}  95 %")
         gap = f"{100 * r.gap.mean:8.4f}  [{100 * r.gap.low:.4f}, {100 * r.gap.high:.4f}]"
         proven = f"  proven {r.proven:.1%}" if r.solver.startswith("exact") else ""
         print(f"{r.solver:14} {r.scenario:9} {r.prompt:24} {r.instances:9} {r.cpu_ms:12.4f} {gap}{proven}", flush=True)

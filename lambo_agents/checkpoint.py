@@ -108,8 +108,10 @@ def fit_tensors(aed: AED, tensors: Mapping[str, Tensor], path: str) -> None:
         want = tuple(expected[name].shape) if name in expected else None
         got = tuple(tensors[name].shape) if name in tensors else None
         validate.check(f"checkpoint {path!r}: {name}", got, got == want, f"shape {want}" if want else "no such weight")
-        sound = tensors[name].is_floating_point() and bool(tensors[name].isfinite().all())
-        validate.check(f"checkpoint {path!r}: {name}", tensors[name].dtype, sound, "finite floating-point numbers")
+        kind, allowed = str(tensors[name].dtype), "finite floating-point numbers"
+        validate.check(f"checkpoint {path!r}: {name}", kind, tensors[name].is_floating_point(), allowed)
+        odd = tensors[name][~tensors[name].isfinite()].tolist()[:1]
+        validate.check(f"checkpoint {path!r}: a number of {name}", (odd or [None])[0], not odd, allowed)
     aed.load_state_dict(dict(tensors))
 
 

@@ -139,6 +139,10 @@ BAD = [
     ("check env Lambo", "unknown environment"),
     ("throughput boats", "agents"),
     ("throughput --budget-s -1", "--budget-s is -1"),
+    ("throughput solvers --scenario dense", "unknown scenario of the plan 'dense'"),
+    ("throughput envs --agents local", "--agents is 'local'; allowed: nothing: `envs` does not read it"),
+    ("throughput decoding --budget-s 1", "--budget-s is 1.0"),
+    ("study --empty-names", "names is (); allowed: one or more of ladder"),
     ("train --layers 2.5 1", "is '2.5'; allowed: an integer"),
     ("train --device abacus --out gone", "ACLConfig.device is 'abacus'"),
 ]

@@ -23,8 +23,8 @@ class ThroughputOptions:
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
-    scenario: str = "paper"
-    """Preset or .toml file."""
+    scenario: str | None = None
+    """Preset or .toml file (default paper; `solvers`: all four of its plan)."""
     prompt: str = "minimum latency"
     """The objective in words."""
     budget_s: float = 3.0
@@ -33,35 +33,47 @@ class ThroughputOptions:
     """Of `solvers`, in one batch; 1000 for the figures that the docs quote."""
 
 
+_READ = {
+    "agents": ("agents", "scenario", "prompt", "budget_s"),
+    "solvers": ("scenario", "instances"),
+}  # others: the scenario
+
+
 def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
     """Print the table and where it was measured."""
     validate.integer("--instances", options.instances)
+    for field in dataclasses.fields(options):
+        unread = field.name not in _READ.get(options.what, ("scenario",)) and field.name != "what"
+        value = getattr(options, field.name)
+        fits = not unread or value == field.default
+        validate.check(f"--{field.name.replace('_', '-')}", value, fits, f"nothing: `{options.what}` does not read it")
+    scenario = "paper" if options.scenario is None else options.scenario
     if options.what == "envs":
         from benchmarks.throughput_env import print_env_throughput
 
-        print_env_throughput(options.scenario)
+        print_env_throughput(scenario)
     elif options.what == "sb3":
         from benchmarks.throughput_sb3 import print_sb3_throughput
 
-        print_sb3_throughput(options.scenario)
+        print_sb3_throughput(scenario)
     elif options.what == "training":
         from benchmarks.throughput_training import print_training_throughput
 
-        print_training_throughput(options.scenario)
+        print_training_throughput(scenario)
     elif options.what == "decoding":
         from benchmarks.throughput_decode import print_decode_throughput
 
-        print_decode_throughput(options.scenario)
+        print_decode_throughput(scenario)
     elif options.what == "solvers":
         from benchmarks.throughput_solvers import print_solver_times
 
-        print_solver_times(options.instances)
+        print_solver_times(options.instances, () if options.scenario is None else (scenario,))
     else:
-        _agents(options)
+        _agents(options, scenario)
     print(f"{provenance.cpu_model()}, {provenance.cores()} cores, lambo-mec {provenance.version_of('lambo-mec')}")
 
 
-def _agents(options: ThroughputOptions) -> None:
+def _agents(options: ThroughputOptions, scenario: str) -> None:
     from benchmarks.commands.bench import split
     from benchmarks.summary import digits
     from benchmarks.throughput import REFERENCE, Speed, agent_speeds
@@ -74,13 +86,13 @@ def _agents(options: ThroughputOptions) -> None:
         return str(speed.batch), digits(speed.milliseconds, 3), digits(speed.ratio, 3)
 
     names = list_agents() if options.agents is None else split(options.agents)
-    found = agent_speeds(names, load_scenario(options.scenario), options.prompt, options.budget_s)
+    found = agent_speeds(names, load_scenario(scenario), options.prompt, options.budget_s)
     reasons = {speed.agent: speed.reason for speed in found if speed.reason}
     header = ("agent", "ms, batch 1", f"x {REFERENCE}", "batch", "ms, batched", f"x {REFERENCE}")
     rows = []
     for speed in found:
         batch, *batched = texts(speed.batched)
         rows.append((speed.agent, *texts(speed.single)[1:], batch, *batched))
-    print_table(header, rows, f"decision time an instance on {options.scenario}, “{options.prompt}”")
+    print_table(header, rows, f"decision time an instance on {scenario}, “{options.prompt}”")
     for agent, reason in reasons.items():
         print(f"{agent}: {reason}")
