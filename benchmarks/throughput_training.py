@@ -17,7 +17,7 @@ import torch
 from baselines.sb3.config import load_config
 from baselines.sb3.train import build
 from benchmarks.console import print_table
-from lambo_agents.acl import Trainer
+from lambo_agents.acl import Trainer, flushed
 from lambo_agents.acl_config import PRECISIONS, ACLConfig
 from lambo_env import validate
 from lambo_env.scenario import load_scenario
@@ -54,7 +54,7 @@ def training_speed(scenario: str = "paper", preset: str = PRESET, slots: int = 6
     validate.check("slots", slots, slots > 0 and slots % ROLLOUTS == 0, allowed)
     validate.integer("rounds", rounds)
     decisions = slots * load_scenario(scenario).num_ues
-    with _one_thread():
+    with _one_thread(), flushed():
         ways = {"acl": _acl(scenario, preset, slots)} | {a: _sb3(a, scenario, preset, slots) for a in ALGOS}
         found: dict[str, list[float]] = {way: [] for way in ways}
         for update in ways.values():
@@ -83,12 +83,13 @@ def rollout_speed(scenario: str = "paper", slots: int = LARGE, rounds: int = 5) 
     validate.integer("rounds", rounds)
     found = {}
     for precision in PRECISIONS:
-        update, spent = _acl(scenario, PRESET, slots, precision, "lambo-s"), []
-        update()
-        for _ in range(rounds):
-            start = time.perf_counter()
+        with flushed():
+            update, spent = _acl(scenario, PRESET, slots, precision, "lambo-s"), []
             update()
-            spent.append(time.perf_counter() - start)
+            for _ in range(rounds):
+                start = time.perf_counter()
+                update()
+                spent.append(time.perf_counter() - start)
         found[precision] = slots / min(spent)
     return found
 

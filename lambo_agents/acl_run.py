@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lambo_agents import checkpoint
-from lambo_agents.acl import Trainer
+from lambo_agents.acl import Trainer, flushed
 from lambo_agents.acl_config import ACLConfig
 from lambo_agents.acl_validation import Validation
 from lambo_agents.aed import AED
@@ -34,6 +34,7 @@ _FREE = (
 Row = dict[str, Any]
 
 
+@flushed()
 def train(
     config: ACLConfig, out: str | Path, *, resume: bool = True, report: Callable[[Row], None] | None = None
 ) -> Path:

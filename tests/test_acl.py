@@ -212,3 +212,8 @@ def test_a_training_starts_from_weights_whose_reader_is_another(tmp_path: Path) 
 def test_a_device_that_is_none_is_named(device: str) -> None:
     with pytest.raises(ValueError, match=f"ACLConfig.device is '{device}'; allowed: a device of torch"):
         Trainer(dataclasses.replace(TINY, device=device))
+
+
+def test_a_training_leaves_tiny_numbers_as_they_were(tmp_path: Path) -> None:
+    acl_run.train(dataclasses.replace(TINY, steps=4), tmp_path, report=quiet)
+    assert np.float64(5e-324) * np.float64(1) > 0  # not flushed to zero once it is over
