@@ -28,6 +28,7 @@ from lambo_env.seeding import decision_rng, evaluation_rng
 from lambo_env.world import sample_instances
 
 FORMAT = 1  # of a result's file
+LEAST = 1e-3  # percent: bounds are no tighter than 0.01 %
 COLUMNS = (*((text, "optimal") for text in PROMPTS), (PROMPTS[0], "share"))
 READING, IMITATION, GRADIENT = 300, 500, 200  # updates of each phase
 REFERENCE = ACLConfig(
@@ -157,5 +158,5 @@ def measure(weights: Path, count: int) -> list[float]:
 
 def summary(rows: list[Row]) -> list[Interval]:
     """Return each column's geometric mean gap over seeds, with the interval of the gaps' logarithms: seeds differ by factors."""
-    logs = [seeds_interval(np.log([row["gap_percent"][k] for row in rows])) for k in range(len(COLUMNS))]
+    logs = [seeds_interval(np.log([max(row["gap_percent"][k], LEAST) for row in rows])) for k in range(len(COLUMNS))]
     return [Interval(*(math.exp(end) for end in (log.mean, log.low, log.high))) for log in logs]

@@ -23,6 +23,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LABELS = {
     "lambo-s": 45_000
 }  # about, of local search, in all trainings that made shipped weights; a file counts its last one alone
+HOTTEST = 100  # temperature: far more than uniform, far less than what keeps illegal places out
 _ROWS = 512  # rollouts worked on at once: their state stays in a processor's cache
 
 Places = NDArray[np.int64]
@@ -63,6 +64,7 @@ class LamboAgent:
         self.allocation = validate.known(allocation, decode.ALLOCATIONS, "allocation")
         self.samples = validate.integer("LamboAgent.samples", samples)
         self.temperature = validate.positive("LamboAgent.temperature", temperature)
+        validate.check("LamboAgent.temperature", temperature, temperature <= HOTTEST, f"a number in (0, {HOTTEST}]")
         search: Any = make_agent(polish) if isinstance(polish, str) else polish
         improves = search is None or callable(getattr(search, "improve", None))
         validate.check(

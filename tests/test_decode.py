@@ -169,6 +169,7 @@ def test_refusals_say_why() -> None:
     for wrong in (
         {"decoding": "gready"},
         {"allocation": "optimum"},
+        {"temperature": 1e9},
         {"samples": 0},
         {"polish": 3},
         {"weights": "lambo-x"},
