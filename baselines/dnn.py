@@ -276,7 +276,14 @@ def net_of(
     validate.integer(f"{owner}.seed", seed, low=0)
     config = NetConfig() if net is None else validate.of_kind(f"{owner}.net", net, NetConfig)
     if weights is not None:
-        return load_net(default if weights == "default" else weights)
+        name = default if weights == "default" else weights
+        loaded, meta = load_net(name)
+        family = default.partition("-")[0]
+        made_for = str(meta.get("options", {}).get("size", family))
+        validate.check(
+            "weights", str(name), made_for.startswith(family), f"weights of {family}; these are of {made_for}"
+        )
+        return loaded, meta
     with seeded(seed):
         return PlaceNet(config).eval(), {"labels": 0}
 

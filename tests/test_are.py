@@ -16,6 +16,7 @@ from baselines.de import DE
 from baselines.dnn import NetConfig
 from baselines.exact import Exact
 from baselines.simple import Greedy, Local
+from lambo_agents.registry import make_agent
 from lambo_agents.testing import check_agent
 from lambo_env import physics
 from lambo_env.data.are import load_are
@@ -302,3 +303,10 @@ def test_shipped_weights_beat_local_play(kind, rng):
         local = physics.association_cost(instances, np.zeros((16, 50), int), prompts.objective(instances))
         assert outcome.cost.mean() < 0.95 * local.mean()
     assert agent.labels_used > 0
+
+
+def test_weights_of_another_agent_are_refused() -> None:
+    with pytest.raises(ValueError, match="weights is 'droo'; allowed: weights of are; these are of droo"):
+        make_agent("are", weights="droo")
+    with pytest.raises(ValueError, match="allowed: weights of droo; these are of are-2"):
+        make_agent("droo-frozen", weights="are-2")
