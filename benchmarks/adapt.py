@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks import provenance
 from benchmarks.adapt_plan import FORMAT, Adaptation, Cell
 from benchmarks.pool import default_jobs, pool
+from benchmarks.store import MANIFEST
 from lambo_agents import registry
 from lambo_agents.protocol import Adaptive, unsupported
 from lambo_env import drift as suite
@@ -54,6 +55,7 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
         ExpertError: an expert failed; what is finished is kept.
     """
     jobs = validate.integer("--jobs", jobs, low=0) or default_jobs()
+    validate.check("--out", str(folder), not (folder / MANIFEST).exists(), "a folder without a sweep of `lambo bench`")
     done: dict[str, Row] = {}
     todo = []
     for cell in plan.cells():

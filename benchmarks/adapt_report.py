@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 LAST = 20  # slots at the end of a stream that "after" is measured on
 DOUBLES = 2.0  # how much the frozen network's gap must grow for there to be something to recover
 REGIME = suite.PERIOD // 2
+SMOOTH = 3  # slots that a curve is averaged over
 HEADER = ("drift", "method", "before %", "after %", "recovered %", "on return", "labels", "update s", "expert s")
 CURVES = {
     "alef-entropy": "#1f5f99",
@@ -213,7 +214,8 @@ def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -
             file.write(picture)
     first, seeds = cells[0], len({cell["seed"] for cell in cells})
     about = (
-        f"{seeds} seeds, {first['batch']} worlds a stream, half under “minimum latency”, half under “minimum energy”. Gaps are to "
+        f"{seeds} seed{'s' if seeds > 1 else ''}, "
+        f"{first['batch']} worlds a stream, half under “minimum latency”, half under “minimum energy”. Gaps are to "
         f"certified bounds, in percent, with 95 % intervals over the seeds; before: the slots before the drift; after: the last {LAST} "
         "slots (cyclic: slots 75 to 99). Recovered: how much of what the frozen network lost, where its gap at least doubles. On return: "
         "the gap of slots 50 to 74 over that of slots 0 to 24, the same world. Seconds are totals of a stream, on one thread."
@@ -261,8 +263,10 @@ def _figure(drift: str, lines: Sequence[Line]) -> Figure:
 
 
 def _curve(axes: Axes, line: Line, colour: str) -> None:
-    smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(3) / 3, mode="valid"), 1, line.gaps)
-    slots = line.slots[1:-1]
+    smooth, slots = line.gaps, line.slots
+    if len(slots) >= SMOOTH:
+        smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(SMOOTH) / SMOOTH, mode="valid"), 1, smooth)
+        slots = slots[SMOOTH // 2 : -(SMOOTH // 2)]
     mean = smooth.mean(axis=0)
     axes.plot(slots, mean, color=colour, lw=1.6, label=line.method)
     if len(smooth) > 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import inspect
 import os
 import time
 from collections.abc import Mapping
@@ -104,6 +105,8 @@ class ALEF:
             validate.boolean(f"ALEF.{name}", flag)
         self.update = update if isinstance(update, UpdateConfig) else UpdateConfig(**dict(update or {}))
         self.expert = _expert(expert, dict(expert_options or {}), limit)
+        own = inspect.signature(LamboAgent).parameters
+        validate.known_keys("ALEF", agent_options, [name for name in own if name != "weights"])
         self.agent = LamboAgent(
             weights=copy.deepcopy(weights) if isinstance(weights, AED) else weights, **agent_options
         )

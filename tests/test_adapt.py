@@ -270,3 +270,18 @@ def test_the_command_plays_and_draws(tmp_path, weights, monkeypatch, capsys):
     assert "did you mean 'data-" in capsys.readouterr().err
     assert cli.main(["list", "drifts"]) == 0
     assert "crowd-gradual" in capsys.readouterr().out
+
+
+def test_short_streams_have_a_report_and_folders_of_sweeps_are_refused(tmp_path: Path, weights: str) -> None:
+    pytest.importorskip("matplotlib")
+    plan = plan_of(weights, "frozen", "local", num_slots=2, stride=1)
+    assert all(path.exists() for path in adapt_report.write(adapt.adapt(plan, tmp_path, 1), tmp_path))
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match="--out is .*allowed: a folder without a sweep"):
+        adapt.adapt(plan, tmp_path, 1)
+
+
+def test_options_that_nobody_takes_are_named(tmp_path: Path, weights: str) -> None:
+    odd = {"name": "odd", "agent": "lambo-s+alef", "kwargs": {"foo": 1}}
+    with pytest.raises(ValueError, match="ALEF.foo: unknown field"):
+        adapt.adapt(plan_of(weights, odd), tmp_path, 1)
