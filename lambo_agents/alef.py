@@ -67,8 +67,6 @@ class ALEF:
         ValueError: an argument out of range, an unknown expert, or a folder of another adaptation.
     """
 
-    evaluator_in_loop = False
-
     def __init__(
         self,
         weights: str | Path | AED = "lambo-s",
@@ -122,6 +120,11 @@ class ALEF:
         self.guard = Guard(self.agent, self._names) if guard else None
         if self.folder is not None and (self.folder / STATE).exists():
             self._restore(self.folder / STATE)
+
+    @property
+    def evaluator_in_loop(self) -> bool:
+        """Whether candidates are scored before one is answered, as ``agent_options`` say; the guard's prices come after the slot."""
+        return self.agent.evaluator_in_loop
 
     @property
     def num_parameters(self) -> int:

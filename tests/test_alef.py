@@ -286,6 +286,7 @@ def test_the_same_seed_gives_the_same_network():
 
 def test_it_is_a_good_agent():
     check_agent(make(weights=network(LINEAR)))
+    assert not make().evaluator_in_loop and make(decoding="sample").evaluator_in_loop
 
 
 # ---- the network as it came -----------------------------------------------------------------------------------------
