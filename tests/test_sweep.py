@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from benchmarks import bounds
 from benchmarks.config import AgentEntry, Sweep, list_sweeps, load_sweep, sweep_from
@@ -359,6 +360,7 @@ def test_a_worker_that_dies_ends_the_run_and_keeps_what_is_finished(
     registry.register_agent("dying", "dying_agent:Dying")
     out = tmp_path / "out"
     run_sweep(tiny_sweep(agents=["local"]), out, jobs=1)
+    get_reusable_executor().shutdown(wait=True)  # workers left by an earlier test would not find the agent's module
     with pytest.raises(WorkerDiedError, match="what is finished is kept"):
         run_sweep(tiny_sweep(agents=["local", "dying"]), out, jobs=2)
     assert len(parse_rows(out / RESULTS)[0]) == 4
