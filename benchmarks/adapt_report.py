@@ -33,6 +33,8 @@ CURVES = {
     "frozen": "#5c6b73",
     "full": "#3a8f5c",
     "scratch": "#8a5aa8",
+    "greedy": "#b5443c",
+    "local-search": "#b9a23c",
 }
 
 
@@ -248,8 +250,8 @@ def _pictures(lines: Sequence[Line]) -> dict[str, bytes]:
 
 def _figure(drift: str, lines: Sequence[Line]) -> Figure:
     """Return mean gaps over the slots with their 95 % intervals, a curve a method."""
-    figure, (axes,) = figures.new(7.0, 3.6)
-    spare = iter(figures.COLOURS[4:] * 4)
+    figure, (axes,) = figures.new(7.0, 4.0)
+    spare = iter([colour for colour in figures.COLOURS if colour not in CURVES.values()] * 4)
     for line in lines:
         _curve(axes, line, CURVES.get(line.method) or next(spare))
     axes.set_yscale("log")
@@ -257,18 +259,20 @@ def _figure(drift: str, lines: Sequence[Line]) -> Figure:
     axes.set_ylabel("gap to the bound (%)")
     axes.axvline(REGIME if drift.endswith("cyclic") else suite.START, color=figures.INK, lw=0.8, ls=":")
     axes.grid(which="major")
-    axes.legend(ncols=2, fontsize=8)
+    axes.legend(ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     axes.set_title(suite.describe(drift))
     return figure
 
 
 def _curve(axes: Axes, line: Line, colour: str) -> None:
     smooth, slots = line.gaps, line.slots
-    if len(slots) >= SMOOTH:
+    if len(slots) >= SMOOTH and slots[1] - slots[0] == 1:  # those of a stride are too far apart
         smooth = np.apply_along_axis(lambda row: np.convolve(row, np.ones(SMOOTH) / SMOOTH, mode="valid"), 1, smooth)
         slots = slots[SMOOTH // 2 : -(SMOOTH // 2)]
     mean = smooth.mean(axis=0)
-    axes.plot(slots, mean, color=colour, lw=1.6, label=line.method)
+    axes.plot(
+        slots, mean, color=colour, lw=1.6, ls="-" if line.labels or line.method == "frozen" else "--", label=line.method
+    )
     if len(smooth) > 1:
         half = _half_width(smooth)
         axes.fill_between(slots, np.maximum(mean - half, 1e-2), mean + half, color=colour, alpha=0.15, lw=0)
