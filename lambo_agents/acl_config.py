@@ -46,8 +46,8 @@ class ACLConfig:
     others: tuple[str, ...] = ("hetero", "are2020")
     """Scenarios that a varied batch may start from beside ``scenario``."""
 
-    num_ues: tuple[int, int] = (10, 100)
-    """Range of N in varied batches."""
+    num_ues: tuple[int, int] = (6, 200)
+    """Range of N in varied batches, even on a logarithmic scale."""
 
     capacity_scale: Range = (0.4, 2.5)
     """Range of the factor on every server's capacity in varied batches."""

@@ -40,8 +40,9 @@ def vary(scenario: Scenario, config: ACLConfig, rng: np.random.Generator) -> Sce
     if config.servers is not None:
         count = int(rng.integers(config.servers[0], config.servers[1] + 1))
         capacity = rng.choice(capacity, count, replace=count > len(capacity)) * (len(capacity) / count)
-    num_ues = int(rng.integers(config.num_ues[0], config.num_ues[1] + 1))
-    per_ue = np.sqrt(num_ues / scenario.num_ues)  # half-way between the same servers and the same load
+    low, high = config.num_ues
+    num_ues = int(np.clip(round(_log_uniform((low - 0.5, high + 0.5), rng)), low, high))
+    per_ue = (num_ues / scenario.num_ues) ** rng.random()  # between the same servers and the same load
     scale = _log_uniform(config.capacity_scale, rng) * per_ue
     data = _log_uniform(config.data_scale, rng)
     return scenario.replace(
@@ -61,7 +62,7 @@ def sample_batch(config: ACLConfig, size: int, rng: np.random.Generator) -> Batc
     scenario = _scenario(config.scenario)
     if rng.random() < config.varied:
         scenario = vary(_scenario(str(rng.choice((config.scenario, *config.others)))), config, rng)
-        size = max(8, int(size * min(1.0, 50 / scenario.num_ues)))
+        size = max(8, int(size * min(2.0, 50 / scenario.num_ues)))  # about as many decisions
     instances = sample_instances(scenario, size, rng)
     prompts = Prompts.sample(size, rng, kinds=config.kinds)
     return Batch(instances, prompts, torch.from_numpy(rng.random(size) < config.share_rows))

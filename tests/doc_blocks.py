@@ -15,6 +15,7 @@ import dataclasses
 import io
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,16 @@ class Page:
         self.printed = ""
 
     def run(self) -> None:
-        """Run every block; an error's traceback shows the page and its line."""
+        """Run every block; an error's traceback shows the page and its line. Modules of its folder are forgotten at the end."""
+        known = set(sys.modules)
+        try:
+            self._run()
+        finally:
+            for name in set(sys.modules) - known:
+                if str(getattr(sys.modules[name], "__file__", None)).startswith(str(self.folder)):
+                    del sys.modules[name]
+
+    def _run(self) -> None:
         before = None
         for block in self.blocks:
             if block.kind in _SHELLS:

@@ -1,5 +1,6 @@
 """Every block of the README works; see doc_blocks for what is run and what is only checked."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_a_page_that_keeps_its_word_passes(tmp_path: Path, capsys: pytest.Captur
     page.run()
     assert page.namespace["x"] == 1
     assert "quick" in capsys.readouterr().out
+
+
+def test_modules_of_a_page_end_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A page's `my_rule` once stayed imported, and `lambo new-agent my_rule` of a later test found the name taken."""
+    monkeypatch.syspath_prepend(tmp_path)
+    page = _page(tmp_path, "```python\n# file: mine_of_a_page.py\nx = 1\n```\n```python\nimport mine_of_a_page\n```\n")
+    page.run()
+    assert page.namespace["mine_of_a_page"].x == 1
+    assert "mine_of_a_page" not in sys.modules
 
 
 @pytest.mark.parametrize(
