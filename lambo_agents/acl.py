@@ -28,6 +28,7 @@ from lambo_env import physics, validate
 from lambo_env.instances import Objective
 
 _PRIOR_WEIGHT = 0.3  # of the encoder's own guess in the imitation loss
+_GUESS_WEIGHT = 0.1  # of the same in the policy gradient's: towards the cheapest rollout
 _READING_WEIGHT = 3.0
 _READING_WARMUP = 50  # updates
 _MISREAD = 0.03  # error of a latency share that counts as a slip
@@ -79,9 +80,7 @@ class Trainer:
         for parameter in self.texts:
             parameter.requires_grad_(reads)
         with self._precision():
-            loss, numbers = (
-                self._read(rng) if reads else self._imitate(rng) if self._imitates() else self._reinforce(rng)
-            )
+            loss, numbers = self._read(rng) if reads else self._learn(rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
@@ -126,13 +125,19 @@ class Trainer:
     def _slots(self, batch: Batch) -> decode.Slot:
         return decode.slot(batch.instances, batch.prompts.tokens, batch.shares, self.config.device)
 
+    def _learn(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Imitate the teacher or do policy gradient, on a fresh batch."""
+        config, warm = self.config, self._imitates()
+        batch = sample_batch(config, config.imitation_instances if warm else config.instances, rng)
+        taught = warm or (config.teach_varied and batch.varied)
+        return self._imitate(batch, rng) if taught else self._reinforce(batch, rng)
+
     # ---- imitation --------------------------------------------------------------------------------------------------
 
-    def _imitate(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def _imitate(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Learn the teacher's places in the confident order and in shuffled ones; the closed form's shares on the rows of shares."""
         assert self.teacher is not None
         config = self.config
-        batch = sample_batch(config, config.imitation_instances, rng)
         slots, (size, num_ues) = self._slots(batch), batch.instances.cycles.shape
         label = torch.from_numpy(
             np.asarray(self.teacher.decide(batch.instances, batch.prompts, rng).place, dtype=np.int64)
@@ -183,10 +188,9 @@ class Trainer:
 
     # ---- policy gradient --------------------------------------------------------------------------------------------
 
-    def _reinforce(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def _reinforce(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Roll out, score, and weigh each rollout's log-probability by how much dearer than the baseline it is."""
         config = self.config
-        batch = sample_batch(config, config.instances, rng)
         slots = self._slots(batch)
         if self.step % 2 or not config.shuffled:  # else as drawn: UEs are drawn alike, so that order is a shuffled one
             batch, slots = self._reorder(batch, slots)
@@ -200,6 +204,9 @@ class Trainer:
         advantage, critic_loss = self._advantage(batch, slots, rolled, cost)
         loss = (advantage.to(scored.log_prob) * scored.log_prob).mean() - config.entropy * scored.entropy.mean()
         loss = loss + config.share_weight * share_loss.to(loss) + critic_loss + self._regress(encoded, batch)
+        # the encoder's guess, which the order and what is to come rest on, keeps to what is decided
+        best = rolled.place.gather(1, cost.argmin(1).to(rolled.place)[:, None, None].expand_as(rolled.place[:, :1]))
+        loss = loss - _GUESS_WEIGHT * acl_loss.prior_log_prob(plan, slots.need[:, None], best)
         return loss, {"entropy": float(scored.entropy.detach().mean())}
 
     @torch.no_grad()
