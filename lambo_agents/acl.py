@@ -80,7 +80,9 @@ class Trainer:
         for parameter in self.texts:
             parameter.requires_grad_(reads)
         with self._precision():
-            loss, numbers = self._read(rng) if reads else self._learn(rng)
+            loss, numbers = (
+                self._read(rng) if reads else self._imitate(rng) if self._imitates() else self._reinforce(rng)
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
@@ -125,19 +127,13 @@ class Trainer:
     def _slots(self, batch: Batch) -> decode.Slot:
         return decode.slot(batch.instances, batch.prompts.tokens, batch.shares, self.config.device)
 
-    def _learn(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Imitate the teacher or do policy gradient, on a fresh batch."""
-        config, warm = self.config, self._imitates()
-        batch = sample_batch(config, config.imitation_instances if warm else config.instances, rng)
-        taught = warm or (config.teach_varied and batch.varied)
-        return self._imitate(batch, rng) if taught else self._reinforce(batch, rng)
-
     # ---- imitation --------------------------------------------------------------------------------------------------
 
-    def _imitate(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def _imitate(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Learn the teacher's places in the confident order and in shuffled ones; the closed form's shares on the rows of shares."""
         assert self.teacher is not None
         config = self.config
+        batch = sample_batch(config, config.imitation_instances, rng)
         slots, (size, num_ues) = self._slots(batch), batch.instances.cycles.shape
         label = torch.from_numpy(
             np.asarray(self.teacher.decide(batch.instances, batch.prompts, rng).place, dtype=np.int64)
@@ -188,9 +184,10 @@ class Trainer:
 
     # ---- policy gradient --------------------------------------------------------------------------------------------
 
-    def _reinforce(self, batch: Batch, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def _reinforce(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Roll out, score, and weigh each rollout's log-probability by how much dearer than the baseline it is."""
         config = self.config
+        batch = sample_batch(config, config.instances, rng)
         slots = self._slots(batch)
         if self.step % 2 or not config.shuffled:  # else as drawn: UEs are drawn alike, so that order is a shuffled one
             batch, slots = self._reorder(batch, slots)

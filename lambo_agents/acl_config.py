@@ -103,9 +103,6 @@ class ACLConfig:
     imitation_instances: int = 64
     """Instances an update while imitating."""
 
-    teach_varied: bool = False
-    """After the warm start too, imitate the teacher on varied batches, and do policy gradient on the scenario's own alone."""
-
     imitation_orders: int = 2
     """Shuffled orders of the UEs in which each labelled decision is learned."""
 

@@ -22,7 +22,6 @@ class Batch(NamedTuple):
     instances: Instances
     prompts: Prompts
     shares: torch.Tensor  # bool [B], whose CPU the sigmoid shares allot
-    varied: bool = False  # of a relative of the scenario
 
 
 @functools.cache
@@ -61,10 +60,9 @@ def _log_uniform(ends: tuple[float, float], rng: np.random.Generator) -> float:
 def sample_batch(config: ACLConfig, size: int, rng: np.random.Generator) -> Batch:
     """Draw the problems of one update: one scenario or a variation, training phrasings of all kinds mixed."""
     scenario = _scenario(config.scenario)
-    varied = bool(rng.random() < config.varied)
-    if varied:
+    if rng.random() < config.varied:
         scenario = vary(_scenario(str(rng.choice((config.scenario, *config.others)))), config, rng)
         size = max(8, int(size * min(2.0, 50 / scenario.num_ues)))  # about as many decisions
     instances = sample_instances(scenario, size, rng)
     prompts = Prompts.sample(size, rng, kinds=config.kinds)
-    return Batch(instances, prompts, torch.from_numpy(rng.random(size) < config.share_rows), varied)
+    return Batch(instances, prompts, torch.from_numpy(rng.random(size) < config.share_rows))

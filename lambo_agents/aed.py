@@ -116,7 +116,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to the last axis."""
-        return self.down(functional.relu(self.up(x)))
+        return self.down(self.up(x).relu_())
 
 
 class EncoderLayer(nn.Module):

@@ -134,9 +134,10 @@ class Pairs(nn.Module):
 
     def hidden(self, ues: Tensor, places: Tensor, pairs: Tensor) -> Tensor:
         """Return what each (UE, place) has to say [B, N, P, W]."""
-        return functional.relu(
-            self.ue(self.norm(ues))[:, :, None] + self.place(self.norm(places))[:, None] + self.columns(pairs)
-        )
+        hidden = self.columns(pairs)  # the largest tensor there is: filled in place
+        hidden += self.ue(self.norm(ues))[:, :, None]
+        hidden += self.place(self.norm(places))[:, None]
+        return hidden.relu_()
 
 
 class Mix(Pairs):

@@ -14,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lambo_agents import acl_loss, acl_run, checkpoint  # noqa: E402
+from lambo_agents import acl_loss, acl_run, checkpoint, decode  # noqa: E402
 from lambo_agents.acl import Trainer  # noqa: E402
 from lambo_agents.acl_config import ACLConfig  # noqa: E402
 from lambo_agents.acl_data import sample_batch, step_rng, vary  # noqa: E402
@@ -133,6 +133,35 @@ def test_batches_mix_prompts_modes_and_scenarios() -> None:
     assert len(sizes) > 3
     assert len(servers) > 2
     assert modes == {True, False}
+
+
+def test_the_guess_keeps_to_what_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policy gradient alone once let the encoder's guess drift away, and with it the order in which UEs are decided."""
+    config = dataclasses.replace(TINY, reading_steps=0, imitation_steps=0, share_rows=0.0, varied=0.0, instances=16)
+    trainer = Trainer(config)
+    before = _guessed(trainer)
+    monkeypatch.setattr(acl_loss, "advantage", torch.zeros_like)  # which leaves the guess' own loss
+    for _ in range(8):
+        trainer.update()
+    assert _guessed(trainer) > before + 0.005
+
+
+def _guessed(trainer: Trainer) -> float:
+    """Mean log-probability of greedy places under the encoder's guess."""
+    batch = sample_batch(trainer.config, 32, np.random.default_rng(1))
+    slots = decode.slot(batch.instances, batch.prompts.tokens, False)
+    with torch.no_grad():
+        plan, slots, _ = decode.prepare(trainer.actor, slots)
+        place = decode.rollout(trainer.actor, plan, slots).place
+        return float(acl_loss.prior_log_prob(plan, slots.need[:, None], place))
+
+
+def test_varied_batches_span_the_ranges_evenly_on_a_logarithmic_scale() -> None:
+    config = ACLConfig(num_ues=(6, 200))
+    sizes = [vary(load_scenario("paper"), config, np.random.default_rng(seed)).num_ues for seed in range(400)]
+    assert min(sizes) < 9
+    assert max(sizes) > 160
+    assert 25 < np.median(sizes) < 50  # the geometric mean is 35
 
 
 def test_a_step_draws_the_same_whenever_it_is_asked() -> None:

@@ -191,8 +191,9 @@ def test_labels_are_those_of_the_weights_that_play(tmp_path: Path) -> None:
 
 
 def test_decoding_speeds_are_times_of_both_ways() -> None:
-    speed = decode_speed(LamboAgent(untrained()), 2, "tiny", 1)
+    speed = decode_speed(LamboAgent(untrained()), 2, "tiny", 1, compiled=False)
     assert speed.batch == 2
+    assert speed.compiled_ms is None
     assert min(speed.ours_ms, speed.low_ms, speed.plain_ms) > 0
     with pytest.raises(ValueError, match="batch is 0"):
         decode_speed(LamboAgent(untrained()), 0)
@@ -206,3 +207,59 @@ def test_an_encoder_in_bf16_changes_the_cost_by_little_and_the_given_network_not
     assert next(low.aed.encoder.parameters()).dtype == torch.bfloat16
     ratio = cost(low, instances, prompts) / cost(exact, instances, prompts)
     assert abs(ratio.mean() - 1) < 0.002
+
+
+@pytest.mark.slow
+def test_a_compiled_encoder_decides_the_same() -> None:
+    """Up to rounding: the kernels sum in another order."""
+    instances, prompts = problems(8)
+    network = LamboAgent("lambo-s").aed
+    ratio = cost(LamboAgent(network, compiled=True), instances, prompts) / cost(LamboAgent(network), instances, prompts)
+    assert abs(ratio - 1).max() < 0.002
+    assert "encode" not in vars(network)  # the given network stays as it is
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match="LamboAgent.compiled is True; allowed: False, or a machine with a C"):
+        LamboAgent(untrained(), compiled=True)
+
+
+# ---- the order ------------------------------------------------------------------------------------------------------
+
+
+def test_regret_where_there_is_room_is_the_distance_to_the_second_best_server() -> None:
+    guess = torch.tensor([[[0.0, 3.0, 1.0], [0.0, 1.0, 5.0]]], dtype=torch.float64)
+    need = torch.tensor([[[0.0, 0.01, 0.01], [0.0, 0.01, 0.01]]], dtype=torch.float64)
+    best, fallback = decode.regret_terms(guess, need)
+    assert best.tolist() == [[3.0, 5.0]]
+    full = 1 / (1 + np.exp(5 * 1.2 - 5 * 0.01))  # hardly anybody needs anything
+    assert fallback[0].tolist() == pytest.approx([1.0, 1.0], abs=2 * full)
+
+
+def test_regret_where_all_is_full_is_the_distance_to_the_local_place() -> None:
+    guess = torch.tensor([[[-1.0, 3.0, 2.5], [0.5, 3.0, 2.5]]], dtype=torch.float64).repeat(1, 10, 1)
+    need = torch.tensor([0.0, 0.9, 0.9], dtype=torch.float64).expand(1, 20, 3)
+    best, fallback = decode.regret_terms(guess, need)
+    assert torch.allclose(fallback, guess[..., 0], atol=1e-3)
+    assert (best - fallback)[0, 0] > (best - fallback)[0, 1]  # who would lose more chooses first
+
+
+def test_regret_of_a_single_server_is_the_distance_to_the_local_place() -> None:
+    guess = torch.tensor([[[0.5, 2.0]]], dtype=torch.float64)
+    best, fallback = decode.regret_terms(guess, torch.tensor([[[0.0, 0.5]]], dtype=torch.float64))
+    assert (best.item(), fallback.item()) == (2.0, 0.5)
+
+
+def test_who_cannot_stay_local_comes_first() -> None:
+    """A task too long for its own UE once found the servers full and was late, although there had been room."""
+    world = load_scenario("hetero").replace(local_cpu_hz=(0.2e9, 2e9))
+    instances, prompts = sample_instances(world, 8, np.random.default_rng(3)), Prompts.of("minimum energy", 8)
+    slots = decode.slot(instances, prompts.tokens, False)
+    aed = LamboAgent("lambo-s").aed
+    with torch.inference_mode():
+        order = decode.confident_order(aed, aed.encode(slots.inputs), slots.need)
+    lost = (slots.need[..., 0] > 1).gather(1, order)
+    assert 0 < lost.sum() < lost.numel()
+    assert (lost.int().diff(dim=1) <= 0).all()
