@@ -131,15 +131,10 @@ class Trainer:
 
     def _imitate(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Learn the teacher's places in the confident order and in shuffled ones; the closed form's shares on the rows of shares."""
-        assert self.teacher is not None
         config = self.config
         batch = sample_batch(config, config.imitation_instances, rng)
         slots, (size, num_ues) = self._slots(batch), batch.instances.cycles.shape
-        label = torch.from_numpy(
-            np.asarray(self.teacher.decide(batch.instances, batch.prompts, rng).place, dtype=np.int64)
-        )
-        self.labels += size
-        place, taken = _followed(batch, label.to(slots.need.device), slots.need)
+        place, taken = _followed(batch, self._labels(batch, rng), slots.need)
         count = config.imitation_orders if config.shuffled else 1
         orders = np.broadcast_to(np.arange(num_ues), (size, count, num_ues))
         order = torch.from_numpy(rng.permuted(orders, axis=-1)).to(slots.need.device)
@@ -196,6 +191,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rolled = decode.rollout(self.actor, plan, slots, config.rollouts, generator)
         self.rollouts += rolled.place.shape[0] * rolled.place.shape[1]
+        if config.taught:
+            rolled = self._joined(batch, slots, rolled, rng)
         scored = acl_loss.score(self.actor, plan, slots.need[:, None], rolled.place, rolled.taken)
         cost, share_loss = _costs(batch, rolled.place, scored.share_logit, slots.need)
         advantage, critic_loss = self._advantage(batch, slots, rolled, cost)
@@ -205,6 +202,23 @@ class Trainer:
         best = rolled.place.gather(1, cost.argmin(1).to(rolled.place)[:, None, None].expand_as(rolled.place[:, :1]))
         loss = loss - _GUESS_WEIGHT * acl_loss.prior_log_prob(plan, slots.need[:, None], best)
         return loss, {"entropy": float(scored.entropy.detach().mean())}
+
+    def _joined(
+        self, batch: Batch, slots: decode.Slot, rolled: decode.Rollout, rng: np.random.Generator
+    ) -> decode.Rollout:
+        """Return the rollouts with the teacher's as the last; for the shares, which it does not know, with a rollout twice."""
+        place, taken = _followed(batch, self._labels(batch, rng), slots.need)
+        own = slots.inputs.shares[:, None]
+        place = torch.where(own, rolled.place[:, 0], place)[:, None]
+        taken = torch.where(own, rolled.taken[:, 0], taken)[:, None]
+        return decode.Rollout(torch.cat([rolled.place, place], dim=1), torch.cat([rolled.taken, taken], dim=1))
+
+    def _labels(self, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """Return the teacher's places [B, N]."""
+        assert self.teacher is not None
+        place = self.teacher.decide(batch.instances, batch.prompts, rng).place
+        self.labels += len(place)
+        return torch.from_numpy(np.asarray(place, dtype=np.int64)).to(self.config.device)
 
     @torch.no_grad()
     def _reorder(self, batch: Batch, slots: decode.Slot) -> tuple[Batch, decode.Slot]:

@@ -97,6 +97,9 @@ class ACLConfig:
     teacher: str = "local-search"
     """Registered agent that labels the warm start's instances; it is asked under their prompts."""
 
+    taught: bool = False
+    """In the policy gradient the teacher's decision is one more rollout: it pulls where it is cheaper than the network's own."""
+
     imitation_steps: int = 1500
     """Next updates, which imitate the teacher; 0 goes on to the policy gradient."""
 
@@ -175,6 +178,7 @@ class ACLConfig:
             value = validate.number(f"ACLConfig.{name}", getattr(self, name), "a number in [0, 1]", 0.0)
             validate.check(f"ACLConfig.{name}", value, value <= 1, "a number in [0, 1]")
         validate.boolean("ACLConfig.shuffled", self.shuffled)
+        validate.boolean("ACLConfig.taught", self.taught)
         known = isinstance(self.kinds, tuple) and self.kinds != () and all(k in wording.KINDS for k in self.kinds)
         validate.check("ACLConfig.kinds", self.kinds, known, f"one or more of {', '.join(wording.KINDS)}")
         if self.minutes is not None:

@@ -55,7 +55,7 @@ def train(
     validate.check("train(out)", str(out), resume or not last.exists(), "a folder without a training, or resume=True")
     if config.threads:
         torch.set_num_threads(config.threads)
-    teacher = make_agent(config.teacher) if config.imitation_steps else None
+    teacher = make_agent(config.teacher) if config.imitation_steps or config.taught else None
     trainer = Trainer(config, teacher)
     if last.exists():
         restore(trainer, last)

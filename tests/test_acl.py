@@ -166,6 +166,32 @@ def _guessed(trainer: Trainer) -> float:
         return float(acl_loss.prior_log_prob(plan, slots.need[:, None], place))
 
 
+def test_a_taught_policy_gradient_has_the_teachers_decision_as_its_last_rollout() -> None:
+    """On rows of the closed form; the shares have no teacher."""
+    trainer = Trainer(dataclasses.replace(TINY, taught=True), make_agent("local-search"))
+    batch = sample_batch(dataclasses.replace(TINY, share_rows=0.5), 16, np.random.default_rng(0))
+    slots = decode.slot(batch.instances, batch.prompts.tokens, batch.shares)
+    plan = trainer.actor.plan(trainer.actor.encode(slots.inputs))
+    rolled = decode.rollout(trainer.actor, plan, slots, 3, torch.Generator().manual_seed(0))
+    joined = trainer._joined(batch, slots, rolled, np.random.default_rng(0))
+    label = make_agent("local-search").decide(batch.instances, batch.prompts, np.random.default_rng(0)).place
+    closed = ~batch.shares
+    assert joined.place.shape[1] == joined.taken.shape[1] == 4
+    assert torch.equal(joined.place[closed, 3], torch.from_numpy(label)[closed])
+    assert torch.equal(joined.place[~closed, 3], rolled.place[~closed, 0])
+    assert 0 < closed.sum() < 16
+    assert trainer.labels == 16
+
+
+def test_a_taught_policy_gradient_learns_from_an_update() -> None:
+    config = dataclasses.replace(TINY, reading_steps=0, imitation_steps=0, taught=True, varied=0.0)
+    trainer = Trainer(config, make_agent("local-search"))
+    before = {name: weight.clone() for name, weight in trainer.actor.state_dict().items()}
+    assert np.isfinite(trainer.update()["loss"])
+    assert any(not torch.equal(before[name], weight) for name, weight in trainer.actor.state_dict().items())
+    assert (trainer.labels, trainer.rollouts) == (8, 24)
+
+
 def test_varied_batches_span_the_ranges_evenly_on_a_logarithmic_scale() -> None:
     config = ACLConfig(num_ues=(6, 200))
     sizes = [vary(load_scenario("paper"), config, np.random.default_rng(seed)).num_ues for seed in range(400)]
