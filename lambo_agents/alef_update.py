@@ -42,13 +42,13 @@ class UpdateConfig:
 
     learns: str = "decoder"  # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
     steps: int = 100  # at most
-    passes: int = 12  # over the labels so far
-    batch: int = 12  # labels a step
+    passes: int = 30  # over the labels so far
+    batch: int = 24  # labels a step
     rehearsed: int = 4  # instances of what the network knew, a step
     orders: int = 1  # orders of the UEs in which a label is learned: the network's own, the others shuffled
-    learning_rate: float = 4e-3  # AdamW's, falling to 0 over the round
+    learning_rate: float = 2e-3  # AdamW's, falling to 0 over the round
     replay: float = 0.5  # share of a step's labels that are drawn from earlier rounds
-    rehearsal: float = 0.1  # weight of staying with what the network knew of earlier slots
+    rehearsal: float = 0.03  # weight of staying with what the network knew of earlier slots
     share_rows: float = 0.1  # share of the labels learned for the sigmoid shares by an agent of the closed form
     share_weight: float = 1.0  # of the regression on the shares
     clip: float = 1.0  # largest norm of the gradient
