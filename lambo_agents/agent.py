@@ -24,7 +24,7 @@ from lambo_env.prompt import Prompts
 DECODINGS = ("greedy", "sample")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LABELS = {
-    "lambo-s": 45_000
+    "lambo-s": 414_000
 }  # about, of local search, in all trainings that made shipped weights; a file counts its last one alone
 HOTTEST = 100  # temperature: far more than uniform, far less than what keeps illegal places out
 _ROWS = 512  # rollouts worked on at once: their state stays in a processor's cache
@@ -63,7 +63,7 @@ class LamboAgent:
         polish: Improver | str | None = None,
         allocation: str = "optimal",
         device: str = "cpu",
-        temperature: float = 1.6,
+        temperature: float = 1.2,
         precision: str = "fp32",
         compiled: bool = False,
     ) -> None:
