@@ -8,7 +8,7 @@ H heads. The network reads ``observation`` columns and prompt tokens only. ``for
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,17 @@ class Encoded(NamedTuple):
     valid: Tensor | None  # bool [B, 1, 1, S]; None: every token counts
     prompt: Tensor  # [B, D] mean prompt embedding
     embedded: Embedded
+
+    def take(self, rows: Tensor) -> Encoded:
+        """Return the encodings of some instances."""
+
+        def of(part: Any) -> Any:
+            return (
+                part if part is None or len(part) != len(self.tokens) else part[rows]
+            )  # what a network lacks is empty
+
+        embedded = Embedded(*map(of, self.embedded))
+        return Encoded(self.tokens[rows], of(self.valid), self.prompt[rows], embedded)
 
 
 class SelfAttention(nn.Module):

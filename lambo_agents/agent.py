@@ -129,13 +129,9 @@ class LamboAgent:
         shares = self.allocation == "share"
         with torch.inference_mode():
             slots = decode.slot(arrays, prompts.tokens, shares, self.device)
-            plan, slots, order = decode.prepare(self.aed, slots)
-            rolls = [decode.decide(self.aed, plan, slots)]
-            if count > 1:
-                generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-                rolls.append(decode.decide(self.aed, plan, slots, count - 1, generator, self.temperature))
-            place = decode.given_order(torch.cat([roll.place for roll in rolls], dim=1), order).cpu().numpy()
-            taken = decode.given_order(torch.cat([roll.taken for roll in rolls], dim=1), order).cpu().numpy()
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62))) if count > 1 else None
+            places, takes = decode.decide_all(self.aed, slots, count, generator, self.temperature)
+            place, taken = places.cpu().numpy(), takes.cpu().numpy()
         many = arrays.repeat(count)
         flat = place.reshape(-1, place.shape[-1])
         cpu = decode.cpu_hz(many, flat, taken.reshape(flat.shape)) if shares else physics.allocate(many, flat)

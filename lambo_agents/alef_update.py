@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from lambo_agents.aed import AED, Encoded
 from lambo_agents.agent import LamboAgent
 from lambo_agents.alef_query import Trace, taken_by
 from lambo_agents.alef_rehearsal import Remembered
-from lambo_agents.servers import Embedded, in_order
+from lambo_agents.servers import in_order
 from lambo_env import physics, validate
 from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
@@ -149,18 +149,6 @@ def labels_loss(aed: AED, lesson: Lesson, encoded: Encoded, order: Tensor, share
     return share_weight * shares - scored.log_prob.mean() - _PRIOR_WEIGHT * prior
 
 
-def _rows(encoded: Encoded, index: Tensor) -> Encoded:
-    """Return the encodings of some instances."""
-
-    def of(part: Any) -> Any:
-        return (
-            part if part is None or len(part) != len(encoded.tokens) else part[index]
-        )  # what a network lacks is empty
-
-    embedded = Embedded(*map(of, encoded.embedded))
-    return Encoded(encoded.tokens[index], of(encoded.valid), encoded.prompt[index], embedded)
-
-
 def learn(
     agent: LamboAgent, lesson: Lesson, num_new: int, known: Remembered | None, config: UpdateConfig, seed: int
 ) -> list[float]:
@@ -235,7 +223,7 @@ class _Round:
         some, confident = self.lesson.take(rows), self.confident[rows]
         plain = np.broadcast_to(np.arange(confident.shape[1]), (len(rows), config.orders - 1, confident.shape[1]))
         shuffled = torch.from_numpy(self.rng.permuted(plain, axis=-1)).to(confident)
-        encoded = self.aed.encode(some.slots.inputs) if self.frozen is None else _rows(self.frozen, rows)
+        encoded = self.aed.encode(some.slots.inputs) if self.frozen is None else self.frozen.take(rows)
         order = torch.cat([confident[:, None], shuffled], dim=1)
         return labels_loss(self.aed, some, encoded, order, config.share_weight)
 
@@ -244,7 +232,7 @@ class _Round:
         size = min(len(known.tokens), self.config.rehearsed)
         rows = torch.from_numpy(self.rng.choice(len(known.tokens), size, replace=False)).to(self.confident.device)
         inputs = self.old.inputs.take(rows)
-        encoded = self.aed.encode(inputs) if self.frozen is None else _rows(self.old_frozen, rows)
+        encoded = self.aed.encode(inputs) if self.frozen is None else self.old_frozen.take(rows)
         trace = Trace(*(part[rows] for part in known.trace))
         return alef_rehearsal.loss_of(self.aed, encoded, self.old.need[rows], trace, self.shares)
 

@@ -23,6 +23,7 @@ LEAP_ROWS = 4  # rollouts up to which a pass over all steps costs little more th
 _LAST_RESORT = -1e9  # logit of the local place where it is late: chosen only if nothing else is legal
 _NEVER = -1e30
 _LEAST_GUESS, _LOST = -60.0, 1e6  # of log-odds; and what puts a UE before all others
+_RESCUES = (0.0, 10.0, 100.0)  # weights of a floor
 _FULL_SLOPE, _FULL_DEMAND = 5.0, 1.2  # best of those tried, by the gap on other worlds than the training's
 
 
@@ -111,9 +112,13 @@ def regret_terms(guess: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
 
 def prepare(aed: AED, slots: Slot) -> tuple[Plan, Slot, Tensor]:
     """Encode once; return the plan and the slots in the confident order, and that order [B, N]."""
+    return _prepared(aed, slots)[1:]
+
+
+def _prepared(aed: AED, slots: Slot) -> tuple[Encoded, Plan, Slot, Tensor]:
     encoded = aed.encode(slots.inputs)
     order = confident_order(aed, encoded, slots.need)
-    return aed.plan(encoded, order[:, None]), slots.ordered(order), order
+    return encoded, aed.plan(encoded, order[:, None]), slots.ordered(order), order
 
 
 def given_order(values: Tensor, order: Tensor) -> Tensor:
@@ -195,6 +200,55 @@ def decide(
     if slots.need.shape[0] * count <= LEAP_ROWS and not bool(slots.inputs.shares.any()):
         return leap(aed, plan, slots, count, generator, temperature)[0]
     return rollout(aed, plan, slots, count, generator, temperature)
+
+
+@torch.no_grad()
+def decide_all(
+    aed: AED, slots: Slot, count: int = 1, generator: torch.Generator | None = None, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Return places and what they take [B, O, N], UEs as given: the greedy rollout, rescued where tasks are late, then drawn ones."""
+    encoded, plan, ordered, order = _prepared(aed, slots)
+    first = decide(aed, plan, ordered)
+    places, takes = [given_order(first.place, order)], [given_order(first.taken, order)]
+    _rescue(aed, encoded, slots, order, places[0], takes[0])
+    if count > 1:
+        drawn = decide(aed, plan, ordered, count - 1, generator, temperature)
+        places.append(given_order(drawn.place, order))
+        takes.append(given_order(drawn.taken, order))
+    return torch.cat(places, dim=1), torch.cat(takes, dim=1)
+
+
+def _rescue(aed: AED, encoded: Encoded, slots: Slot, order: Tensor, place: Tensor, taken: Tensor) -> None:
+    """Decide again, in place [B, 1, N], what leaves a task late that an empty server could have served; keep what leaves the fewest.
+
+    Those who cannot stay local choose by rising least floor, so that one large task does not crowd out several small ones, and a floor
+    counts against its place, more in every round. No cost is asked for. A network without a guess of its own is left as it is.
+    """
+    lost = _missed(slots.need, place)
+    least = slots.need[..., 1:].amin(-1).where(slots.need[..., 0] > 1, torch.inf)
+    for weight in _RESCUES:
+        rows = torch.nonzero(lost).flatten()
+        if not len(rows):
+            return
+        others = order[rows]
+        again = others.gather(1, least[rows].gather(1, others).argsort(dim=1, stable=True))
+        some = Slot(slots.inputs.take(rows), slots.need[rows])
+        plan, there = aed.plan(encoded.take(rows), again[:, None]), some.ordered(again)
+        if plan.prior is None:
+            return
+        guess = plan.prior - weight * there.need[:, None].clamp(max=1).to(plan.prior)
+        rolled = rollout(aed, plan._replace(prior=guess), there)
+        new = given_order(rolled.place, again)
+        late = _missed(some.need, new)
+        better = late < lost[rows]
+        at = rows[better]
+        place[at], taken[at], lost[at] = new[better], given_order(rolled.taken, again)[better], late[better]
+
+
+def _missed(need: Tensor, place: Tensor) -> Tensor:
+    """Return how many tasks [B] are late in places [B, 1, N] though they fit on some server, were it empty."""
+    late = (place[:, 0] == 0) & (need[..., 0] > 1)
+    return (late & (need[..., 1:] <= 1).any(-1)).sum(-1)
 
 
 def _rules(slots: Slot) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,7 @@ from lambo_env import physics  # noqa: E402
 from lambo_env.instances import Decision, Instances  # noqa: E402
 from lambo_env.prompt import Prompts  # noqa: E402
 from lambo_env.scenario import load_scenario  # noqa: E402
+from lambo_env.seeding import evaluation_rng  # noqa: E402
 from lambo_env.world import sample_instances  # noqa: E402
 
 PAPER = config.AEDConfig(d_model=32, num_heads=4, encoder_layers=2, decoder_layers=1, encoder_ff=64, decoder_ff=64)
@@ -263,3 +264,30 @@ def test_who_cannot_stay_local_comes_first() -> None:
     lost = (slots.need[..., 0] > 1).gather(1, order)
     assert 0 < lost.sum() < lost.numel()
     assert (lost.int().diff(dim=1) <= 0).all()
+
+
+def test_no_task_is_late_because_a_large_one_took_its_server() -> None:
+    """In one of 32 evaluation slots of `hetero` a task that fills a server once made four others late, at twice the cost."""
+    world = load_scenario("hetero")
+    instances = sample_instances(world, 16, evaluation_rng(0, world, 1)).take(9)
+    for text in ("minimum energy", "minimum latency", "50% latency, 50% energy"):
+        prompts = Prompts.of(text, 1)
+        decision = LamboAgent("lambo-s").decide(instances, prompts, np.random.default_rng(0))
+        other = LocalSearch().decide(instances, prompts, np.random.default_rng(0))
+        mine, theirs = (physics.evaluate(instances, d, prompts.objective(instances)) for d in (decision, other))
+        assert mine.late.sum() <= theirs.late.sum()
+        assert mine.cost[0] < 1.2 * theirs.cost[0]
+
+
+@pytest.mark.parametrize("allocation", decode.ALLOCATIONS)
+def test_a_rescue_changes_only_what_was_late_and_is_no_worse(allocation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    instances, prompts = problems(48, "hetero", local_cpu_hz=(0.2e9, 0.8e9))
+    agent = LamboAgent("lambo-s", allocation=allocation)
+    rescued = agent.decide(instances, prompts, np.random.default_rng(0))
+    monkeypatch.setattr(decode, "_rescue", lambda *_: None)
+    plain = agent.decide(instances, prompts, np.random.default_rng(0))
+    after, before = (physics.evaluate(instances, d, prompts.objective(instances)).late.sum(1) for d in (rescued, plain))
+    same = (rescued.place == plain.place).all(axis=1)
+    assert (after[~same] < before[~same]).all()
+    assert (after <= before).all()
+    assert not same.all()
