@@ -22,6 +22,7 @@ from lambo_agents.acl_data import Batch, sample_batch, step_rng
 from lambo_agents.aed import AED, Encoded
 from lambo_agents.critic import Critic
 from lambo_agents.device import known_device
+from lambo_agents.order import confident_order
 from lambo_agents.protocol import Agent
 from lambo_agents.servers import in_order
 from lambo_env import physics, validate
@@ -140,7 +141,7 @@ class Trainer:
         order = torch.from_numpy(rng.permuted(orders, axis=-1)).to(slots.need.device)
         encoded = self.actor.encode(slots.inputs)
         with torch.no_grad():
-            order[:, 0] = decode.confident_order(self.actor, encoded, slots.need)
+            order[:, 0] = confident_order(self.actor, encoded, slots.need)
         place, taken, need = in_order(place, order), in_order(taken, order), in_order(slots.need, order)
         plan = self.actor.plan(encoded, order)
         scored = acl_loss.score(self.actor, plan, need, place, taken)
@@ -223,7 +224,7 @@ class Trainer:
     @torch.no_grad()
     def _reorder(self, batch: Batch, slots: decode.Slot) -> tuple[Batch, decode.Slot]:
         """Return the batch with its UEs in the order in which they are decided when it counts."""
-        order = decode.confident_order(self.actor, self.actor.encode(slots.inputs), slots.need)
+        order = confident_order(self.actor, self.actor.encode(slots.inputs), slots.need)
         return batch._replace(instances=batch.instances.order(order.cpu().numpy())), slots.ordered(order)
 
     def _advantage(

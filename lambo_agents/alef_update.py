@@ -20,6 +20,7 @@ from lambo_agents.aed import AED, Encoded
 from lambo_agents.agent import LamboAgent
 from lambo_agents.alef_query import Trace, taken_by
 from lambo_agents.alef_rehearsal import Remembered
+from lambo_agents.order import confident_order
 from lambo_agents.servers import in_order
 from lambo_env import physics, validate
 from lambo_env.instances import Decision, Instances
@@ -194,7 +195,7 @@ class _Round:
         with torch.no_grad():
             encoded = self.aed.encode(lesson.slots.inputs)
             self.frozen = encoded if config.learns == "decoder" else None
-            self.confident = decode.confident_order(self.aed, encoded, lesson.slots.need)
+            self.confident = confident_order(self.aed, encoded, lesson.slots.need)
             if self.known is not None:
                 self.old = decode.slot(self.known.instances, self.known.tokens, self.shares, agent.device)
                 self.old_frozen = self.aed.encode(self.old.inputs)

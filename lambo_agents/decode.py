@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lambo_agents.aed import AED, Encoded, Inputs
+from lambo_agents.order import confident_order
 from lambo_agents.servers import Plan, State, in_order
 from lambo_env import observation, physics
 from lambo_env.instances import Instances, over_places
@@ -22,9 +22,7 @@ ALLOCATIONS = ("optimal", "share")
 LEAP_ROWS = 4  # rollouts up to which a pass over all steps costs little more than a step
 _LAST_RESORT = -1e9  # logit of the local place where it is late: chosen only if nothing else is legal
 _NEVER = -1e30
-_LEAST_GUESS, _LOST = -60.0, 1e6  # of log-odds; and what puts a UE before all others
 _RESCUES = (0.0, 10.0, 100.0)  # weights of a floor
-_FULL_SLOPE, _FULL_DEMAND = 5.0, 1.2  # best of those tried, by the gap on other worlds than the training's
 
 
 class Slot(NamedTuple):
@@ -70,44 +68,6 @@ def slot(instances: Instances, tokens: np.ndarray[Any, Any], shares: bool | Tens
     inputs = Inputs(columns, torch.from_numpy(size).float(), texts, text, mode)
     inputs = Inputs(*(part.to(device) for part in inputs))
     return Slot(inputs, torch.from_numpy(over_places(local, floors, np)).to(device))
-
-
-def confident_order(aed: AED, encoded: Encoded, need: Tensor) -> Tensor:
-    """Return the UEs [B, N] by falling regret of being late: who would lose most by what is left at the end chooses first.
-
-    The decisions are made one after the other in any order that we like. In this one the servers that are scarce go to those who need
-    them, and only the indifferent see them full. Who cannot compute in time locally comes first. A network without a guess keeps the
-    given order.
-    """
-    prior = aed.servers.guess(encoded.tokens, encoded.embedded)
-    if prior is None:
-        return torch.arange(need.shape[1], device=need.device).expand(need.shape[:2])
-    guess = torch.where(need <= 1, prior.double(), _NEVER).clamp(min=_LEAST_GUESS)
-    best, fallback = regret_terms(guess, need)
-    lost = need[..., 0] > 1
-    return (best - fallback + _LOST * lost).argsort(dim=-1, descending=True, stable=True)
-
-
-def regret_terms(guess: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the guess for the best server of each UE and that to be expected where it comes last, both [B, N].
-
-    A server is full at the end with a probability that rises with what its admirers need of it: all UEs, each by the guess' softmax over
-    the servers. Who comes last tries the others from the second best on and stays local where all are full.
-
-    Args:
-        guess: float64 [B, N, P] log-odds of the places.
-        need: float64 [B, N, P] floors as parts of the servers' totals.
-    """
-    local, remote = guess[..., :1], guess[..., 1:]
-    floor = need[..., 1:].where(need[..., 1:] <= 1, 0.0)
-    demand = (remote.softmax(-1) * floor).sum(1, keepdim=True)
-    full = (_FULL_SLOPE * (demand - _FULL_DEMAND)).sigmoid().expand_as(remote)
-    value, index = remote.sort(dim=-1, descending=True, stable=True)
-    gone = full.gather(-1, index)[..., 1:].cumprod(-1)  # this alternative and all better ones are full
-    reached = functional.pad(gone, (1, -1), value=1.0) if gone.shape[-1] else gone
-    others = ((reached - gone) * torch.maximum(value[..., 1:], local)).sum(-1)
-    nothing = gone[..., -1] if gone.shape[-1] else torch.ones_like(others)
-    return value[..., 0], others + nothing * local[..., 0]
 
 
 def prepare(aed: AED, slots: Slot) -> tuple[Plan, Slot, Tensor]:

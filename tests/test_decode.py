@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from baselines.local_search import LocalSearch  # noqa: E402
 from benchmarks.throughput_decode import decode_speed, plain_places  # noqa: E402
-from lambo_agents import acl_loss, checkpoint, config, decode  # noqa: E402
+from lambo_agents import acl_loss, checkpoint, config, decode, order  # noqa: E402
 from lambo_agents.aed import AED  # noqa: E402
 from lambo_agents.agent import LamboAgent  # noqa: E402
 from lambo_agents.registry import agent_specs  # noqa: E402
@@ -211,6 +211,7 @@ def test_an_encoder_in_bf16_changes_the_cost_by_little_and_the_given_network_not
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 def test_a_compiled_encoder_decides_the_same() -> None:
     """Up to rounding: the kernels sum in another order."""
     instances, prompts = problems(8)
@@ -233,7 +234,7 @@ def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_regret_where_there_is_room_is_the_distance_to_the_second_best_server() -> None:
     guess = torch.tensor([[[0.0, 3.0, 1.0], [0.0, 1.0, 5.0]]], dtype=torch.float64)
     need = torch.tensor([[[0.0, 0.01, 0.01], [0.0, 0.01, 0.01]]], dtype=torch.float64)
-    best, fallback = decode.regret_terms(guess, need)
+    best, fallback = order.regret_terms(guess, need)
     assert best.tolist() == [[3.0, 5.0]]
     full = 1 / (1 + np.exp(5 * 1.2 - 5 * 0.01))  # hardly anybody needs anything
     assert fallback[0].tolist() == pytest.approx([1.0, 1.0], abs=2 * full)
@@ -242,14 +243,14 @@ def test_regret_where_there_is_room_is_the_distance_to_the_second_best_server() 
 def test_regret_where_all_is_full_is_the_distance_to_the_local_place() -> None:
     guess = torch.tensor([[[-1.0, 3.0, 2.5], [0.5, 3.0, 2.5]]], dtype=torch.float64).repeat(1, 10, 1)
     need = torch.tensor([0.0, 0.9, 0.9], dtype=torch.float64).expand(1, 20, 3)
-    best, fallback = decode.regret_terms(guess, need)
+    best, fallback = order.regret_terms(guess, need)
     assert torch.allclose(fallback, guess[..., 0], atol=1e-3)
     assert (best - fallback)[0, 0] > (best - fallback)[0, 1]  # who would lose more chooses first
 
 
 def test_regret_of_a_single_server_is_the_distance_to_the_local_place() -> None:
     guess = torch.tensor([[[0.5, 2.0]]], dtype=torch.float64)
-    best, fallback = decode.regret_terms(guess, torch.tensor([[[0.0, 0.5]]], dtype=torch.float64))
+    best, fallback = order.regret_terms(guess, torch.tensor([[[0.0, 0.5]]], dtype=torch.float64))
     assert (best.item(), fallback.item()) == (2.0, 0.5)
 
 
@@ -260,8 +261,8 @@ def test_who_cannot_stay_local_comes_first() -> None:
     slots = decode.slot(instances, prompts.tokens, False)
     aed = LamboAgent("lambo-s").aed
     with torch.inference_mode():
-        order = decode.confident_order(aed, aed.encode(slots.inputs), slots.need)
-    lost = (slots.need[..., 0] > 1).gather(1, order)
+        chosen = order.confident_order(aed, aed.encode(slots.inputs), slots.need)
+    lost = (slots.need[..., 0] > 1).gather(1, chosen)
     assert 0 < lost.sum() < lost.numel()
     assert (lost.int().diff(dim=1) <= 0).all()
 

@@ -1,0 +1,54 @@
+"""In which order the network decides the UEs of a slot.
+
+Shapes: B instances, N UEs, M servers, P = M + 1 places.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lambo_agents.aed import AED, Encoded
+
+_NEVER = -1e30
+_LEAST_GUESS, _LOST = -60.0, 1e6  # of log-odds; and what puts a UE before all others
+_FULL_SLOPE, _FULL_DEMAND = 5.0, 1.2  # best of those tried, by the gap on other worlds than the training's
+
+
+def confident_order(aed: AED, encoded: Encoded, need: Tensor) -> Tensor:
+    """Return the UEs [B, N] by falling regret of being late: who would lose most by what is left at the end chooses first.
+
+    The decisions are made one after the other in any order that we like. In this one the servers that are scarce go to those who need
+    them, and only the indifferent see them full. Who cannot compute in time locally comes first. A network without a guess keeps the
+    given order.
+    """
+    prior = aed.servers.guess(encoded.tokens, encoded.embedded)
+    if prior is None:
+        return torch.arange(need.shape[1], device=need.device).expand(need.shape[:2])
+    guess = torch.where(need <= 1, prior.double(), _NEVER).clamp(min=_LEAST_GUESS)
+    best, fallback = regret_terms(guess, need)
+    lost = need[..., 0] > 1
+    return (best - fallback + _LOST * lost).argsort(dim=-1, descending=True, stable=True)
+
+
+def regret_terms(guess: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the guess for the best server of each UE and that to be expected where it comes last, both [B, N].
+
+    A server is full at the end with a probability that rises with what its admirers need of it: all UEs, each by the guess' softmax over
+    the servers. Who comes last tries the others from the second best on and stays local where all are full.
+
+    Args:
+        guess: float64 [B, N, P] log-odds of the places.
+        need: float64 [B, N, P] floors as parts of the servers' totals.
+    """
+    local, remote = guess[..., :1], guess[..., 1:]
+    floor = need[..., 1:].where(need[..., 1:] <= 1, 0.0)
+    demand = (remote.softmax(-1) * floor).sum(1, keepdim=True)
+    full = (_FULL_SLOPE * (demand - _FULL_DEMAND)).sigmoid().expand_as(remote)
+    value, index = remote.sort(dim=-1, descending=True, stable=True)
+    gone = full.gather(-1, index)[..., 1:].cumprod(-1)  # this alternative and all better ones are full
+    reached = functional.pad(gone, (1, -1), value=1.0) if gone.shape[-1] else gone
+    others = ((reached - gone) * torch.maximum(value[..., 1:], local)).sum(-1)
+    nothing = gone[..., -1] if gone.shape[-1] else torch.ones_like(others)
+    return value[..., 0], others + nothing * local[..., 0]
