@@ -61,8 +61,6 @@ def _best(instances: Instances, prompts: Prompts, solver: Agent, rng: np.random.
 def greedy_cost(aed: AED, instances: Instances, prompts: Prompts, shares: bool, device: str) -> np.ndarray[Any, Any]:
     """Return the cost [B] of the greedy decisions of NumPy instances."""
     slots = decode.slot(instances, prompts.tokens, shares, device)
-    plan, slots, order = decode.prepare(aed, slots)
-    rolled = decode.rollout(aed, plan, slots)
-    place, taken = (decode.given_order(part, order)[:, 0].cpu().numpy() for part in (rolled.place, rolled.taken))
+    place, taken = (part[:, 0].cpu().numpy() for part in decode.decide_all(aed, slots))
     cpu = decode.cpu_hz(instances, place, taken) if shares else physics.allocate(instances, place)
     return np.asarray(physics.evaluate(instances, Decision(place, cpu), prompts.objective(instances)).cost)

@@ -45,12 +45,10 @@ class Encoded(NamedTuple):
     embedded: Embedded
 
     def take(self, rows: Tensor) -> Encoded:
-        """Return the encodings of some instances."""
+        """Return the encodings of some instances; what a network lacks stays None or empty."""
 
         def of(part: Any) -> Any:
-            return (
-                part if part is None or len(part) != len(self.tokens) else part[rows]
-            )  # what a network lacks is empty
+            return part if part is None or len(part) != len(self.tokens) else part[rows]
 
         embedded = Embedded(*map(of, self.embedded))
         return Encoded(self.tokens[rows], of(self.valid), self.prompt[rows], embedded)

@@ -82,9 +82,9 @@ class LamboAgent:
         validate.known(precision, tuple(PRECISIONS), "precision")
         memory.keep_freed()
         aed = aed if precision == "fp32" else aed.with_encoder_in(PRECISIONS[precision])
-        self.aed = (
-            (_compiled(aed, device) if validate.boolean("LamboAgent.compiled", compiled) else aed).to(device).eval()
-        )
+        if validate.boolean("LamboAgent.compiled", compiled):
+            aed = _compiled(aed, device)
+        self.aed = aed.to(device).eval()
 
     @property
     def evaluator_in_loop(self) -> bool:

@@ -97,13 +97,14 @@ def load_network(path: str | os.PathLike[str], expect: AEDConfig | None = None) 
 
 def _check_size(config: AEDConfig, tensors: Mapping[str, Tensor], path: str) -> None:
     """Refuse a header that claims a network larger than the file's tensors, before memory is spent on it."""
-    layers, axis = config.encoder_layers + config.decoder_layers, max(max(t.shape, default=0) for t in tensors.values())
+    layers = config.encoder_layers + config.decoder_layers
+    axis = max((max(tensor.shape, default=0) for tensor in tensors.values()), default=0)
     validate.check(f"checkpoint {path!r}: layers", layers, layers <= len(tensors), f"<= {len(tensors)}, its weights")
     for name, value in config.to_dict().items():
         fits = isinstance(value, bool) or not isinstance(value, int) or value <= max(axis, len(tensors))
         validate.check(f"checkpoint {path!r}: AEDConfig.{name}", value, fits, f"<= {axis}, its weights' longest axis")
     most = config.d_model * max(3 * config.d_model, config.encoder_ff, config.decoder_ff)
-    held = max(tensor.numel() for tensor in tensors.values())
+    held = max((tensor.numel() for tensor in tensors.values()), default=0)
     validate.check(f"checkpoint {path!r}: largest weight", most, most <= held, f"<= {held} numbers, as in it")
 
 

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from lambo_agents.aed import AED, Encoded
 
-_NEVER = -1e30
 _LEAST_GUESS, _LOST = -60.0, 1e6  # of log-odds; and what puts a UE before all others
 _FULL_SLOPE, _FULL_DEMAND = 5.0, 1.2  # best of those tried, by the gap on other worlds than the training's
 
@@ -26,7 +25,7 @@ def confident_order(aed: AED, encoded: Encoded, need: Tensor) -> Tensor:
     prior = aed.servers.guess(encoded.tokens, encoded.embedded)
     if prior is None:
         return torch.arange(need.shape[1], device=need.device).expand(need.shape[:2])
-    guess = torch.where(need <= 1, prior.double(), _NEVER).clamp(min=_LEAST_GUESS)
+    guess = torch.where(need <= 1, prior.double(), _LEAST_GUESS).clamp(min=_LEAST_GUESS)
     best, fallback = regret_terms(guess, need)
     lost = need[..., 0] > 1
     return (best - fallback + _LOST * lost).argsort(dim=-1, descending=True, stable=True)
@@ -48,7 +47,6 @@ def regret_terms(guess: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
     full = (_FULL_SLOPE * (demand - _FULL_DEMAND)).sigmoid().expand_as(remote)
     value, index = remote.sort(dim=-1, descending=True, stable=True)
     gone = full.gather(-1, index)[..., 1:].cumprod(-1)  # this alternative and all better ones are full
-    reached = functional.pad(gone, (1, -1), value=1.0) if gone.shape[-1] else gone
-    others = ((reached - gone) * torch.maximum(value[..., 1:], local)).sum(-1)
-    nothing = gone[..., -1] if gone.shape[-1] else torch.ones_like(others)
-    return value[..., 0], others + nothing * local[..., 0]
+    reached = functional.pad(gone, (1, 0), value=1.0)  # the last: nothing is left but the local place
+    others = ((reached[..., :-1] - gone) * torch.maximum(value[..., 1:], local)).sum(-1)
+    return value[..., 0], others + reached[..., -1] * local[..., 0]

@@ -100,9 +100,12 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_a_header_that_claims_more_than_the_file_holds_costs_no_memory(file: Path) -> None:
-    """A network of 280 GB, were it built."""
+    """Hundreds of gigabytes, were the network built; and a file without any weights is refused in the same words."""
     tensors = checkpoint.load(file).tensors
     for field, value in (("encoder_ff", 10**9), ("encoder_layers", 10**7), ("d_model", 144), ("pair_width", 10**9)):
         checkpoint.save(file, tensors, dataclasses.replace(XS, **{field: value}))
         with pytest.raises(ValueError, match=r"checkpoint .*: (AEDConfig\.|layers is|largest weight is)"):
             checkpoint.load_network(file)
+    checkpoint.save(file, {}, XS)
+    with pytest.raises(ValueError, match="layers is 4; allowed: <= 0, its weights"):
+        checkpoint.load_network(file)
