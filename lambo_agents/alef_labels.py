@@ -122,7 +122,7 @@ class Expert:
         answer = self._timely(instances, prompts, rng)
         try:
             decision = Decision(np.asarray(answer.place), np.asarray(answer.cpu_hz))
-            physics.check_decision(instances, decision)
+            decision.check(instances, physics.CAPACITY_TOLERANCE)
         except Exception as error:
             raise self._error(f"gave an illegal decision: {error}") from error
         outcome = physics.evaluate(instances, decision, prompts.objective(instances))

@@ -21,7 +21,9 @@ from lambo_env.instances import LOCAL, Decision, Instances, Objective, set_at
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-ROOTS, STEEPEST, LEVEL, RUN_S = range(4)  # sums of a server: sqrt(C); largest l / sqrt(C); water level; sum of C / f
+# What a server makes of its UEs. Floors that bind go on to bind as UEs join, so that only a further one needs the full allocation:
+# sum of sqrt(C) and largest l / sqrt(C) of those above their floors; water level; sums of l and of C / l of those held at theirs.
+ROOTS, STEEPEST, LEVEL, HELD_HZ, HELD_S = range(5)
 NEVER_HZ = 1e30  # more than any server has, and finite: 0 x inf would be NaN
 
 
@@ -50,7 +52,7 @@ class State(NamedTuple):
 
     ue: Ints  # [B] the UE to be decided now; N when the slot is done
     left_hz: Floats  # [B * P] CPU that a server can still commit; 0 for the local place
-    sums: Floats  # [B * P, 4] of the servers' UEs; moves only where the closed form allots the CPU
+    sums: Floats  # [B * P, 5] of the servers' UEs; moves only where the closed form allots the CPU
     place: NDArray[np.int8] | Ints  # [B, N] LOCAL where local or undecided
     taken_hz: Floats  # [B, N] CPU that the decision took from what was left; 0 where local, late or undecided
     cost: Floats  # [B] of the UEs decided so far
@@ -92,7 +94,7 @@ def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
     return plan, State(
         ue=np.zeros(batch, dtype=np.int64),
         left_hz=capacity.reshape(-1),
-        sums=np.zeros((batch * places, 4)),
+        sums=np.zeros((batch * places, 5)),
         place=np.full((batch, ues), LOCAL, dtype=small),
         taken_hz=np.zeros((batch, ues)),
         cost=np.zeros(batch),
@@ -193,39 +195,46 @@ def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
 
 
 def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Floats, Floats]:
-    """Return floor taken, rise of the cost where served, and the server's sums after it, under the optimal allocation of the served."""
+    """Return floor taken, rise of the cost where served, and the server's sums after it, under the optimal allocation of the served.
+
+    Floors that bind go on to bind as UEs join. So it is enough to look whether the new UE's does, at the level where it does not; only
+    where then another one's must as well is the whole server solved.
+    """
     joins = asked.fits & (asked.place != LOCAL)
     taken = joins * asked.floor
     root = plan.root.reshape(-1).take(asked.task) * joins
-    capacity = asked.capacity
     now = state.sums.take(asked.server, 0)  # a copy
-    roots, before = now[:, ROOTS], now[:, RUN_S]
-    total = roots + root
-    steepest = np.maximum(now[:, STEEPEST], taken / (root + ~joins))
-    cost = physics.marginal_cost(asked.fixed, asked.per_s, root, roots, capacity)
-    level, run_s = capacity / (total + (total == 0)), total * total / capacity
-    active = steepest > level  # a floor is active on this server: the full allocation
-    if np.count_nonzero(active):
-        tight = np.flatnonzero(active)
-        level[tight], run_s[tight] = now[tight, LEVEL], before[tight]
-        tight = tight[joins[tight]]
-        level[tight], run_s[tight] = _full(plan, state, asked, tight, capacity[tight], now[tight, LEVEL])
-        cost[tight] = asked.fixed[tight] + asked.per_s[tight] * (run_s[tight] - before[tight])
-    for column, value in enumerate((total, steepest, level, run_s)):
+    roots, steepest, level, held_hz, held_s = now.T.copy()
+    before = physics.run_s(roots, asked.capacity - held_hz, held_s)
+    ratio = taken / (root + ~joins)
+    binds = ratio * (roots + root) > asked.capacity - held_hz  # its floor does, at the level of everybody
+    held_hz += binds * taken
+    held_s += binds * root * root / (taken + ~binds)
+    loose = ~binds
+    roots += loose * root
+    steepest = np.maximum(steepest, loose * ratio)
+    spare = asked.capacity - held_hz
+    level = np.where(roots > 0, spare / np.maximum(roots, physics.TINY), level)
+    for column, value in enumerate((roots, steepest, level, held_hz, held_s)):
         now[:, column] = value
-    return taken, cost, now
+    tight = np.flatnonzero(joins & (steepest > level))  # another floor binds now
+    if tight.size:
+        now[tight] = _full(plan, state, asked, tight, level[tight])
+    after = physics.run_s(now[:, ROOTS], asked.capacity - now[:, HELD_HZ], now[:, HELD_S])
+    return taken, asked.fixed + asked.per_s * (after - before), now
 
 
-def _full(plan: Plan, state: State, asked: _Asked, at: Ints, capacity: Floats, level: Floats) -> tuple[Floats, Floats]:
-    """Return level and sum of C / f of the chosen server of the decisions ``at``, the new UE included."""
+def _full(plan: Plan, state: State, asked: _Asked, at: Ints, level: Floats) -> Floats:
+    """Return the sums [K, 5] of the chosen servers of the decisions ``at`` [K], the new UE included; ``level`` [K] is not below theirs."""
     rows, place = asked.rows.take(at), asked.place.take(at).astype(state.place.dtype)
     floor = state.taken_hz.take(rows, 0)
     floor *= (state.place.take(rows, 0) == place[:, None]).astype(floor.dtype)  # a cast of its own is the cheaper
     floor[np.arange(rows.size), asked.ue.take(at)] = asked.floor.take(at)
     root = plan.root.take(rows, 0)
     root *= (floor > 0).astype(root.dtype)
-    level = physics.water_level(floor, root, capacity, np, np.where(level > 0, level, np.inf))
-    return level, physics.compute_s(floor, root, level, np)
+    level = physics.water_level(floor, root, asked.capacity.take(at), np, np.where(level > 0, level, np.inf))
+    held = physics.held(floor, root, level, np)
+    return np.stack((held.roots, held.steepest, level, held.floor_hz, held.run_s), axis=-1)
 
 
 def decision(plan: Plan, state: State, rows: Ints, *, shares: bool) -> Decision:

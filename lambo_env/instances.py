@@ -104,10 +104,7 @@ class Instances:
             value = getattr(self, field.name)
             zero_ok = field.name in ("late_penalty", "data_bits", "local_power_w", "tx_power_w")
             ok = xp.isfinite(value) & ((value >= 0) if zero_ok else (value > 0))
-            if not bool(xp.all(ok)):
-                where = np.argwhere(~np.asarray(ok))[0]
-                name = f"Instances.{field.name}{[int(k) for k in where]}"
-                validate.refuse(name, float(value[tuple(where)]), f"finite and {'>= 0' if zero_ok else '> 0'}")
+            validate.each(f"Instances.{field.name}", value, ok, f"finite and {'>= 0' if zero_ok else '> 0'}")
 
     @classmethod
     def unchecked(cls, **fields: Array) -> Instances:
@@ -255,6 +252,23 @@ class Decision:
     def take(self, rows: Any) -> Decision:
         """Return the decisions at ``rows``."""
         return Decision(self.place[rows], self.cpu_hz[rows])
+
+    def check(self, instances: Instances, tolerance: float) -> None:
+        """Raise ``ValueError`` that names the first thing wrong: shape, place, CPU, or what a server allots beyond its capacity."""
+        xp, shape, servers = instances.xp, tuple(instances.cycles.shape), instances.num_servers
+        for name in ("place", "cpu_hz"):
+            got = tuple(getattr(self, name).shape)
+            validate.check(f"Decision.{name}.shape", got, got == shape, f"[B, N] = {shape}")
+        place, cpu = self.place, self.cpu_hz
+        whole = xp.isdtype(place.dtype, "integral")
+        validate.check("Decision.place.dtype", str(place.dtype), whole, "an integer dtype")
+        validate.each("Decision.place", place, (place >= 0) & (place <= servers), f"0 (local) .. {servers}")
+        validate.each("Decision.cpu_hz", cpu, xp.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
+        local_ok = (place != LOCAL) | (cpu == 0)
+        validate.each("Decision.cpu_hz", cpu, local_ok, "0 for a local task (a server's CPU needs place > 0)")
+        total = xp.sum(xp.where(one_hot_servers(place, servers, xp), cpu[..., None], 0.0), axis=1)
+        fits = total <= instances.server_cpu_hz * (1 + tolerance)
+        validate.each("Decision.cpu_hz summed over server", total, fits, "at most server_cpu_hz")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat
-import numpy as np
 
-from lambo_env import validate
 from lambo_env.instances import (
     LOCAL,
     Array,
@@ -140,6 +138,34 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
             return set_at(level, at, water_level(floor[at], root[at], capacity_hz[at], xp, level[at]))
 
 
+class Held(NamedTuple):
+    """What the floors that bind at a server's ``water_level`` leave to the others; one entry a server."""
+
+    roots: Array  # sum of sqrt(C) of the UEs above their floors
+    steepest: Array  # the largest l / sqrt(C) of those: the next floor to bind
+    floor_hz: Array  # sum of the floors that bind
+    run_s: Array  # sum of C / l of the UEs held at theirs
+
+
+def held(floor: Array, root: Array, level: Array, xp: Any) -> Held:
+    """Return what binds at the ``water_level`` of one server's UEs, whose floors fit: the rest share F - floor_hz by roots."""
+    ratio = floor / xp.maximum(root, TINY)
+    binds = ratio > level[..., None]
+    tight = xp.astype(binds, root.dtype)
+    loose = 1 - tight
+    return Held(
+        roots=xp.vecdot(loose, root),
+        steepest=xp.max(loose * ratio, axis=-1),
+        floor_hz=xp.vecdot(tight, floor),
+        run_s=xp.vecdot(tight, root / xp.maximum(ratio, TINY)),
+    )
+
+
+def run_s(roots: Array, spare_hz: Array, held_s: Array) -> Array:
+    """Return the sum of C / f [...] in s of a server's UEs: those above their floors share ``spare_hz`` by roots, the rest is ``held``."""
+    return held_s + roots * roots / (spare_hz + TINY)
+
+
 def level_cpu_hz(floor: Array, root: Array, level: Array, xp: Any) -> Array:
     """Return max(l, mu sqrt(C)), the CPU that the level mu gives a UE; 0 where l and root are 0 (not on the server). All broadcast."""
     share = xp.where(xp.isfinite(level), level, 0.0) * root
@@ -204,7 +230,7 @@ def evaluate(instances: Instances, decision: Decision, goal: Objective, *, check
     xp = instances.xp
     place, cpu = decision.place, decision.cpu_hz
     if check:
-        check_decision(instances, decision)
+        decision.check(instances, CAPACITY_TOLERANCE)
     remote, runs = place != LOCAL, cpu > 0
     up_s = instances.data_bits / at_server(instances.uplink_bps, place, xp)
     run_s = xp.where(runs, instances.cycles / xp.where(runs, cpu, 1.0), xp.inf)
@@ -215,35 +241,6 @@ def evaluate(instances: Instances, decision: Decision, goal: Objective, *, check
     timely = per_s * xp.where(late, 0.0, latency) + per_j * energy
     cost = xp.sum(xp.where(late, late_cost(instances, goal), timely), axis=-1)
     return Outcome(latency_s=latency, energy_j=energy, late=late, cost=cost)
-
-
-def check_decision(instances: Instances, decision: Decision) -> None:
-    """Raise ``ValueError`` that names the first thing wrong with a decision: shape, place, CPU, capacity."""
-    xp, shape = instances.xp, tuple(instances.cycles.shape)
-    for name in ("place", "cpu_hz"):
-        got = tuple(getattr(decision, name).shape)
-        validate.check(f"Decision.{name}.shape", got, got == shape, f"[B, N] = {shape}")
-    place, cpu = decision.place, decision.cpu_hz
-    servers = instances.num_servers
-    validate.check("Decision.place.dtype", str(place.dtype), xp.isdtype(place.dtype, "integral"), "an integer dtype")
-    _check_each("Decision.place", place, (place >= 0) & (place <= servers), f"0 (local) .. {servers}")
-    _check_each("Decision.cpu_hz", cpu, xp.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
-    local_ok = (place != LOCAL) | (cpu == 0)
-    _check_each("Decision.cpu_hz", cpu, local_ok, "0 for a local task (a server's CPU needs place > 0)")
-    member = one_hot_servers(place, servers, xp)
-    total = xp.sum(xp.where(member, cpu[..., None], 0.0), axis=1)
-    _check_each(
-        "Decision.cpu_hz summed over server",
-        total,
-        total <= instances.server_cpu_hz * (1 + CAPACITY_TOLERANCE),
-        "at most server_cpu_hz",
-    )
-
-
-def _check_each(field: str, value: Array, ok: Array, allowed: str) -> None:
-    if not bool(array_api_compat.array_namespace(ok).all(ok)):
-        index = tuple(int(k) for k in np.argwhere(~np.asarray(ok))[0])
-        validate.refuse(f"{field}{list(index)}", value[index].item(), allowed)
 
 
 def association_cost(instances: Instances, place: Array, goal: Objective) -> Array:
@@ -288,16 +285,11 @@ def place_tables(instances: Instances, goal: Objective) -> PlaceTables:
     )
 
 
-def compute_s(floor: Array, root: Array, level: Array, xp: Any) -> Array:
-    """Return the sum of C_i / f_i [...] in s of one server's UEs at its ``water_level`` [...] (floors must fit; arguments as there)."""
-    cpu = level_cpu_hz(floor, root, level[..., None], xp)
-    return xp.sum(root * root / xp.maximum(cpu, TINY), axis=-1)
-
-
 def marginal_cost(fixed: Array, per_s: Array, root: Array, root_sum: Array, capacity_hz: Array) -> Array:
-    """Return what one more UE adds to the cost where no floor is active: fixed + (c_L / N) ((S + s)^2 - S^2) / F.
+    """Return what one more UE adds to the cost where no further floor binds: fixed + (c_L / N) ((S + s)^2 - S^2) / F.
 
-    All arguments broadcast; ``root_sum`` is S, the sum of sqrt(C_i) of the UEs already on the server, and ``capacity_hz`` F > 0.
+    All arguments broadcast; ``root_sum`` is S, the sum of sqrt(C_i) of the UEs already on the server, and ``capacity_hz`` F > 0. Where
+    floors bind both are those of the others: what is ``held`` neither pays nor yields.
     """
     return fixed + per_s * root * (2 * root_sum + root) / capacity_hz
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any, NoReturn, TypeVar
 
+import numpy as np
+
 _T = TypeVar("_T")
 
 
@@ -21,6 +23,13 @@ def check(field: str, value: Any, ok: bool, allowed: str) -> None:
     """Refuse ``value`` unless ``ok``."""
     if not ok:
         refuse(field, value, allowed)
+
+
+def each(field: str, values: Any, ok: Any, allowed: str) -> None:
+    """Refuse the first of ``values`` (an array) that is not ``ok`` (bool, of the same shape), naming its index."""
+    if not bool(ok.all()):
+        index = tuple(int(k) for k in np.argwhere(~np.asarray(ok))[0])
+        refuse(f"{field}{list(index)}", values[index].item(), allowed)
 
 
 def number(field: str, value: Any, allowed: str, low: float = -math.inf, *, strict: bool = False) -> float:

@@ -52,10 +52,10 @@ class Frames:
         gain = _floats("Frames.gain", self.gain)
         shape = gain.shape
         validate.check("Frames.gain.shape", shape, len(shape) == 2 and min(shape) >= 1, "[B, N], each >= 1")
-        _check_each("Frames.gain", gain, (gain >= 0) & (gain <= 1), "a power gain in [0, 1]")
+        validate.each("Frames.gain", gain, (gain >= 0) & (gain <= 1), "a power gain in [0, 1]")
         weight = alternating_weights(shape[1]) if self.weight is None else _floats("Frames.weight", self.weight)
         validate.check("Frames.weight.shape", weight.shape, weight.shape == shape[1:], f"[N] = {shape[1:]}")
-        _check_each("Frames.weight", weight, np.isfinite(weight) & (weight > 0), "finite and > 0")
+        validate.each("Frames.weight", weight, np.isfinite(weight) & (weight > 0), "finite and > 0")
         object.__setattr__(self, "gain", gain)
         object.__setattr__(self, "weight", weight)
 
@@ -85,9 +85,3 @@ def _floats(field: str, value: Any) -> Floats:
     out = np.asarray(value)
     validate.check(field, value, out.dtype.kind in "fiu", "an array of numbers")
     return out.astype(np.float64, copy=False)
-
-
-def _check_each(field: str, values: Floats, ok: NDArray[np.bool_], allowed: str) -> None:
-    if not ok.all():
-        index = tuple(int(k) for k in np.argwhere(~ok)[0])
-        validate.refuse(f"{field}{list(index)}", float(values[index]), allowed)
