@@ -185,10 +185,13 @@ class Trainer:
         config = self.config
         batch = sample_batch(config, config.instances, rng)
         slots = self._slots(batch)
+        encoded, order = self.actor.encode(slots.inputs), None
         if self.step % 2 or not config.shuffled:  # else as drawn: UEs are drawn alike, so that order is a shuffled one
-            batch, slots = self._reorder(batch, slots)
-        encoded = self.actor.encode(slots.inputs)
-        plan = self.actor.plan(encoded)
+            with torch.no_grad():
+                order = confident_order(self.actor, encoded, slots.need)
+            batch = batch._replace(instances=batch.instances.order(order.cpu().numpy()))
+            slots, order = slots.ordered(order), order[:, None]
+        plan = self.actor.plan(encoded, order)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rolled = decode.rollout(self.actor, plan, slots, config.rollouts, generator)
         self.rollouts += rolled.place.shape[0] * rolled.place.shape[1]
@@ -220,12 +223,6 @@ class Trainer:
         place = self.teacher.decide(batch.instances, batch.prompts, rng).place
         self.labels += len(place)
         return torch.from_numpy(np.asarray(place, dtype=np.int64)).to(self.config.device)
-
-    @torch.no_grad()
-    def _reorder(self, batch: Batch, slots: decode.Slot) -> tuple[Batch, decode.Slot]:
-        """Return the batch with its UEs in the order in which they are decided when it counts."""
-        order = confident_order(self.actor, self.actor.encode(slots.inputs), slots.need)
-        return batch._replace(instances=batch.instances.order(order.cpu().numpy())), slots.ordered(order)
 
     def _advantage(
         self, batch: Batch, slots: decode.Slot, rolled: decode.Rollout, cost: Tensor

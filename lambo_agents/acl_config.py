@@ -58,6 +58,9 @@ class ACLConfig:
     bandwidth_scale: Range = (0.5, 1.3)
     """Range of the factor on the bandwidth in varied batches."""
 
+    cycles_scale: Range = (0.6, 1.8)
+    """Range of the factor on the cycles to run in varied batches."""
+
     servers: tuple[int, int] | None = None
     """Range of M in varied batches, servers drawn from the scenario's; None keeps the scenario's M."""
 
@@ -187,7 +190,7 @@ class ACLConfig:
         validate.check("ACLConfig.rollouts", self.rollouts, paired, ">= 2 where their mean is the baseline")
 
     def _check_ranges(self) -> None:
-        for name in ("num_ues", "capacity_scale", "data_scale", "bandwidth_scale", "servers"):
+        for name in ("num_ues", "capacity_scale", "data_scale", "bandwidth_scale", "cycles_scale", "servers"):
             ends = getattr(self, name)
             if ends is None and name == "servers":
                 continue

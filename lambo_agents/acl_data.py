@@ -35,7 +35,7 @@ def step_rng(config: ACLConfig, step: int) -> np.random.Generator:
 
 
 def vary(scenario: Scenario, config: ACLConfig, rng: np.random.Generator) -> Scenario:
-    """Draw a relative of ``scenario``: number of UEs, capacities, servers, data and bandwidth."""
+    """Draw a relative of ``scenario``: number of UEs, capacities, servers, data, bandwidth and cycles."""
     capacity = np.asarray(scenario.server_cpu_hz)
     if config.servers is not None:
         count = int(rng.integers(config.servers[0], config.servers[1] + 1))
@@ -44,11 +44,12 @@ def vary(scenario: Scenario, config: ACLConfig, rng: np.random.Generator) -> Sce
     num_ues = int(np.clip(round(_log_uniform((low - 0.5, high + 0.5), rng)), low, high))
     per_ue = (num_ues / scenario.num_ues) ** rng.random()  # between the same servers and the same load
     scale = _log_uniform(config.capacity_scale, rng) * per_ue
-    data = _log_uniform(config.data_scale, rng)
+    data, cycles = _log_uniform(config.data_scale, rng), _log_uniform(config.cycles_scale, rng)
     return scenario.replace(
         num_ues=num_ues,
         server_cpu_hz=tuple(float(f) for f in capacity * scale),
         data_bits=tuple(float(d) for d in np.asarray(scenario.data_bits) * data),
+        cycles=tuple(float(c) for c in np.asarray(scenario.cycles) * cycles),
         bandwidth_hz=scenario.bandwidth_hz * _log_uniform(config.bandwidth_scale, rng),
     )
 
