@@ -26,6 +26,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LABELS = {
     "lambo-s": 414_000
 }  # about, of local search, in all trainings that made shipped weights; a file counts its last one alone
+WARM, HOT = 1.2, 8.0  # temperatures of samples that are taken as they are, and of those that are polished
 HOTTEST = 100  # temperature: far more than uniform, far less than what keeps illegal places out
 _ROWS = 512  # rollouts worked on at once: their state stays in a processor's cache
 
@@ -39,10 +40,12 @@ class LamboAgent:
         weights: name of shipped weights ("lambo-s"), a path, or an AED.
         decoding: "greedy", or "sample": the cheapest of the greedy rollout and ``samples`` - 1 drawn ones.
         samples: rollouts an instance, for "sample".
-        polish: an agent, or a registered one's name, whose ``improve`` the decision is put through, such as "local-search".
+        polish: an agent, or a registered one's name, whose ``improve`` every rollout is put through before the cheapest is taken, such
+            as "local-search".
         allocation: "optimal" (closed form on the chosen places) or "share" (the network's sigmoids, as in the paper).
         device: torch device of the network.
-        temperature: of the drawn rollouts; above 1 they differ more, which pays where only the cheapest counts.
+        temperature: of the drawn rollouts; above 1 they differ more, which pays where only the cheapest counts. None: 1.2, or 8 with
+            ``polish``, which mends what is bad about a start but not that all starts are alike.
         precision: "fp32", or "bf16" for the encoder's layers: faster on large batches where a processor has matrix units for it.
 
         compiled: compile the encoder for this processor, which pays on large batches in bf16. It takes up to a minute at the first
@@ -63,15 +66,16 @@ class LamboAgent:
         polish: Improver | str | None = None,
         allocation: str = "optimal",
         device: str = "cpu",
-        temperature: float = 1.2,
+        temperature: float | None = None,
         precision: str = "fp32",
         compiled: bool = False,
     ) -> None:
         self.decoding = validate.known(decoding, DECODINGS, "decoding")
         self.allocation = validate.known(allocation, decode.ALLOCATIONS, "allocation")
         self.samples = validate.integer("LamboAgent.samples", samples)
-        self.temperature = validate.positive("LamboAgent.temperature", temperature)
-        validate.check("LamboAgent.temperature", temperature, temperature <= HOTTEST, f"a number in (0, {HOTTEST}]")
+        warmth = (WARM if polish is None else HOT) if temperature is None else temperature
+        self.temperature = validate.positive("LamboAgent.temperature", warmth)
+        validate.check("LamboAgent.temperature", warmth, warmth <= HOTTEST, f"a number in (0, {HOTTEST}], or None")
         search: Any = make_agent(polish) if isinstance(polish, str) else polish
         improves = search is None or callable(getattr(search, "improve", None))
         validate.check(
@@ -121,8 +125,6 @@ class LamboAgent:
             for k in range(0, size, step)
         ]
         decision = Decision(*(np.concatenate(part) for part in zip(*((p.place, p.cpu_hz) for p in parts), strict=True)))
-        if self.polish is not None:
-            decision = self.polish.improve(arrays, prompts, decision, rng)
         return _in_kind(decision, instances)
 
     def _decide(self, arrays: Instances, prompts: Prompts, count: int, rng: np.random.Generator) -> Decision:
@@ -132,11 +134,17 @@ class LamboAgent:
             generator = torch.Generator().manual_seed(int(rng.integers(2**62))) if count > 1 else None
             places, takes = decode.decide_all(self.aed, slots, count, generator, self.temperature)
             place, taken = places.cpu().numpy(), takes.cpu().numpy()
-        many = arrays.repeat(count)
-        flat = place.reshape(-1, place.shape[-1])
-        cpu = decode.cpu_hz(many, flat, taken.reshape(flat.shape)) if shares else physics.allocate(many, flat)
+        flat, taken = place.reshape(-1, place.shape[-1]), taken.reshape(-1, place.shape[-1])
+        rows = np.repeat(np.arange(len(place)), count)
+        if count > 1 and not shares:  # rollouts of a confident network are often the same
+            flat, kept = np.unique(np.column_stack([rows, flat]), axis=0, return_index=True)
+            rows, flat, taken = rows[kept], flat[:, 1:], taken[kept]
+        many, asked = arrays.take(rows), prompts.take(rows)
+        cpu = decode.cpu_hz(many, flat, taken) if shares else physics.allocate(many, flat)
         decision = Decision(flat, cpu)
-        return decision if count == 1 else _cheapest(many, prompts.repeat(count), decision, count)
+        if self.polish is not None:
+            decision = self.polish.improve(many, asked, decision, rng)
+        return decision if count == 1 else _cheapest(many, asked, decision, rows)
 
 
 def _network(weights: str | Path | AED) -> tuple[AED, int]:
@@ -159,10 +167,11 @@ def _compiled(aed: AED, device: str) -> AED:
     return aed
 
 
-def _cheapest(many: Instances, prompts: Prompts, decision: Decision, count: int) -> Decision:
-    """Return the cheapest of each ``count`` decisions in a row."""
-    cost = physics.evaluate(many, decision, prompts.objective(many), check=False).cost.reshape(-1, count)
-    return decision.take(np.arange(len(cost)) * count + cost.argmin(axis=1))
+def _cheapest(many: Instances, prompts: Prompts, decision: Decision, rows: NDArray[np.intp]) -> Decision:
+    """Return the cheapest decision on each instance; ``rows`` says which one each is on, all of one in a row."""
+    cost = np.asarray(physics.evaluate(many, decision, prompts.objective(many), check=False).cost)
+    best = np.lexsort((cost, rows))
+    return decision.take(best[np.flatnonzero(np.diff(rows, prepend=-1))])
 
 
 def _in_kind(decision: Decision, instances: Instances) -> Decision:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lambo_agents.aed import AED, Encoded
 
-_LEAST_GUESS, _LOST = -60.0, 1e6  # of log-odds; and what puts a UE before all others
+_LEAST_GUESS = -60.0  # of log-odds: a place that is no place
 _FULL_SLOPE, _FULL_DEMAND = 5.0, 1.2  # best of those tried, by the gap on other worlds than the training's
 
 
@@ -19,16 +19,15 @@ def confident_order(aed: AED, encoded: Encoded, need: Tensor) -> Tensor:
     """Return the UEs [B, N] by falling regret of being late: who would lose most by what is left at the end chooses first.
 
     The decisions are made one after the other in any order that we like. In this one the servers that are scarce go to those who need
-    them, and only the indifferent see them full. Who cannot compute in time locally comes first. A network without a guess keeps the
-    given order.
+    them, and only the indifferent see them full. Who cannot compute in time locally has the more to lose the fuller they get, but need
+    not come first: those who must offload and could go anywhere would crowd out others. A network without a guess keeps the given order.
     """
     prior = aed.servers.guess(encoded.tokens, encoded.embedded)
     if prior is None:
         return torch.arange(need.shape[1], device=need.device).expand(need.shape[:2])
     guess = torch.where(need <= 1, prior.double(), _LEAST_GUESS).clamp(min=_LEAST_GUESS)
     best, fallback = regret_terms(guess, need)
-    lost = need[..., 0] > 1
-    return (best - fallback + _LOST * lost).argsort(dim=-1, descending=True, stable=True)
+    return (best - fallback).argsort(dim=-1, descending=True, stable=True)
 
 
 def regret_terms(guess: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
