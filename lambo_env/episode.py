@@ -144,8 +144,8 @@ def step(
     option = task * plan.num_places + place
     per_s = plan.per_s if everyone else plan.per_s.take(rows)
     floor, left = plan.floor_hz.reshape(-1).take(option), state.left_hz.take(server)
-    fits = floor <= left + plan.slack_hz.take(server)
     capacity = plan.capacity_hz.take(server)
+    fits = floor <= left + physics.FIT_TOLERANCE * capacity  # slack_hz; the local place's floor is 0 or NEVER_HZ
     asked = _Asked(rows, ue, task, server, place, floor, left, fits, plan.fixed.take(option), per_s, capacity)
     sums = state.sums
     if share is None:
@@ -153,7 +153,8 @@ def step(
         sums = _write(sums, server, after, donate)
     else:
         taken, served_cost = _shares(plan, asked, share)
-    rise, left = np.where(fits, served_cost, plan.late_cost.take(task)), left - taken
+    all_fit = np.count_nonzero(fits) == fits.size
+    rise, left = served_cost if all_fit else np.where(fits, served_cost, plan.late_cost.take(task)), left - taken
     return Move(-rise, taken, task, server, left, capacity), State(
         ue=ue + 1 if everyone else _write(state.ue, rows, ue + 1, donate),
         left_hz=_write(state.left_hz, server, left, donate),
@@ -195,36 +196,41 @@ def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
 
 
 def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Floats, Floats]:
-    """Return floor taken, rise of the cost where served, and the server's sums after it, under the optimal allocation of the served.
-
-    Floors that bind go on to bind as UEs join. So it is enough to look whether the new UE's does, at the level where it does not; only
-    where then another one's must as well is the whole server solved.
-    """
+    """Return floor taken, rise of the cost where served, and the server's sums after it, under the optimal allocation of the served."""
     joins = asked.fits & (asked.place != LOCAL)
     taken = joins * asked.floor
     root = plan.root.reshape(-1).take(asked.task) * joins
-    now = state.sums.take(asked.server, 0)  # a copy
-    roots, steepest, level, held_hz, held_s = now.T.copy()
-    before = physics.run_s(roots, asked.capacity - held_hz, held_s)
-    ratio = taken / (root + ~joins)
-    binds = ratio * (roots + root) > asked.capacity - held_hz  # its floor does, at the level of everybody
-    held_hz += binds * taken
-    held_s += binds * root * root / (taken + ~binds)
-    loose = ~binds
-    roots += loose * root
-    steepest = np.maximum(steepest, loose * ratio)
-    spare = asked.capacity - held_hz
-    level = np.where(roots > 0, spare / np.maximum(roots, physics.TINY), level)
-    for column, value in enumerate((roots, steepest, level, held_hz, held_s)):
-        now[:, column] = value
-    tight = np.flatnonzero(joins & (steepest > level))  # another floor binds now
-    if tight.size:
-        now[tight] = _full(plan, state, asked, tight, level[tight])
-    after = physics.run_s(now[:, ROOTS], asked.capacity - now[:, HELD_HZ], now[:, HELD_S])
-    return taken, asked.fixed + asked.per_s * (after - before), now
+    sums = state.sums.take(asked.server, 0)  # a copy
+    roots, steepest, level, held_hz, held_s = sums.T.copy()
+    spare = np.maximum(asked.capacity - held_hz, physics.TINY)
+    before = physics.run_s(roots, spare, held_s)
+    ratio, total = taken / (root + ~joins), roots + root
+    steeper, lower = np.maximum(steepest, ratio), _level(total, spare, level)
+    if np.count_nonzero(joins & (steeper > lower)):  # a further floor binds somewhere
+        own = ratio > lower  # the new UE's: mostly it and no other
+        other = ~own
+        total, steeper = roots + other * root, np.maximum(steepest, other * ratio)
+        held_hz, held_s = held_hz + own * taken, held_s + own * root / (ratio + other)
+        spare = np.maximum(asked.capacity - held_hz, physics.TINY)
+        lower = _level(total, spare, level)
+        at = np.flatnonzero(joins & (steeper > lower))  # another one's does too: the full allocation
+    else:
+        at = asked.rows[:0]
+    for column, value in enumerate((total, steeper, lower, held_hz, held_s)):
+        sums[:, column] = value
+    after = physics.run_s(total, spare, held_s)
+    if at.size:
+        sums[at] = solved = _solved(plan, state, asked, at, lower[at])
+        after[at] = physics.run_s(solved[:, ROOTS], asked.capacity[at] - solved[:, HELD_HZ], solved[:, HELD_S])
+    return taken, asked.fixed + asked.per_s * (after - before), sums
 
 
-def _full(plan: Plan, state: State, asked: _Asked, at: Ints, level: Floats) -> Floats:
+def _level(roots: Floats, spare: Floats, level: Floats) -> Floats:
+    """Return what a root gets of what is spare; where all floors bind, and nobody shares, the level that there was."""
+    return np.where(roots > 0, spare / np.maximum(roots, physics.TINY), level)
+
+
+def _solved(plan: Plan, state: State, asked: _Asked, at: Ints, level: Floats) -> Floats:
     """Return the sums [K, 5] of the chosen servers of the decisions ``at`` [K], the new UE included; ``level`` [K] is not below theirs."""
     rows, place = asked.rows.take(at), asked.place.take(at).astype(state.place.dtype)
     floor = state.taken_hz.take(rows, 0)
@@ -232,9 +238,8 @@ def _full(plan: Plan, state: State, asked: _Asked, at: Ints, level: Floats) -> F
     floor[np.arange(rows.size), asked.ue.take(at)] = asked.floor.take(at)
     root = plan.root.take(rows, 0)
     root *= (floor > 0).astype(root.dtype)
-    level = physics.water_level(floor, root, asked.capacity.take(at), np, np.where(level > 0, level, np.inf))
-    held = physics.held(floor, root, level, np)
-    return np.stack((held.roots, held.steepest, level, held.floor_hz, held.run_s), axis=-1)
+    start = np.where(level > 0, level, np.inf)
+    return np.stack(physics.held(floor, root, asked.capacity.take(at), np, start), axis=-1)
 
 
 def decision(plan: Plan, state: State, rows: Ints, *, shares: bool) -> Decision:

@@ -7,7 +7,6 @@ in place. Equations are those of docs/physics.md. Shapes: B instances, N UEs, M 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -22,7 +21,6 @@ from lambo_env.instances import (
     at_server,
     one_hot_servers,
     over_places,
-    set_at,
 )
 
 LATE_TOLERANCE = 1e-6  # relative: a task allotted exactly its floor ends on its deadline, give or take rounding
@@ -121,44 +119,41 @@ def water_level(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: A
     Returns:
         mu [...] in sqrt(cycles)/s; inf for an empty server.
     """
+    return _filled(floor, root, capacity_hz, xp, level)[0]
+
+
+def _filled(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: Array | None) -> tuple[Array, ...]:
+    """Return mu [...], l / sqrt(C) [..., N], 1 for who is above its floor [..., N], the sums of their roots and of the others' floors."""
     ratio = floor / xp.maximum(root, TINY)
     level = xp.full_like(capacity_hz, xp.inf) if level is None else level
-    held = xp.astype(ratio > level[..., None], root.dtype)
-    rest = xp.vecdot(1 - held, root)
+    loose = xp.astype(ratio <= level[..., None], root.dtype)
+    roots = xp.vecdot(loose, root)
     while True:
-        lower = (capacity_hz - xp.vecdot(held, floor)) / xp.where(rest > 0, rest, 1.0)
-        level = xp.where((rest > 0) & (lower < level), lower, level)
-        held = xp.astype(ratio > level[..., None], root.dtype)
-        before, rest = rest, xp.vecdot(1 - held, root)
-        grown = rest != before  # every root counts: the clamped set has grown
-        if not bool(xp.any(grown)):
-            return level
-        at = xp.nonzero(grown) if grown.ndim else ()
-        if at and 2 * at[0].shape[0] < math.prod(grown.shape):  # most have settled: go on with the others alone
-            return set_at(level, at, water_level(floor[at], root[at], capacity_hz[at], xp, level[at]))
+        clamped = xp.vecdot(1 - loose, floor)
+        lower = (capacity_hz - clamped) / xp.where(roots > 0, roots, 1.0)
+        level = xp.where((roots > 0) & (lower < level), lower, level)
+        now = xp.astype(ratio <= level[..., None], root.dtype)
+        before, roots = roots, xp.vecdot(now, root)
+        if not bool(xp.any(roots != before)):  # every root counts: the clamped set has not grown
+            return level, ratio, loose, roots, clamped
+        loose = now
 
 
 class Held(NamedTuple):
-    """What the floors that bind at a server's ``water_level`` leave to the others; one entry a server."""
+    """What one server makes of its UEs; one entry a server."""
 
     roots: Array  # sum of sqrt(C) of the UEs above their floors
     steepest: Array  # the largest l / sqrt(C) of those: the next floor to bind
+    level: Array  # mu
     floor_hz: Array  # sum of the floors that bind
     run_s: Array  # sum of C / l of the UEs held at theirs
 
 
-def held(floor: Array, root: Array, level: Array, xp: Any) -> Held:
-    """Return what binds at the ``water_level`` of one server's UEs, whose floors fit: the rest share F - floor_hz by roots."""
-    ratio = floor / xp.maximum(root, TINY)
-    binds = ratio > level[..., None]
-    tight = xp.astype(binds, root.dtype)
-    loose = 1 - tight
-    return Held(
-        roots=xp.vecdot(loose, root),
-        steepest=xp.max(loose * ratio, axis=-1),
-        floor_hz=xp.vecdot(tight, floor),
-        run_s=xp.vecdot(tight, root / xp.maximum(ratio, TINY)),
-    )
+def held(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: Array | None = None) -> Held:
+    """Return what binds at the ``water_level`` (same arguments) of servers whose floors fit: the other UEs share F - floor_hz by roots."""
+    level, ratio, loose, roots, clamped = _filled(floor, root, capacity_hz, xp, level)
+    run = xp.vecdot(1 - loose, root / xp.maximum(ratio, TINY))
+    return Held(roots, xp.max(loose * ratio, axis=-1), level, clamped, run)
 
 
 def run_s(roots: Array, spare_hz: Array, held_s: Array) -> Array:

@@ -169,9 +169,10 @@ def checked_places(actions: Any, rows: episode.Ints, num_envs: int, num_places: 
     ok = array.shape == (num_envs,) and array.dtype.kind in "iu"
     if ok:
         array = array if rows.size == num_envs else array[rows]
-        ok = rows.size == 0 or bool(array.min() >= 0 and array.max() < num_places)
+        array = array.astype(np.int64)
+        ok = np.count_nonzero(array.view(np.uint64) >= num_places) == 0  # as unsigned, what is negative is huge
     validate.check("actions", actions, ok, f"integers in 0..{num_places - 1} of shape ({num_envs},)")
-    return array.astype(np.int64)
+    return array
 
 
 def checked_pairs(actions: Any, rows: episode.Ints, num_envs: int) -> NDArray[Any]:

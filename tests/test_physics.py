@@ -184,7 +184,7 @@ def test_tables_and_compute_time_agree_with_evaluate():
             on = runs & (place == m)
             floor, root = np.where(on, floors, 0), np.where(on, tables.root, 0)
             capacity = tables.capacity_hz[:, m]
-            held = physics.held(floor, root, physics.water_level(floor, root, capacity, np), np)
+            held = physics.held(floor, root, capacity, np)
             total = total + tables.per_s * physics.run_s(held.roots, capacity - held.floor_hz, held.run_s)
         np.testing.assert_allclose(total, physics.association_cost(instances, place, goal_), rtol=1e-9)
 
