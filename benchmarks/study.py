@@ -34,7 +34,7 @@ READING, IMITATION, GRADIENT = 300, 500, 200  # updates of each phase
 REFERENCE = ACLConfig(
     steps=READING + IMITATION + GRADIENT, reading_steps=READING, reading_texts=96, imitation_steps=IMITATION,
     imitation_instances=40, imitation_orders=2, instances=32, rollouts=8, learning_rate=2e-3, gradient_rate=1.0,
-    warmup_steps=60, ema=0.99, varied=0.2, servers=(2, 12), threads=1, checkpoint_every=100,
+    warmup_steps=60, ema=0.99, varied=0.2, servers=(2, 12), cycles_scale=(0.6, 1.8), threads=1, checkpoint_every=100,
     validate_every=READING + IMITATION + GRADIENT,
 )  # fmt: skip
 Row = dict[str, Any]

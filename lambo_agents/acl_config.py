@@ -58,7 +58,7 @@ class ACLConfig:
     bandwidth_scale: Range = (0.5, 1.3)
     """Range of the factor on the bandwidth in varied batches."""
 
-    cycles_scale: Range = (0.6, 1.8)
+    cycles_scale: Range = (1.0, 1.0)
     """Range of the factor on the cycles to run in varied batches."""
 
     servers: tuple[int, int] | None = None
