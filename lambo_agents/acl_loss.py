@@ -19,8 +19,6 @@ from lambo_agents.servers import Plan
 from lambo_env import physics
 from lambo_env.instances import Decision, Instances, Objective
 
-_NEVER = -1e30
-
 
 class Scored(NamedTuple):
     """The network's view of decisions that were made."""
@@ -40,14 +38,9 @@ def score(aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor) -> S
         place: int64 [B, O, N].
         taken: float64 [B, O, N].
     """
-    state, left = decode.states(plan, place, taken, need.shape[-1])
-    logits, rest = aed.steps(plan, state)
-    index = place[..., None]
-    legal = need - physics.FIT_TOLERANCE <= left
-    legal = legal | (place[..., None] == torch.arange(need.shape[-1], device=place.device))  # what was chosen was legal
-    log_probs = torch.where(legal, logits, _NEVER).log_softmax(-1)
+    log_probs, share_logit = decode.forced(aed, plan, need, place, taken)
     entropy = -(log_probs.exp() * log_probs.clamp(min=-100)).sum(-1)
-    return Scored(log_probs.gather(-1, index)[..., 0], entropy, rest.gather(-1, index)[..., 0])
+    return Scored(log_probs.gather(-1, place[..., None])[..., 0], entropy, share_logit)
 
 
 def advantage(cost: Tensor) -> Tensor:
@@ -119,7 +112,7 @@ def prior_log_prob(plan: Plan, need: Tensor, place: Tensor) -> Tensor:
     """Return the mean log-probability of decisions under the encoder's own guess; 0 for a network without one."""
     if plan.prior is None:
         return torch.zeros(())
-    guess = torch.where(need <= 1, plan.prior, _NEVER).log_softmax(-1)
+    guess = torch.where(need <= 1, plan.prior, decode.NEVER).log_softmax(-1)
     return guess.gather(-1, place[..., None]).clamp(min=-20).mean()
 
 

@@ -15,16 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from lambo_agents import decode
-from lambo_agents.aed import AED
 from lambo_agents.agent import LamboAgent
-from lambo_agents.servers import Plan
-from lambo_env import physics
 from lambo_env.instances import Decision, Instances
 from lambo_env.prompt import Prompts
 
 Floats = NDArray[np.float64]
 MEMBERS = 4  # of a committee
-NEVER = -1e30
 
 
 class Pool(NamedTuple):
@@ -53,24 +49,6 @@ def taken_by(slots: decode.Slot, instances: Instances, decision: Decision) -> tu
     return index, torch.where(slots.inputs.shares[:, None], cpu, floor)
 
 
-def forced(aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log pi(p | y_<i, x) [B, O, N, P] over the legal places, and share logits [B, O, N], along decisions y, all steps at once.
-
-    Args:
-        aed: the network.
-        plan: of B instances in O orders (or one).
-        need: float64 [B, O or 1, N, P] floors in the plan's order.
-        place: int64 [B, O, N].
-        taken: float64 [B, O, N].
-    """
-    state, left = decode.states(plan, place, taken, need.shape[-1])
-    logits, rest = aed.steps(plan, state)
-    chosen = place[..., None] == torch.arange(need.shape[-1], device=place.device)
-    legal = (need - physics.FIT_TOLERANCE <= left) | chosen  # what was chosen was legal
-    shares = rest.gather(-1, place[..., None])[..., 0]
-    return torch.where(legal, logits, NEVER).log_softmax(-1), shares
-
-
 class Trace(NamedTuple):
     """Decisions as the network sees them that made them, UEs in the order in which it decides."""
 
@@ -88,7 +66,7 @@ def trace(pool: Pool) -> Trace:
     given = decode.slot(pool.instances, pool.prompts.tokens, agent.allocation == "share", agent.device)
     plan, slots, order = decode.prepare(agent.aed, given)
     place, taken = (part.gather(1, order) for part in taken_by(given, pool.instances, pool.decision))
-    log_probs, share = forced(agent.aed, plan, slots.need[:, None], place[:, None], taken[:, None])
+    log_probs, share = decode.forced(agent.aed, plan, slots.need[:, None], place[:, None], taken[:, None])
     return Trace(order, place, taken, log_probs[:, 0], share[:, 0])
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lambo_agents.aed import AED, Encoded
-from lambo_agents.alef_query import NEVER, Pool, Trace, forced, trace
+from lambo_agents.alef_query import Pool, Trace, trace
+from lambo_agents.decode import NEVER, forced
 from lambo_agents.servers import in_order
 from lambo_env.instances import Instances
 

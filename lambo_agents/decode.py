@@ -21,7 +21,7 @@ from lambo_env.instances import Instances, over_places
 ALLOCATIONS = ("optimal", "share")
 LEAP_ROWS = 4  # rollouts up to which a pass over all steps costs little more than a step
 _LAST_RESORT = -1e9  # logit of the local place where it is late: chosen only if nothing else is legal
-_NEVER = -1e30
+NEVER = -1e30  # logit of an illegal place
 _RESCUES = (0.0, 10.0, 100.0)  # weights of a floor
 
 
@@ -108,6 +108,24 @@ def states(plan: Plan, place: Tensor, taken: Tensor, places: int) -> tuple[State
         return State(left.to(plan.base.dtype)), left
     gifts = chosen[..., None] * plan.gift[..., None, :]
     return State(left.to(plan.base.dtype), gifts.cumsum(2) - gifts), left
+
+
+def forced(aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log pi(p | y_<i, x) [B, O, N, P] over the legal places, and share logits [B, O, N], along decisions y, all steps at once.
+
+    Args:
+        aed: the network.
+        plan: of B instances in O orders (or one).
+        need: float64 [B, O or 1, N, P] floors in the plan's order.
+        place: int64 [B, O, N].
+        taken: float64 [B, O, N].
+    """
+    state, left = states(plan, place, taken, need.shape[-1])
+    logits, rest = aed.steps(plan, state)
+    chosen = place[..., None] == torch.arange(need.shape[-1], device=place.device)
+    legal = (need - physics.FIT_TOLERANCE <= left) | chosen  # what was chosen was legal
+    shares = rest.gather(-1, place[..., None])[..., 0]
+    return torch.where(legal, logits, NEVER).log_softmax(-1), shares
 
 
 @torch.no_grad()
@@ -214,7 +232,7 @@ def _missed(need: Tensor, place: Tensor) -> Tensor:
 def _rules(slots: Slot) -> tuple[Tensor, Tensor, Tensor]:
     """Return what must be left for a place [B, 1, N, P], what it takes, and the logits [P] that stand for illegal places."""
     need = slots.need[:, None]
-    fallback = torch.full(need.shape[-1:], _NEVER, device=need.device)
+    fallback = torch.full(need.shape[-1:], NEVER, device=need.device)
     fallback[0] = _LAST_RESORT
     return need - physics.FIT_TOLERANCE, need.where(need.isfinite(), 0.0), fallback
 

@@ -10,10 +10,10 @@ from stable_baselines3.common.distributions import Distribution
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
+from lambo_agents.decode import NEVER
 from lambo_agents.observed import Steps
 from lambo_env import episode
 
-_NEVER = -1e30
 _EDGE = 1e-6  # shares are kept this far from 0 and 1, where their logit is infinite
 _ENTROPY_OF_UNIT = 0.5 + 0.5 * math.log(2 * math.pi)
 
@@ -34,7 +34,7 @@ class PlaceShare(Distribution):
     def __init__(self, steps: Steps, legal: Tensor, log_std: Tensor | None) -> None:
         super().__init__()
         self.distribution = self.places = Categorical(
-            logits=torch.where(legal, steps.logits, _NEVER), validate_args=False
+            logits=torch.where(legal, steps.logits, NEVER), validate_args=False
         )
         self.share, self.log_std = steps.share, log_std
 
