@@ -44,7 +44,10 @@ def vary(scenario: Scenario, config: ACLConfig, rng: np.random.Generator) -> Sce
     num_ues = int(np.clip(round(_log_uniform((low - 0.5, high + 0.5), rng)), low, high))
     per_ue = (num_ues / scenario.num_ues) ** rng.random()  # between the same servers and the same load
     scale = _log_uniform(config.capacity_scale, rng) * per_ue
-    data, cycles = _log_uniform(config.data_scale, rng), _log_uniform(config.cycles_scale, rng)
+    data, (least, most) = _log_uniform(config.data_scale, rng), config.cycles_scale
+    cycles = (
+        least if least == most else _log_uniform((least, most), rng)
+    )  # no draw: as seeds drew before cycles could vary
     return scenario.replace(
         num_ues=num_ues,
         server_cpu_hz=tuple(float(f) for f in capacity * scale),

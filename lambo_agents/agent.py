@@ -41,7 +41,7 @@ class LamboAgent:
         decoding: "greedy", or "sample": the cheapest of the greedy rollout and ``samples`` - 1 drawn ones.
         samples: rollouts an instance, for "sample".
         polish: an agent, or a registered one's name, whose ``improve`` every rollout is put through before the cheapest is taken, such
-            as "local-search".
+            as "local-search"; the CPU of what it changes is allotted by its own rule (local search: the closed form).
         allocation: "optimal" (closed form on the chosen places) or "share" (the network's sigmoids, as in the paper).
         device: torch device of the network.
         temperature: of the drawn rollouts; above 1 they differ more, which pays where only the cheapest counts. None: 1.2, or 8 with
@@ -93,7 +93,7 @@ class LamboAgent:
     @property
     def evaluator_in_loop(self) -> bool:
         """Whether candidates are scored before one is answered."""
-        return self.decoding == "sample" or self.polish is not None
+        return (self.decoding == "sample" and self.samples > 1) or self.polish is not None
 
     @property
     def num_parameters(self) -> int:
@@ -116,6 +116,7 @@ class LamboAgent:
         reason = self.supports(instances)
         validate.check("LamboAgent.decide(instances)", instances.num_servers, reason is None, f"{reason}")
         size = instances.batch_size
+        validate.check("LamboAgent.decide(instances) (batch_size)", size, size > 0, "at least one instance")
         validate.check("LamboAgent.decide(prompts)", len(prompts), len(prompts) == size, f"{size}, one an instance")
         arrays = instances.to("numpy")
         count = self.samples if self.decoding == "sample" else 1
@@ -169,7 +170,9 @@ def _compiled(aed: AED, device: str) -> AED:
 
 def _cheapest(many: Instances, prompts: Prompts, decision: Decision, rows: NDArray[np.intp]) -> Decision:
     """Return the cheapest decision on each instance; ``rows`` says which one each is on, all of one in a row."""
-    cost = np.asarray(physics.evaluate(many, decision, prompts.objective(many), check=False).cost)
+    cost = np.asarray(
+        physics.evaluate(many, decision, prompts.objective(many)).cost
+    )  # checked: polishers are anybody's
     best = np.lexsort((cost, rows))
     return decision.take(best[np.flatnonzero(np.diff(rows, prepend=-1))])
 

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 # What a server makes of its UEs. Floors that bind go on to bind as UEs join, so that only a further one needs the full allocation:
-# sum of sqrt(C) and largest l / sqrt(C) of those above their floors; water level; sums of l and of C / l of those held at theirs.
+# the fields of ``physics.Held`` in their order.
 ROOTS, STEEPEST, LEVEL, HELD_HZ, HELD_S = range(5)
 NEVER_HZ = 1e30  # more than any server has, and finite: 0 x inf would be NaN
 

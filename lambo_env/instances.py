@@ -244,7 +244,7 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """Where each UE's task runs and the server CPU that it gets; physics checks the values."""
+    """Where each UE's task runs and the server CPU that it gets; ``check`` looks at the values."""
 
     place: Array  # int [B, N], 0 local, m server m
     cpu_hz: Array  # [B, N] cycles/s of the server, 0 where local or dropped

@@ -133,10 +133,9 @@ def _filled(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: Array
         lower = (capacity_hz - clamped) / xp.where(roots > 0, roots, 1.0)
         level = xp.where((roots > 0) & (lower < level), lower, level)
         now = xp.astype(ratio <= level[..., None], root.dtype)
-        before, roots = roots, xp.vecdot(now, root)
-        if not bool(xp.any(roots != before)):  # every root counts: the clamped set has not grown
+        if bool(xp.all(now == loose)):  # the clamped set has not grown
             return level, ratio, loose, roots, clamped
-        loose = now
+        loose, roots = now, xp.vecdot(now, root)
 
 
 class Held(NamedTuple):
@@ -146,14 +145,14 @@ class Held(NamedTuple):
     steepest: Array  # the largest l / sqrt(C) of those: the next floor to bind
     level: Array  # mu
     floor_hz: Array  # sum of the floors that bind
-    run_s: Array  # sum of C / l of the UEs held at theirs
+    held_s: Array  # sum of C / l of the UEs held at theirs
 
 
 def held(floor: Array, root: Array, capacity_hz: Array, xp: Any, level: Array | None = None) -> Held:
     """Return what binds at the ``water_level`` (same arguments) of servers whose floors fit: the other UEs share F - floor_hz by roots."""
     level, ratio, loose, roots, clamped = _filled(floor, root, capacity_hz, xp, level)
-    run = xp.vecdot(1 - loose, root / xp.maximum(ratio, TINY))
-    return Held(roots, xp.max(loose * ratio, axis=-1), level, clamped, run)
+    held_s = xp.vecdot(1 - loose, root / xp.maximum(ratio, TINY))
+    return Held(roots, xp.max(loose * ratio, axis=-1), level, clamped, held_s)
 
 
 def run_s(roots: Array, spare_hz: Array, held_s: Array) -> Array:

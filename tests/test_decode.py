@@ -117,6 +117,24 @@ def test_more_samples_and_polish_cost_no_more() -> None:
     assert (polished < few).any()
 
 
+def test_what_a_polisher_gives_back_is_checked() -> None:
+    class Greedy:
+        def improve(
+            self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
+        ) -> Decision:
+            return Decision(decision.place, 5 * decision.cpu_hz)
+
+    instances, prompts = problems(2)
+    with pytest.raises(ValueError, match="at most server_cpu_hz"):
+        LamboAgent(untrained(), "sample", 4, polish=Greedy()).decide(instances, prompts, np.random.default_rng(0))
+
+
+def test_no_instance_is_an_error_and_not_a_crash() -> None:
+    instances, prompts = problems(2)
+    with pytest.raises(ValueError, match="batch_size"):
+        LamboAgent(untrained()).decide(instances.take([]), prompts.take([]), np.random.default_rng(0))
+
+
 def test_every_rollout_is_polished_not_only_the_cheapest() -> None:
     instances, prompts = problems(12)
     aed, search = LamboAgent("lambo-s").aed, LocalSearch()

@@ -169,6 +169,12 @@ def test_allocation_matches_a_general_solver():
     np.testing.assert_allclose(cpu, found.x, rtol=1e-4)
 
 
+def test_a_root_too_small_to_show_in_a_sum_is_clamped_all_the_same():
+    """Sums of roots were compared once, not who is clamped: the tiny task's floor came on top of a server given away already."""
+    floor, root = np.array([[1e8, 1e9]]), np.array([[1e9, 1e-9]])
+    np.testing.assert_allclose(physics.water_level(floor, root, np.array([2e9]), np), [1.0])
+
+
 def test_tables_and_compute_time_agree_with_evaluate():
     """The sum of fixed costs and servers' compute time is the cost that evaluate gives, floors active or not."""
     instances, place, _ = draw("paper", 30, 3)
@@ -185,7 +191,7 @@ def test_tables_and_compute_time_agree_with_evaluate():
             floor, root = np.where(on, floors, 0), np.where(on, tables.root, 0)
             capacity = tables.capacity_hz[:, m]
             held = physics.held(floor, root, capacity, np)
-            total = total + tables.per_s * physics.run_s(held.roots, capacity - held.floor_hz, held.run_s)
+            total = total + tables.per_s * physics.run_s(held.roots, capacity - held.floor_hz, held.held_s)
         np.testing.assert_allclose(total, physics.association_cost(instances, place, goal_), rtol=1e-9)
 
 
