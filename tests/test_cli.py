@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import cli
+from benchmarks.commands.bench import BenchOptions, choose, split
 from lambo_env.scenario import load_scenario
 from lambo_env.world import sample_instances
 
@@ -64,6 +65,15 @@ def test_bench_chooses_agents_scenarios_prompts_and_files(scratch: Path, capsys:
     out = capsys.readouterr().out
     assert "4 cells played" in out  # two agents, two blocks of at most three
     assert "on five (" in out
+
+
+def test_bench_chooses_by_the_sweeps_own_names_commas_included():
+    sweep = choose(BenchOptions("de", agents="de, 1 s,greedy, lambo-s, best of 16, polished,lambo-s"))
+    assert [agent.label for agent in sweep.agents] == ["de, 1 s", "greedy", "lambo-s, best of 16, polished", "lambo-s"]
+    assert sweep.agents[0].kwargs["generations"] == 300
+    sweep = choose(BenchOptions("generalise", scenarios="cycles x1.5,tiny"))
+    assert [source.name for source in sweep.scenarios] == ["cycles x1.5", "tiny"]
+    assert split("b, a, b, c", {"a, b"}) == ["b", "a, b", "c"]
 
 
 @pytest.mark.parametrize(

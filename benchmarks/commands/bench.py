@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +26,9 @@ class BenchOptions:
     """A shipped sweep (`lambo list sweeps`) or a .toml file."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
-    """Only these agents, separated by commas; may be any registered ones."""
+    """Only these agents of the sweep, by what its tables call them, or any registered ones; separated by commas."""
     scenarios: str | None = None
-    """Only these scenarios, separated by commas: presets or .toml files."""
+    """Only these scenarios, separated by commas: the sweep's own by name, presets or .toml files."""
     prompts: Annotated[list[str] | None, Parameter(negative=())] = None
     """Only this prompt; may be given more than once."""
     instances: str | None = None
@@ -64,22 +65,29 @@ def choose(options: BenchOptions) -> Sweep:
         entries = sweep.agents if source.labels(0, 1) is None else (*sweep.agents, AgentEntry(LABELS))
         sweep = sweep.replace(scenarios=(source,), agents=entries, name=f"{sweep.name}-{source.name}")
     if options.scenarios is not None:
-        sweep = sweep.replace(scenarios=tuple(scenario_source(name) for name in split(options.scenarios)))
+        own = {source.name: source for source in sweep.scenarios}
+        sweep = sweep.replace(scenarios=tuple(own.get(n) or scenario_source(n) for n in split(options.scenarios, own)))
     if options.prompts:
         sweep = sweep.replace(prompts=tuple(options.prompts))
     if options.agents is not None:
-        names = split(options.agents)
+        known = {*list_agents(), *(agent.label for agent in sweep.agents)}
+        names = split(options.agents, known)
         for name in names:
-            validate.known(name, {*list_agents(), *(agent.label for agent in sweep.agents)}, "agent")
+            validate.known(name, known, "agent")
         sweep = sweep.with_agents(names)
     return sweep
 
 
-def split(text: str) -> list[str]:
-    """Return the parts of a comma-separated list."""
+def split(text: str, known: Collection[str] = ()) -> list[str]:
+    """Return the parts of a comma-separated list; a ``known`` name may have commas of its own, and the longest such one is taken."""
     parts = [part.strip() for part in text.split(",")]
     validate.check("list", text, all(parts), "names separated by commas")
-    return parts
+    names = []
+    while parts:
+        whole = (", ".join(parts[:size]) for size in range(len(parts), 1, -1))
+        names.append(next((name for name in whole if name in known), parts[0]))
+        del parts[: names[-1].count(", ") + 1]
+    return names
 
 
 def _tell(finished: Finished, figures: bool) -> int:
