@@ -109,8 +109,8 @@ class Engine:
     def _begin(self, rows: episode.Ints, drawn: Instances, prompts: Prompts) -> None:
         """Put a new slot's instances, tables and first observation into ``rows``."""
         self.optima.forget(rows)
-        goal = prompts.objective(drawn)
-        plan, state = episode.start(drawn, goal)
+        goal, upload = prompts.objective(drawn), physics.upload_s(drawn)
+        plan, state = episode.start(drawn, goal, upload)
         if rows.size == self.num_envs:
             self.instances, self.goal, self.plan, self.state = drawn, goal, plan, state
             self._together = 0
@@ -124,7 +124,7 @@ class Engine:
             self.state = episode.State(*map(lambda old, new: self._rows(old, new, rows), self.state, state))
         at: Any = slice(None) if rows.size == self.num_envs else rows  # a slice indexes faster
         start = 0
-        for part in observation.static_parts(drawn):
+        for part in observation.static_parts(drawn, upload):
             self._ues[at, :, start : start + part.shape[-1]] = part
             start += part.shape[-1]
         self._ues[at, :, start:] = 0.0
@@ -157,7 +157,8 @@ class Engine:
         """Decide one UE in each of ``rows``; return the rewards [R] and what was finished; further slots have begun already."""
         everyone = rows.size == self.num_envs
         rows = self.plan.rows if everyone else rows
-        move, self.state = episode.step(self.plan, self.state, rows, place, share, donate=True)
+        together = self._together if everyone else None
+        move, self.state = episode.step(self.plan, self.state, rows, place, share, donate=True, together=together)
         if everyone and self._together is not None:
             self._show(move, place, slice(None), self._together)
             self._together += 1

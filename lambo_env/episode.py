@@ -69,9 +69,9 @@ class Move(NamedTuple):
     capacity_hz: Floats  # [R] of that place, as in ``Plan``
 
 
-def start(instances: Instances, goal: Objective) -> tuple[Plan, State]:
-    """Return the tables and the first state of a slot (NumPy instances)."""
-    tables = physics.place_tables(instances, goal)
+def start(instances: Instances, goal: Objective, upload: Floats | None = None) -> tuple[Plan, State]:
+    """Return the tables and the first state of a slot (NumPy instances); ``upload`` is ``physics.upload_s``, where it is known."""
+    tables = physics.place_tables(instances, goal, upload)
     batch, ues, places = tables.fixed.shape
     capacity = tables.capacity_hz
     plan = Plan(
@@ -122,7 +122,14 @@ def mask(plan: Plan, state: State, *, running: bool = False) -> Bools:
 
 
 def step(
-    plan: Plan, state: State, rows: Ints, place: Ints, share: Floats | None = None, *, donate: bool = False
+    plan: Plan,
+    state: State,
+    rows: Ints,
+    place: Ints,
+    share: Floats | None = None,
+    *,
+    donate: bool = False,
+    together: int | None = None,
 ) -> tuple[Move, State]:
     """Decide the current UE of some rows.
 
@@ -133,6 +140,7 @@ def step(
         place: int [R] in 0..M; any is accepted. Where the server cannot meet the deadline the task is late and takes nothing.
         share: in [0, 1] [R], of what is left beyond the task's floor; None: the closed form allots the CPU at the slot's end.
         donate: the arrays of ``state`` may be overwritten: its owner goes on with the state returned.
+        together: the UE that all rows are at, where ``rows`` are all and the caller knows it: slices are cheaper than look-ups.
 
     Returns:
         The move [R] and the next state.
@@ -146,7 +154,8 @@ def step(
     floor, left = plan.floor_hz.reshape(-1).take(option), state.left_hz.take(server)
     capacity = plan.capacity_hz.take(server)
     fits = floor <= left + physics.FIT_TOLERANCE * capacity  # slack_hz; the local place's floor is 0 or NEVER_HZ
-    asked = _Asked(rows, ue, task, server, place, floor, left, fits, plan.fixed.take(option), per_s, capacity)
+    cycles, root = (_of_task(table, plan, task, together) for table in (plan.cycles, plan.root))
+    asked = _Asked(rows, ue, server, place, floor, left, fits, plan.fixed.take(option), per_s, capacity, cycles, root)
     sums = state.sums
     if share is None:
         taken, served_cost, after = _closed_form(plan, state, asked)
@@ -159,8 +168,8 @@ def step(
         ue=ue + 1 if everyone else _write(state.ue, rows, ue + 1, donate),
         left_hz=_write(state.left_hz, server, left, donate),
         sums=sums,
-        place=_write(state.place.reshape(-1), task, place, donate).reshape(state.place.shape),
-        taken_hz=_write(state.taken_hz.reshape(-1), task, taken, donate).reshape(state.taken_hz.shape),
+        place=_write_task(state.place, task, place, donate, together),
+        taken_hz=_write_task(state.taken_hz, task, taken, donate, together),
         cost=state.cost + rise if everyone else _write(state.cost, rows, state.cost.take(rows) + rise, donate),
     )
 
@@ -172,12 +181,25 @@ def _write(array: NDArray[Any], index: Ints, value: NDArray[Any], donate: bool) 
     return array
 
 
+def _write_task(
+    array: NDArray[Any], task: Ints, value: NDArray[Any], donate: bool, together: int | None
+) -> NDArray[Any]:
+    if not donate or together is None:
+        return _write(array.reshape(-1), task, value, donate).reshape(array.shape)
+    array[:, together] = value
+    return array
+
+
+def _of_task(table: Floats, plan: Plan, task: Ints, together: int | None) -> Floats:
+    """Return the entries [R] of a table [B, N] or [B * N] at the UEs decided."""
+    return table.reshape(-1).take(task) if together is None else table.reshape(-1, plan.num_ues)[:, together]
+
+
 class _Asked(NamedTuple):
     """The decision of each acting row, looked up; all [R]."""
 
     rows: Ints
     ue: Ints
-    task: Ints
     server: Ints
     place: Ints
     floor: Floats
@@ -186,12 +208,14 @@ class _Asked(NamedTuple):
     fixed: Floats
     per_s: Floats
     capacity: Floats
+    cycles: Floats
+    root: Floats
 
 
 def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
     """Return CPU taken, and cost where served: the server grants the floor + share x what is left beyond it."""
     taken = asked.fits * (asked.floor + share * np.maximum(asked.left - asked.floor, 0.0))
-    cycles = plan.cycles.take(asked.task) * (taken > 0)  # none where local or late
+    cycles = asked.cycles * (taken > 0)  # none where local or late
     return taken, physics.allotted_cost(asked.fixed, asked.per_s, cycles, np.maximum(taken, physics.TINY))
 
 
@@ -199,7 +223,7 @@ def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Float
     """Return floor taken, rise of the cost where served, and the server's sums after it, under the optimal allocation of the served."""
     joins = asked.fits & (asked.place != LOCAL)
     taken = joins * asked.floor
-    root = plan.root.reshape(-1).take(asked.task) * joins
+    root = asked.root * joins
     sums = state.sums.take(asked.server, 0)  # a copy
     roots, steepest, level, held_hz, held_s = sums.T.copy()
     spare = np.maximum(asked.capacity - held_hz, physics.TINY)
@@ -232,12 +256,16 @@ def _level(roots: Floats, spare: Floats, level: Floats) -> Floats:
 
 def _solved(plan: Plan, state: State, asked: _Asked, at: Ints, level: Floats) -> Floats:
     """Return the sums [K, 5] of the chosen servers of the decisions ``at`` [K], the new UE included; ``level`` [K] is not below theirs."""
-    rows, place = asked.rows.take(at), asked.place.take(at).astype(state.place.dtype)
-    floor = state.taken_hz.take(rows, 0)
-    floor *= (state.place.take(rows, 0) == place[:, None]).astype(floor.dtype)  # a cast of its own is the cheaper
-    floor[np.arange(rows.size), asked.ue.take(at)] = asked.floor.take(at)
-    root = plan.root.take(rows, 0)
-    root *= (floor > 0).astype(root.dtype)
+    ues = asked.ue.take(at)
+    if np.count_nonzero(ues != ues[0]):  # sums of as many terms as in a row on its own, or their last bits would differ
+        groups = [np.flatnonzero(ues == ue) for ue in np.unique(ues)]
+        parts = [_solved(plan, state, asked, at.take(group), level.take(group)) for group in groups]
+        return set_at(np.empty((at.size, 5)), np.concatenate(groups), np.concatenate(parts))
+    rows, place, decided = asked.rows.take(at), asked.place.take(at).astype(state.place.dtype), int(ues[0]) + 1
+    members = state.place.take(rows, 0)[:, :decided] == place[:, None]
+    floor = state.taken_hz.take(rows, 0)[:, :decided] * members.astype(np.float64)  # a cast of its own is the cheaper
+    floor[:, -1] = asked.floor.take(at)
+    root = plan.root.take(rows, 0)[:, :decided] * (floor > 0).astype(np.float64)
     start = np.where(level > 0, level, np.inf)
     return np.stack(physics.held(floor, root, asked.capacity.take(at), np, start), axis=-1)
 

@@ -36,11 +36,14 @@ def static_columns(instances: Instances) -> Array:
     return xp.concat(static_parts(instances), axis=-1)
 
 
-def static_parts(instances: Instances) -> list[Array]:
-    """Return the blocks of ``static_columns`` in their order: [B, N, M] of the servers, then [B, N, 1] each."""
+def static_parts(instances: Instances, upload: Array | None = None) -> list[Array]:
+    """Return the blocks of ``static_columns`` in their order: [B, N, M] of the servers, then [B, N, 1] each.
+
+    ``upload``: ``physics.upload_s``, where it is known.
+    """
     xp = instances.xp
     deadline = instances.deadline_s
-    upload = physics.upload_s(instances) / deadline[..., None]
+    upload = (physics.upload_s(instances) if upload is None else upload) / deadline[..., None]
     local = physics.local_s(instances) / deadline
     load = instances.num_ues * instances.cycles / (deadline * xp.sum(instances.server_cpu_hz, axis=-1)[:, None])
     relative = deadline / xp.mean(deadline, axis=-1)[:, None]

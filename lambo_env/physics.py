@@ -257,14 +257,14 @@ class PlaceTables:
     per_s: Array  # [B] c_L / N: cost of a second of one UE
 
 
-def place_tables(instances: Instances, goal: Objective) -> PlaceTables:
-    """Return the tables of a batch under an objective."""
+def place_tables(instances: Instances, goal: Objective, upload: Array | None = None) -> PlaceTables:
+    """Return the tables of a batch under an objective; ``upload`` is ``upload_s``, where it is known."""
     xp = instances.xp
     per_s, per_j = goal.cost_per_s / instances.num_ues, goal.cost_per_j
     late = late_cost(instances, goal)
     local_late = is_late(local_s(instances), instances.deadline_s)
     local = per_s[:, None] * local_s(instances) + per_j[:, None] * local_j(instances)
-    upload = upload_s(instances)
+    upload = upload_s(instances) if upload is None else upload
     remote = upload * (per_s[:, None] + per_j[:, None] * instances.tx_power_w)[..., None]
     floors = _floors(instances, upload)
     return PlaceTables(
