@@ -8,6 +8,7 @@ out what a run waited for a core; shared caches slow it down all the same.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib.util
 import os
 import time
@@ -102,6 +103,7 @@ def _policy(env_id: str, steps: int, num_envs: int, num_places: int) -> Act:
 
 def _best(run: Callable[[], None], decisions: int, repeats: int) -> tuple[float, float, float]:
     """Return decisions a second of the best and of the median run, and of the best by CPU time, after one that only warms up."""
+    gc.collect()  # what earlier runs left behind would be looked through, and its memory missed, in this one
     run()
     seconds, cpu_seconds = [], []
     for _ in range(repeats):

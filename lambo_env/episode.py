@@ -24,7 +24,6 @@ Bools = NDArray[np.bool_]
 # What a server makes of its UEs. Floors that bind go on to bind as UEs join, so that only a further one needs the full allocation:
 # the fields of ``physics.Held`` in their order.
 ROOTS, STEEPEST, LEVEL, HELD_HZ, HELD_S = range(5)
-NEVER_HZ = 1e30  # more than any server has, and finite: 0 x inf would be NaN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Plan:
     num_ues: int
     num_places: int
     fixed: Floats  # [B * N * P] cost of a UE at a place but for the server's compute time
-    floor_hz: Floats  # [B * N, P] least CPU that meets the deadline; NEVER_HZ where none does
+    floor_hz: Floats  # [B * N, P] least CPU that meets the deadline; inf where none does
     cycles: Floats  # [B * N]
     root: Floats  # [B, N] sqrt(C)
     late_cost: Floats  # [B * N]
@@ -78,7 +77,7 @@ def start(instances: Instances, goal: Objective, upload: Floats | None = None) -
         num_ues=ues,
         num_places=places,
         fixed=tables.fixed.reshape(-1),
-        floor_hz=np.minimum(tables.floor_hz, NEVER_HZ).reshape(-1, places),
+        floor_hz=tables.floor_hz.reshape(-1, places),
         cycles=np.ascontiguousarray(instances.cycles).reshape(-1),
         root=tables.root,
         late_cost=tables.late_cost.reshape(-1),
@@ -153,7 +152,7 @@ def step(
     per_s = plan.per_s if everyone else plan.per_s.take(rows)
     floor, left = plan.floor_hz.reshape(-1).take(option), state.left_hz.take(server)
     capacity = plan.capacity_hz.take(server)
-    fits = floor <= left + physics.FIT_TOLERANCE * capacity  # slack_hz; the local place's floor is 0 or NEVER_HZ
+    fits = floor <= left + physics.FIT_TOLERANCE * capacity  # slack_hz; the local place's floor is 0 or inf
     cycles, root = (_of_task(table, plan, task, together) for table in (plan.cycles, plan.root))
     asked = _Asked(rows, ue, server, place, floor, left, fits, plan.fixed.take(option), per_s, capacity, cycles, root)
     sums = state.sums
@@ -214,7 +213,7 @@ class _Asked(NamedTuple):
 
 def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
     """Return CPU taken, and cost where served: the server grants the floor + share x what is left beyond it."""
-    taken = asked.fits * (asked.floor + share * np.maximum(asked.left - asked.floor, 0.0))
+    taken = np.where(asked.fits, asked.floor + share * np.maximum(asked.left - asked.floor, 0.0), 0.0)
     cycles = asked.cycles * (taken > 0)  # none where local or late
     return taken, physics.allotted_cost(asked.fixed, asked.per_s, cycles, np.maximum(taken, physics.TINY))
 
@@ -222,17 +221,17 @@ def _shares(plan: Plan, asked: _Asked, share: Floats) -> tuple[Floats, Floats]:
 def _closed_form(plan: Plan, state: State, asked: _Asked) -> tuple[Floats, Floats, Floats]:
     """Return floor taken, rise of the cost where served, and the server's sums after it, under the optimal allocation of the served."""
     joins = asked.fits & (asked.place != LOCAL)
-    taken = joins * asked.floor
-    root = asked.root * joins
+    joined = joins.astype(np.float64)  # products with a bool take twice as long
+    taken, root = np.where(joins, asked.floor, 0.0), asked.root * joined
     sums = state.sums.take(asked.server, 0)  # a copy
     roots, steepest, level, held_hz, held_s = sums.T.copy()
     spare = np.maximum(asked.capacity - held_hz, physics.TINY)
     before = physics.run_s(roots, spare, held_s)
-    ratio, total = taken / (root + ~joins), roots + root
+    ratio, total = taken / (root + (1 - joined)), roots + root
     steeper, lower = np.maximum(steepest, ratio), _level(total, spare, level)
     if np.count_nonzero(joins & (steeper > lower)):  # a further floor binds somewhere
-        own = ratio > lower  # the new UE's: mostly it and no other
-        other = ~own
+        own = (ratio > lower).astype(np.float64)  # the new UE's: mostly it and no other
+        other = 1 - own
         total, steeper = roots + other * root, np.maximum(steepest, other * ratio)
         held_hz, held_s = held_hz + own * taken, held_s + own * root / (ratio + other)
         spare = np.maximum(asked.capacity - held_hz, physics.TINY)
