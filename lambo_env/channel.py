@@ -16,9 +16,10 @@ from lambo_env.scenario import SPEED_OF_LIGHT_MPS, Scenario
 
 def distance_m(ue_xy: Array, server_xy: Array, xp: Any) -> Array:
     """Return UE to server distances [B, N, M] from positions [B, N, 2] and [B, M, 2] in m."""
-    dx = ue_xy[:, :, None, 0] - server_xy[:, None, :, 0]
-    dy = ue_xy[:, :, None, 1] - server_xy[:, None, :, 1]
-    return xp.sqrt(dx * dx + dy * dy)
+    ue, server = (
+        xy[..., 0] + 1j * xy[..., 1] for xy in (ue_xy, server_xy)
+    )  # in the complex plane: two passes in place of six
+    return xp.abs(ue[:, :, None] - server[:, None, :])
 
 
 def path_gain(distance: Array, scenario: Scenario, xp: Any, shadowing_db: Array | None = None) -> Array:
@@ -26,8 +27,7 @@ def path_gain(distance: Array, scenario: Scenario, xp: Any, shadowing_db: Array 
 
     ``shadowing_db`` of the same shape multiplies it by 10^(dB / 10), in the same exponential: powers are the dearest lines of a reset.
     """
-    clipped = xp.where(distance < scenario.min_distance_m, scenario.min_distance_m, distance)
-    log_gain = -scenario.path_loss_exponent * xp.log(clipped)
+    log_gain = -scenario.path_loss_exponent * xp.log(xp.maximum(distance, scenario.min_distance_m))
     if shadowing_db is not None:
         log_gain = log_gain + (math.log(10) / 10) * shadowing_db
     return scenario.reference_gain * xp.exp(log_gain)
@@ -67,7 +67,7 @@ def fading_gain(scatter: Array | None, scenario: Scenario) -> Array | float:
 
 def rate_bps(gain: Array, tx_power_w: Array, scenario: Scenario, xp: Any) -> Array:
     """Return the uplink rate [B, N, M]: B log2(1 + P g / N0 B), capped at ``max_spectral_efficiency``."""
-    efficiency = xp.log2(1 + tx_power_w[..., None] * gain * (1 / scenario.noise_w))
+    efficiency = xp.log2(1 + (tx_power_w / scenario.noise_w)[..., None] * gain)
     if math.isfinite(scenario.max_spectral_efficiency):
         efficiency = xp.where(
             efficiency > scenario.max_spectral_efficiency, scenario.max_spectral_efficiency, efficiency
