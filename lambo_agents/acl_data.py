@@ -45,9 +45,8 @@ def vary(scenario: Scenario, config: ACLConfig, rng: np.random.Generator) -> Sce
     per_ue = (num_ues / scenario.num_ues) ** rng.random()  # between the same servers and the same load
     scale = _log_uniform(config.capacity_scale, rng) * per_ue
     data, (least, most) = _log_uniform(config.data_scale, rng), config.cycles_scale
-    cycles = (
-        least if least == most else _log_uniform((least, most), rng)
-    )  # no draw: as seeds drew before cycles could vary
+    # without a range no draw: seeds give what they gave before cycles could vary
+    cycles = least if least == most else _log_uniform((least, most), rng)
     return scenario.replace(
         num_ues=num_ues,
         server_cpu_hz=tuple(float(f) for f in capacity * scale),

@@ -29,15 +29,7 @@ class Scored(NamedTuple):
 
 
 def score(aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor) -> Scored:
-    """Return log-probabilities, entropies and share logits of decisions, all steps in one pass.
-
-    Args:
-        aed: the network.
-        plan: of B instances in O orders (or one).
-        need: float64 [B, O or 1, N, P] floors in the plan's order.
-        place: int64 [B, O, N].
-        taken: float64 [B, O, N].
-    """
+    """Return log-probabilities, entropies and share logits of decisions, all steps in one pass; arguments as in ``decode.forced``."""
     log_probs, share_logit = decode.forced(aed, plan, need, place, taken)
     entropy = -(log_probs.exp() * log_probs.clamp(min=-100)).sum(-1)
     return Scored(log_probs.gather(-1, place[..., None])[..., 0], entropy, share_logit)

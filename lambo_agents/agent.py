@@ -145,7 +145,7 @@ class LamboAgent:
         decision = Decision(flat, cpu)
         if self.polish is not None:
             decision = self.polish.improve(many, asked, decision, rng)
-        return decision if count == 1 else _cheapest(many, asked, decision, rows)
+        return decision if count == 1 else _cheapest(many, asked, decision, rows, check=self.polish is not None)
 
 
 def _network(weights: str | Path | AED) -> tuple[AED, int]:
@@ -168,11 +168,14 @@ def _compiled(aed: AED, device: str) -> AED:
     return aed
 
 
-def _cheapest(many: Instances, prompts: Prompts, decision: Decision, rows: NDArray[np.intp]) -> Decision:
-    """Return the cheapest decision on each instance; ``rows`` says which one each is on, all of one in a row."""
-    cost = np.asarray(
-        physics.evaluate(many, decision, prompts.objective(many)).cost
-    )  # checked: polishers are anybody's
+def _cheapest(
+    many: Instances, prompts: Prompts, decision: Decision, rows: NDArray[np.intp], *, check: bool
+) -> Decision:
+    """Return the cheapest decision on each instance; ``rows`` says which one each is on, all of one in a row.
+
+    ``check``: whether decisions may be illegal, since a polisher is anybody's.
+    """
+    cost = np.asarray(physics.evaluate(many, decision, prompts.objective(many), check=check).cost)
     best = np.lexsort((cost, rows))
     return decision.take(best[np.flatnonzero(np.diff(rows, prepend=-1))])
 

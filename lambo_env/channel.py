@@ -16,9 +16,8 @@ from lambo_env.scenario import SPEED_OF_LIGHT_MPS, Scenario
 
 def distance_m(ue_xy: Array, server_xy: Array, xp: Any) -> Array:
     """Return UE to server distances [B, N, M] from positions [B, N, 2] and [B, M, 2] in m."""
-    ue, server = (
-        xy[..., 0] + 1j * xy[..., 1] for xy in (ue_xy, server_xy)
-    )  # in the complex plane: two passes in place of six
+    # in the complex plane: two passes over all links in place of six
+    ue, server = (xy[..., 0] + 1j * xy[..., 1] for xy in (ue_xy, server_xy))
     return xp.abs(ue[:, :, None] - server[:, None, :])
 
 
