@@ -1,1 +1,4 @@
-"""The benchmark: sweeps over agents, prompts and scenarios, their scores and reports; the `lambo` command."""
+"""The benchmark: sweeps over agents, prompts and scenarios, their scores and reports.
+
+The `lambo` command.
+"""

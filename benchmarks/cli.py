@@ -1,6 +1,9 @@
-"""The ``lambo`` command: its sub-commands by name, each a file of ``benchmarks.commands`` that is imported when called.
+"""The ``lambo`` command.
 
-To add one, write ``commands/NAME.py`` with a dataclass of options and a function, and give it a line in ``COMMANDS``.
+Its sub-commands by name, each a file of ``benchmarks.commands`` that is imported when called.
+
+To add one, write ``commands/NAME.py`` with a dataclass of options and a function, and give it a
+line in ``COMMANDS``.
 """
 
 from __future__ import annotations
@@ -11,14 +14,23 @@ from typing import Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
-from benchmarks import provenance
-from benchmarks.pool import WorkerDiedError
+from benchmarks.sweep import provenance
+from benchmarks.sweep.pool import WorkerDiedError
 
 # "group name" or "name" -> ("module of benchmarks.commands:function", help)
 COMMANDS = {
-    "bench": ("bench:bench", "Play a sweep of agents x prompts x scenarios x seeds and print its table."),
-    "report": ("report:report", "Write a results folder's report: Markdown, HTML and figures; or compare two agents."),
-    "evaluate": ("evaluate:evaluate", "Score one agent on fresh evaluation instances of a scenario."),
+    "bench": (
+        "bench:bench",
+        "Play a sweep of agents x prompts x scenarios x seeds and print its table.",
+    ),
+    "report": (
+        "report:report",
+        "Write a results folder's report: Markdown, HTML and figures; or compare two agents.",
+    ),
+    "evaluate": (
+        "evaluate:evaluate",
+        "Score one agent on fresh evaluation instances of a scenario.",
+    ),
     "render": (
         "render:render",
         "Play an episode and film it: the map, the servers' load, the cost beside the optimum.",
@@ -27,7 +39,10 @@ COMMANDS = {
         "throughput:throughput",
         "Time agents (as a ratio to LocalSearch), environments, trainings, decoding or solvers on this machine.",
     ),
-    "adapt": ("adapt:adapt", "Play drifting streams: ALEF beside a frozen network, fine-tuning and heuristics."),
+    "adapt": (
+        "adapt:adapt",
+        "Play drifting streams: ALEF beside a frozen network, fine-tuning and heuristics.",
+    ),
     "list agents": ("lists:agents", "List every agent found, broken plug-ins with their error."),
     "list scenarios": ("lists:scenarios", "List the scenario presets."),
     "list drifts": ("lists:drifts", "List the drifts: what changes and when."),
@@ -40,20 +55,44 @@ COMMANDS = {
     ),
     "check agent": ("check:agent", "Run the conformance checks of an agent."),
     "check env": ("check:env", "Run the conformance checks of an environment id."),
-    "reproduce droo": ("reproduce:droo", "Play DROO on its own frames: their number, ours, the time, what differs."),
-    "reproduce are": ("reproduce:are", "Train ARE's original network on its own scenarios and score the last 60."),
-    "decode": ("decode:decode", "Put one slot through a network of any size: seconds and memory on this machine."),
+    "reproduce droo": (
+        "reproduce:droo",
+        "Play DROO on its own frames: their number, ours, the time, what differs.",
+    ),
+    "reproduce are": (
+        "reproduce:are",
+        "Train ARE's original network on its own scenarios and score the last 60.",
+    ),
+    "decode": (
+        "decode:decode",
+        "Put one slot through a network of any size: seconds and memory on this machine.",
+    ),
     "card": ("card:card", "Ship trained weights of LAMBO with a card of measured gaps."),
-    "study": ("study:study", "Train variants of LAMBO side by side: sizes (ladder), parts of the method (ablations)."),
-    "train lambo": ("train:train", "Train LAMBO's network by actor-critic learning; plain `lambo train` is the same."),
+    "study": (
+        "study:study",
+        "Train variants of LAMBO side by side: sizes (ladder), parts of the method (ablations).",
+    ),
+    "train lambo": (
+        "train:train",
+        "Train LAMBO's network by actor-critic learning; plain `lambo train` is the same.",
+    ),
     "train sb3": (
         "train_sb3:train",
         "Train an agent with Stable-Baselines3: PPO, A2C, SAC, TD3, DQN, MaskablePPO, QR-DQN.",
     ),
-    "train droo": ("train_dnn:droo", "Train DROO for a scenario: no labels, an evaluator in the loop."),
+    "train droo": (
+        "train_dnn:droo",
+        "Train DROO for a scenario: no labels, an evaluator in the loop.",
+    ),
     "train are": ("train_dnn:are", "Label instances with an expert and train ARE on them."),
-    "train are-small": ("train_dnn:are_small", "Train ARE's original small network on its authors' labels."),
-    "tune": ("train_sb3:tune", "Search hyper-parameters of an SB3 agent (Optuna, resumes) and try the best anew."),
+    "train are-small": (
+        "train_dnn:are_small",
+        "Train ARE's original small network on its authors' labels.",
+    ),
+    "tune": (
+        "train_sb3:tune",
+        "Search hyper-parameters of an SB3 agent (Optuna, resumes) and try the best anew.",
+    ),
     "new-agent": ("new_agent:new_agent", "Write a package of four files whose agent already runs."),
 }
 DEFAULTS = {"train": "lambo"}  # the member of a group that is meant where none is named
@@ -91,7 +130,9 @@ def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
     if _holds_int(kind):
         for token in tokens:
             if not token.value.removeprefix("-").isdecimal():
-                raise ValueError(f"{token.keyword or 'value'} is {token.value!r}; allowed: an integer")
+                raise ValueError(
+                    f"{token.keyword or 'value'} is {token.value!r}; allowed: an integer"
+                )
     return convert(kind, tokens)
 
 
@@ -104,11 +145,18 @@ def _named(arguments: list[str]) -> list[str]:
     """Name a group's default member where flags follow the group at once."""
     group, rest = arguments[:1], arguments[1:]
     flags = not rest or (rest[0].startswith("-") and rest[0] not in ("-h", "--help"))
-    return [*group, DEFAULTS[group[0]], *rest] if group and group[0] in DEFAULTS and flags else arguments
+    return (
+        [*group, DEFAULTS[group[0]], *rest]
+        if group and group[0] in DEFAULTS and flags
+        else arguments
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 well, 1 failed checks or cells, 2 bad input, 130 interrupted."""
+    """Run the command line and return its exit code.
+
+    0 well, 1 failed checks or cells, 2 bad input, 130 interrupted.
+    """
     app = build()
     try:
         code = app(

@@ -1,4 +1,7 @@
-"""Sphinx: MyST Markdown, furo, the API from the docstrings. `make docs` turns every warning into an error."""
+"""Sphinx: MyST Markdown, furo, the API from the docstrings.
+
+`make docs` turns every warning into an error.
+"""
 
 import sys
 from pathlib import Path
@@ -13,7 +16,13 @@ author = "LAMBO suite contributors"
 copyright = f"2026, {author}"  # noqa: A001 (Sphinx's own name)
 release = version = lambo_env.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "templates", "examples"]
 nitpicky = False  # array aliases are no targets

@@ -1,7 +1,9 @@
-"""Write docs/environments from templates and the code: spaces, arguments and infos of the registered ids, and their reference scores.
+"""Write docs/environments from templates and the code.
 
-``python docs/generate.py`` writes the pages, and a test asserts that the committed ones are these; with ``--measure`` the scores are
-measured anew first (some minutes).
+Spaces, arguments and infos of the registered ids, and their reference scores.
+
+``python docs/generate.py`` writes the pages, and a test asserts that the committed ones are these;
+with ``--measure`` the scores are measured anew first (some minutes).
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from benchmarks import reference
-from benchmarks.reference import ASSOCIATION, JOINT, WPMEC, Scores
-from benchmarks.summary import digits, gap_text
-from lambo_env import drift, observation, prompt, scenario
+from benchmarks.report.tables import digits, gap_text
+from benchmarks.studies import environment_scores
+from benchmarks.studies.environment_scores import ASSOCIATION, JOINT, WPMEC, Scores
+from lambo_env.offloading import drift, observation, scenario
+from lambo_env.prompts import prompts
 
 DOCS = Path(__file__).parent
 FOLDER, TEMPLATES = DOCS / "environments", DOCS / "templates"
@@ -44,7 +47,7 @@ $$\mathrm{place} = \min(\lfloor u_0 (M + 1) \rfloor, M), \qquad f = l + u_1 (\ma
 
 where $l$ is the task's floor on that server (equation (8) of [physics](../physics.md)) and $\mathrm{left}_m$ what the server has not
 yet allotted: share 0 just meets the deadline, 1 takes all. At place 0, local, the share means nothing.
-{py:func}`lambo_env.episode.encode_action` and {py:func}`lambo_env.episode.decode_action` translate.""",
+{py:func}`lambo_env.offloading.dynamics.encode_action` and {py:func}`lambo_env.offloading.dynamics.decode_action` translate.""",
     ASSOCIATION: """The place: 0 is the UE itself, m server m. When the slot is complete every server's CPU is shared out among its UEs by
 the [closed form](../physics.md#closed-form-allocation), which is optimal for every objective; the rewards on the way count with it.""",
     WPMEC: "One bit a device: 1 offloads, 0 computes locally. The shares of the frame follow by the KKT conditions.",
@@ -63,7 +66,10 @@ COLUMNS = (
 
 def pages(scores: Scores) -> dict[str, str]:
     """Return the text of every page by file name."""
-    return {"index.md": _index(), **{f"{name}.md": _page(name, scores.get(name, {})) for name in PAGES}}
+    return {
+        "index.md": _index(),
+        **{f"{name}.md": _page(name, scores.get(name, {})) for name in PAGES},
+    }
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
@@ -75,9 +81,13 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 
 def _index() -> str:
     rows = [
-        (f"[`{name}`]({name}.md)", f"`{gym.make(f'lambo_env:{name}').action_space}`", SUMMARY[name]) for name in PAGES
+        (f"[`{name}`]({name}.md)", f"`{gym.make(f'lambo_env:{name}').action_space}`", SUMMARY[name])
+        for name in PAGES
     ]
-    return _filled("index.md", {"ids": _table(("id", "action", "what is decided"), rows), "names": "\n".join(PAGES)})
+    return _filled(
+        "index.md",
+        {"ids": _table(("id", "action", "what is decided"), rows), "names": "\n".join(PAGES)},
+    )
 
 
 def _page(env_id: str, scores: Scores) -> str:
@@ -94,18 +104,29 @@ def _page(env_id: str, scores: Scores) -> str:
         "measure": MEASURE,
     }
     if env_id == WPMEC:
-        sizes = {"frames": str(reference.FRAMES), "devices": str(reference.DEVICES)}
+        sizes = {
+            "frames": str(environment_scores.FRAMES),
+            "devices": str(environment_scores.DEVICES),
+        }
         return _filled("wpmec.md", {**values, **sizes, "scores": _rates(scores)})
     if env_id == DRIFT:
         told = [(f"`{name}`", drift.describe(name)) for name in drift.list_drifts()]
         return _filled("drift.md", {**values, "drifts": _table(("drift", "what changes"), told)})
-    rest = {"columns": _columns(), "presets": _presets(), "instances": str(reference.INSTANCES)}
+    rest = {
+        "columns": _columns(),
+        "presets": _presets(),
+        "instances": str(environment_scores.INSTANCES),
+    }
     return _filled("offloading.md", {**values, **rest, "scores": "\n\n".join(_costs(scores))})
 
 
 def _glance(env_id: str, env: gym.Env[Any, Any]) -> str:
     spec = gym.spec(env_id)
-    vector = f"`{spec.vector_entry_point}`" if spec.vector_entry_point else "none (`gym.make_vec` makes one of copies)"
+    vector = (
+        f"`{spec.vector_entry_point}`"
+        if spec.vector_entry_point
+        else "none (`gym.make_vec` makes one of copies)"
+    )
     rows = [
         ("action space", f"`{env.action_space}`"),
         ("native vector environment", vector),
@@ -117,9 +138,16 @@ def _glance(env_id: str, env: gym.Env[Any, Any]) -> str:
 
 
 def _spaces(space: gym.Space[Any]) -> str:
-    parts: Mapping[str, Any] = space.spaces if isinstance(space, gym.spaces.Dict) else {"(the array)": space}
+    parts: Mapping[str, Any] = (
+        space.spaces if isinstance(space, gym.spaces.Dict) else {"(the array)": space}
+    )
     rows = [
-        (key, " x ".join(map(str, part.shape)), str(part.dtype), f"{part.low.min():g} .. {part.high.max():g}")
+        (
+            key,
+            " x ".join(map(str, part.shape)),
+            str(part.dtype),
+            f"{part.low.min():g} .. {part.high.max():g}",
+        )
         for key, part in parts.items()
     ]
     return _table(("key", "shape", "type", "values"), rows)
@@ -137,7 +165,13 @@ def _arguments(env_id: str) -> str:
     rows = [(f"`{name}`", f"`{default!r}`", text) for name, (default, text) in single.items()]
     for name, (default, text) in vector.items():
         if name not in single and name != "num_envs":
-            rows.append((f"`{name}`", f"`{getattr(default, 'value', default)!r}`", f"`make_vec` only: {text}"))
+            rows.append(
+                (
+                    f"`{name}`",
+                    f"`{getattr(default, 'value', default)!r}`",
+                    f"`make_vec` only: {text}",
+                )
+            )
     return _table(("argument", "default", "meaning"), rows)
 
 
@@ -147,7 +181,9 @@ def _told(entry_point: Any) -> dict[str, tuple[Any, str]]:
         return {}
     module, name = entry_point.split(":")
     kind = getattr(importlib.import_module(module), name)
-    doc = next(doc for base in kind.__mro__ if "Args:" in (doc := inspect.cleandoc(base.__doc__ or "")))
+    doc = next(
+        doc for base in kind.__mro__ if "Args:" in (doc := inspect.cleandoc(base.__doc__ or ""))
+    )
     listed = doc.partition("Args:\n")[2].partition("\n\n")[0]
     told = dict(re.findall(r"^    (\w+): (.*(?:\n     .*)*)", listed, re.MULTILINE))
     arguments = [p for p in inspect.signature(kind).parameters.values() if p.name != "self"]
@@ -163,18 +199,25 @@ def _infos(env: gym.Env[Any, Any]) -> str:
         _, _, over, _, info = env.step(env.action_space.sample())
         when = "last step of a slot" if "outcome" in info else "step"
         seen = {**{key: row for key, row in _entries(info, when)}, **seen}
-    rows = sorted(seen.values(), key=lambda row: ("reset", "step", "last step of a slot").index(row[-1]))
+    rows = sorted(
+        seen.values(), key=lambda row: ("reset", "step", "last step of a slot").index(row[-1])
+    )
     return _table(("key", "shape", "type", "first in"), rows)
 
 
-def _entries(info: Mapping[str, Any], when: str, owner: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+def _entries(
+    info: Mapping[str, Any], when: str, owner: str = ""
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     for name, value in info.items():
         key = f"{owner}{name}" if not owner else f"{owner}.{name}"
         if isinstance(value, dict):
             yield from _entries(value, when, key)
         else:
             array = np.asarray(value)
-            yield key, (f"`{key}`", " x ".join(map(str, array.shape)) or "scalar", str(array.dtype), when)
+            yield (
+                key,
+                (f"`{key}`", " x ".join(map(str, array.shape)) or "scalar", str(array.dtype), when),
+            )
 
 
 def _presets() -> str:
@@ -184,13 +227,15 @@ def _presets() -> str:
         width = observation.num_static(preset.num_servers) + observation.NUM_DYNAMIC
         sizes = (str(preset.num_ues), str(preset.num_servers), f"{preset.num_ues} x {width}")
         rows.append((f"`{name}`", *sizes, f"`{preset.hash}`"))
-    return _table(("scenario", "UEs, steps a slot", "servers", "shape of `ues`", "content hash"), rows)
+    return _table(
+        ("scenario", "UEs, steps a slot", "servers", "shape of `ues`", "content hash"), rows
+    )
 
 
 def _costs(scores: Scores) -> Iterator[str]:
     for name, by_prompt in scores.items():
         for text, lines in by_prompt.items():
-            unit = "s" if prompt.parse(text) == 1 else "J"
+            unit = "s" if prompts.parse(text) == 1 else "J"
             yield f"**`{name}`, “{text}”**"
             rows = [
                 (
@@ -205,7 +250,10 @@ def _costs(scores: Scores) -> Iterator[str]:
 
 
 def _rates(scores: Scores) -> str:
-    rows = [(player, _interval(line["mbps"]), _interval(line["share_percent"])) for player, line in scores.items()]
+    rows = [
+        (player, _interval(line["mbps"]), _interval(line["share_percent"]))
+        for player, line in scores.items()
+    ]
     return _table(("player", "rate, Mbit/s", "% of the optimum"), rows)
 
 
@@ -223,7 +271,9 @@ def main(arguments: list[str]) -> None:
     """Write the pages, after measuring if asked."""
     FOLDER.mkdir(exist_ok=True)
     if "--measure" in arguments:
-        SCORES.write_text(json.dumps(reference.measure(), indent=1) + "\n", encoding="utf-8")
+        SCORES.write_text(
+            json.dumps(environment_scores.measure(), indent=1) + "\n", encoding="utf-8"
+        )
     for name, text in pages(json.loads(SCORES.read_text(encoding="utf-8"))).items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 

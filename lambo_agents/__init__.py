@@ -1,4 +1,7 @@
-"""Agents for the LAMBO environments: the protocol, the registry, and LAMBO itself. Importing this loads no torch."""
+"""Agents for the LAMBO environments: the protocol, the registry, and LAMBO itself.
+
+Importing this loads no torch.
+"""
 
 from lambo_agents import testing
 from lambo_agents.protocol import Adaptive, Agent, Solved

@@ -1,7 +1,10 @@
-"""From ``predict`` to ``decide``: any step-by-step policy plays the vector environment on given instances and becomes an agent.
+"""From ``predict`` to ``decide``.
 
-Stable-Baselines3's signature is the pattern: ``predict(observation, deterministic=...) -> (actions, state)``, with ``action_masks=...``
-where the policy takes them (MaskablePPO). Actions alone may be returned too.
+Any step-by-step policy plays the vector environment on given instances and becomes an agent.
+
+Stable-Baselines3's signature is the pattern: ``predict(observation, deterministic=...) -> (actions,
+state)``, with ``action_masks=...`` where the policy takes them (MaskablePPO). Actions alone may be
+returned too.
 """
 
 from __future__ import annotations
@@ -12,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from lambo_env import validate
-from lambo_env.instances import Decision, Instances
-from lambo_env.prompt import Prompts
-from lambo_env.scenario import Scenario
-from lambo_env.vector_env import AssociationVectorEnv, JointVectorEnv, OffloadingVectorEnv
+from lambo_env.envs.vector_env import AssociationVectorEnv, JointVectorEnv, OffloadingVectorEnv
+from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.offloading.scenario import Scenario
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import validate
 
 ENVIRONMENTS: dict[str, type[OffloadingVectorEnv]] = {
     "LAMBO-MEC-v0": JointVectorEnv,
@@ -30,7 +33,8 @@ class PolicyAgent:
     Args:
         policy: what has ``predict``.
         env_id: the environment that the policy was trained in.
-        observe: "prompt" or "objective"; None: what the policy's ``observation_space`` shows, "prompt" where it has none.
+        observe: "prompt" or "objective"; None: what the policy's ``observation_space`` shows,
+            "prompt" where it has none.
         batch: instances played at once at most; memory grows with it, the decisions do not change.
         deterministic: handed to ``predict`` where it takes it.
 
@@ -57,26 +61,41 @@ class PolicyAgent:
         self._predict = _predictor(policy, deterministic)
 
     def supports(self, instances: Instances) -> str | None:
-        """Return why the policy cannot see these instances: its network was cut for another N or M."""
+        """Return why the policy cannot see these instances.
+
+        Its network was cut for another N or M.
+        """
         if "ues" not in self._spaces:
             return None
         trained = (self._spaces["ues"].shape[0], self._spaces["servers"].shape[0])
         given = (instances.num_ues, instances.num_servers)
-        return None if trained == given else f"trained for (UEs, servers) = {trained}, given {given}"
+        return (
+            None if trained == given else f"trained for (UEs, servers) = {trained}, given {given}"
+        )
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
-        """Return the places and CPU that the policy's steps lead to; late offloaded tasks have cpu_hz 0."""
+        """Return the places and CPU that the policy's steps lead to.
+
+        Late offloaded tasks have cpu_hz 0.
+        """
         size = instances.batch_size
         parts = [
             self._play(instances.take(rows), prompts.take(rows), rng)
-            for rows in (np.arange(first, min(first + self.batch, size)) for first in range(0, size, self.batch))
+            for rows in (
+                np.arange(first, min(first + self.batch, size))
+                for first in range(0, size, self.batch)
+            )
         ]
         xp = instances.xp
         place, cpu_hz = (np.concatenate([part[k] for part in parts]) for k in range(2))
         device, dtype = instances.cycles.device, instances.cycles.dtype
-        return Decision(xp.asarray(place, device=device), xp.asarray(cpu_hz, device=device, dtype=dtype))
+        return Decision(
+            xp.asarray(place, device=device), xp.asarray(cpu_hz, device=device, dtype=dtype)
+        )
 
-    def _play(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> tuple[Any, Any]:
+    def _play(
+        self, instances: Instances, prompts: Prompts, rng: np.random.Generator
+    ) -> tuple[Any, Any]:
         env = ENVIRONMENTS[self.env_id](
             instances.batch_size,
             Scenario(
@@ -98,7 +117,10 @@ def _predictor(policy: Any, deterministic: bool) -> Callable[[Any, Any], Any]:
     """Return a function of (observation, masks) that hands ``policy.predict`` what it takes and returns its actions."""
     predict = getattr(policy, "predict", None)
     validate.check(
-        "PolicyAgent.policy", type(policy).__name__, callable(predict), "an object with predict(observation, ...)"
+        "PolicyAgent.policy",
+        type(policy).__name__,
+        callable(predict),
+        "an object with predict(observation, ...)",
     )
     assert predict is not None
     names = inspect.signature(predict).parameters

@@ -1,4 +1,7 @@
-"""LAMBO as an agent: the network's decisions for a batch of instances, greedy or the best of several, polished if asked."""
+"""LAMBO as an agent.
+
+The network's decisions for a batch of instances, greedy or the best of several, polished if asked.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lambo_agents import checkpoint, decode
-from lambo_agents.aed import AED
-from lambo_agents.device import known_device
+from lambo_agents.network import checkpoint
+from lambo_agents.network import decoding as decode
+from lambo_agents.network.aed import AED
+from lambo_agents.network.device import known_device
 from lambo_agents.protocol import Improver
 from lambo_agents.registry import make_agent
-from lambo_env import memory, physics, validate
-from lambo_env.instances import Decision, Instances
-from lambo_env.prompt import Prompts
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import allocator, validate
 
 DECODINGS = ("greedy", "sample")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LABELS = {
     "lambo-s": 414_000
 }  # about, of local search, in all trainings that made shipped weights; a file counts its last one alone
-WARM, HOT = 1.2, 8.0  # temperatures of samples that are taken as they are, and of those that are polished
+WARM, HOT = (
+    1.2,
+    8.0,
+)  # temperatures of samples that are taken as they are, and of those that are polished
 HOTTEST = 100  # temperature: far more than uniform, far less than what keeps illegal places out
 _ROWS = 512  # rollouts worked on at once: their state stays in a processor's cache
 
@@ -34,22 +42,29 @@ Places = NDArray[np.int64]
 
 
 class LamboAgent:
-    """Reads the prompts' text and the slot's observation columns; never the prompts' weights, but to pick the best of its samples.
+    """Reads the prompts' text and the slot's observation columns.
+
+    Never the prompts' weights, but to pick the best of its samples.
 
     Args:
         weights: name of shipped weights ("lambo-s"), a path, or an AED.
-        decoding: "greedy", or "sample": the cheapest of the greedy rollout and ``samples`` - 1 drawn ones.
+        decoding: "greedy", or "sample": the cheapest of the greedy rollout and ``samples`` - 1
+            drawn ones.
         samples: rollouts an instance, for "sample".
-        polish: an agent, or a registered one's name, whose ``improve`` every rollout is put through before the cheapest is taken, such
-            as "local-search"; the CPU of what it changes is allotted by its own rule (local search: the closed form).
-        allocation: "optimal" (closed form on the chosen places) or "share" (the network's sigmoids, as in the paper).
+        polish: an agent, or a registered one's name, whose ``improve`` every rollout is put through
+            before the cheapest is taken, such as "local-search"; the CPU of what it changes is
+            allotted by its own rule (local search: the closed form).
+        allocation: "optimal" (closed form on the chosen places) or "share" (the network's sigmoids,
+            as in the paper).
         device: torch device of the network.
-        temperature: of the drawn rollouts; above 1 they differ more, which pays where only the cheapest counts. None: 1.2, or 8 with
-            ``polish``, which mends what is bad about a start but not that all starts are alike.
-        precision: "fp32", or "bf16" for the encoder's layers: faster on large batches where a processor has matrix units for it.
+        temperature: of the drawn rollouts; above 1 they differ more, which pays where only the
+            cheapest counts. None: 1.2, or 8 with ``polish``, which mends what is bad about a start
+            but not that all starts are alike.
+        precision: "fp32", or "bf16" for the encoder's layers: faster on large batches where a
+            processor has matrix units for it.
 
-        compiled: compile the encoder for this processor, which pays on large batches in bf16. It takes up to a minute at the first
-            decision of a size and a C++ compiler (on a CPU).
+        compiled: compile the encoder for this processor, which pays on large batches in bf16. It
+            takes up to a minute at the first decision of a size and a C++ compiler (on a CPU).
 
     Raises:
         ValueError: an unknown option, or weights that cannot be loaded.
@@ -75,16 +90,24 @@ class LamboAgent:
         self.samples = validate.integer("LamboAgent.samples", samples)
         warmth = (WARM if polish is None else HOT) if temperature is None else temperature
         self.temperature = validate.positive("LamboAgent.temperature", warmth)
-        validate.check("LamboAgent.temperature", warmth, warmth <= HOTTEST, f"a number in (0, {HOTTEST}], or None")
+        validate.check(
+            "LamboAgent.temperature",
+            warmth,
+            warmth <= HOTTEST,
+            f"a number in (0, {HOTTEST}], or None",
+        )
         search: Any = make_agent(polish) if isinstance(polish, str) else polish
         improves = search is None or callable(getattr(search, "improve", None))
         validate.check(
-            "LamboAgent.polish", polish, improves, "None or an agent with improve(instances, prompts, decision, rng)"
+            "LamboAgent.polish",
+            polish,
+            improves,
+            "None or an agent with improve(instances, prompts, decision, rng)",
         )
         self.polish, self.device = search, known_device("LamboAgent.device", device)
         aed, self.labels_used = _network(weights)
         validate.known(precision, tuple(PRECISIONS), "precision")
-        memory.keep_freed()
+        allocator.keep_freed()
         aed = aed if precision == "fp32" else aed.with_encoder_in(PRECISIONS[precision])
         if validate.boolean("LamboAgent.compiled", compiled):
             aed = _compiled(aed, device)
@@ -114,25 +137,45 @@ class LamboAgent:
             ValueError: instances that ``supports`` refuses, or not as many prompts.
         """
         reason = self.supports(instances)
-        validate.check("LamboAgent.decide(instances)", instances.num_servers, reason is None, f"{reason}")
+        validate.check(
+            "LamboAgent.decide(instances)", instances.num_servers, reason is None, f"{reason}"
+        )
         size = instances.batch_size
-        validate.check("LamboAgent.decide(instances) (batch_size)", size, size > 0, "at least one instance")
-        validate.check("LamboAgent.decide(prompts)", len(prompts), len(prompts) == size, f"{size}, one an instance")
+        validate.check(
+            "LamboAgent.decide(instances) (batch_size)", size, size > 0, "at least one instance"
+        )
+        validate.check(
+            "LamboAgent.decide(prompts)",
+            len(prompts),
+            len(prompts) == size,
+            f"{size}, one an instance",
+        )
         arrays = instances.to("numpy")
         count = self.samples if self.decoding == "sample" else 1
         step = max(1, _ROWS // count)
         parts = [
-            self._decide(arrays.take(slice(k, k + step)), prompts.take(slice(k, k + step)), count, rng)
+            self._decide(
+                arrays.take(slice(k, k + step)), prompts.take(slice(k, k + step)), count, rng
+            )
             for k in range(0, size, step)
         ]
-        decision = Decision(*(np.concatenate(part) for part in zip(*((p.place, p.cpu_hz) for p in parts), strict=True)))
+        decision = Decision(
+            *(
+                np.concatenate(part)
+                for part in zip(*((p.place, p.cpu_hz) for p in parts), strict=True)
+            )
+        )
         return _in_kind(decision, instances)
 
-    def _decide(self, arrays: Instances, prompts: Prompts, count: int, rng: np.random.Generator) -> Decision:
+    def _decide(
+        self, arrays: Instances, prompts: Prompts, count: int, rng: np.random.Generator
+    ) -> Decision:
         shares = self.allocation == "share"
         with torch.inference_mode():
             slots = decode.slot(arrays, prompts.tokens, shares, self.device)
-            generator = torch.Generator().manual_seed(int(rng.integers(2**62))) if count > 1 else None
+            generator = (
+                torch.Generator().manual_seed(int(rng.integers(2**62))) if count > 1 else None
+            )
             places, takes = decode.decide_all(self.aed, slots, count, generator, self.temperature)
             place, taken = places.cpu().numpy(), takes.cpu().numpy()
         flat, taken = place.reshape(-1, place.shape[-1]), taken.reshape(-1, place.shape[-1])
@@ -145,7 +188,11 @@ class LamboAgent:
         decision = Decision(flat, cpu)
         if self.polish is not None:
             decision = self.polish.improve(many, asked, decision, rng)
-        return decision if count == 1 else _cheapest(many, asked, decision, rows, check=self.polish is not None)
+        return (
+            decision
+            if count == 1
+            else _cheapest(many, asked, decision, rows, check=self.polish is not None)
+        )
 
 
 def _network(weights: str | Path | AED) -> tuple[AED, int]:
@@ -171,7 +218,9 @@ def _compiled(aed: AED, device: str) -> AED:
 def _cheapest(
     many: Instances, prompts: Prompts, decision: Decision, rows: NDArray[np.intp], *, check: bool
 ) -> Decision:
-    """Return the cheapest decision on each instance; ``rows`` says which one each is on, all of one in a row.
+    """Return the cheapest decision on each instance.
+
+    ``rows`` says which one each is on, all of one in a row.
 
     ``check``: whether decisions may be illegal, since a polisher is anybody's.
     """

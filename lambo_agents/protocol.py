@@ -1,4 +1,7 @@
-"""What an agent is: an object that turns Instances and Prompts into a Decision. No base class, no environment, no torch."""
+"""What an agent is: an object that turns Instances and Prompts into a Decision.
+
+No base class, no environment, no torch.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,25 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lambo_env.instances import Array, Decision, Instances
-from lambo_env.prompt import Prompts
+from lambo_env.offloading.instances import Array, Decision, Instances
+from lambo_env.prompts.prompts import Prompts
 
 
 @runtime_checkable
 class Agent(Protocol):
-    """The whole contract. ``decide`` never changes its arguments; all randomness comes from ``rng``.
+    """The whole contract.
 
-    An agent may also have ``supports(instances) -> str | None``: why it cannot decide these (the sweep prints the reason), and
-    may state, for the tables and for ``testing.check_agent`` (class attributes; the class's first docstring line is its summary):
+    ``decide`` never changes its arguments; all randomness comes from ``rng``.
 
-    - ``evaluator_in_loop: bool`` (False): it scores candidates with the simulator before it answers;
+    An agent may also have ``supports(instances) -> str | None``: why it cannot decide these (the
+    sweep prints the reason), and may state, for the tables and for ``testing.check_agent`` (class
+    attributes; the class's first docstring line is its summary):
+
+    - ``evaluator_in_loop: bool`` (False): it scores candidates with the simulator before it
+      answers;
     - ``labels_used: int`` (0): expert decisions that its training saw;
-    - ``batch_invariant: bool``: a row is decided as it would be alone; expected of agents that draw nothing from ``rng``.
+    - ``batch_invariant: bool``: a row is decided as it would be alone; expected of agents that draw
+      nothing from ``rng``.
     """
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
@@ -30,9 +38,14 @@ class Agent(Protocol):
 
 @runtime_checkable
 class Adaptive(Agent, Protocol):
-    """An agent that learns on the way: ``adapt`` is called after each slot of a stream has been scored."""
+    """An agent that learns on the way.
 
-    def adapt(self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator) -> int:
+    ``adapt`` is called after each slot of a stream has been scored.
+    """
+
+    def adapt(
+        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
+    ) -> int:
         """Learn from the slot just decided; return how many expert labels were used."""
         ...
 
@@ -41,14 +54,19 @@ class Adaptive(Agent, Protocol):
 class Improver(Protocol):
     """A search that starts from a given decision and returns one that costs no more."""
 
-    def improve(self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator) -> Decision:
+    def improve(
+        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
+    ) -> Decision:
         """Return a decision at most as costly as ``decision``."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Solved:
-    """A decision with a proof: no decision of the instance costs less than ``lower_bound`` (to 1e-5, the tolerances)."""
+    """A decision with a proof.
+
+    No decision of the instance costs less than ``lower_bound`` (to 1e-5, the tolerances).
+    """
 
     decision: Decision
     lower_bound: Array  # [B], in units of the cost
@@ -56,6 +74,9 @@ class Solved:
 
 
 def unsupported(agent: object, instances: Instances) -> str | None:
-    """Return why ``agent`` cannot decide ``instances``, or None; an agent without ``supports`` takes everything."""
+    """Return why ``agent`` cannot decide ``instances``, or None.
+
+    An agent without ``supports`` takes everything.
+    """
     supports = getattr(agent, "supports", None)
     return None if supports is None else supports(instances)

@@ -1,8 +1,9 @@
 """Agents by name: strings until one is made, so that listing is cheap and a broken plug-in harms nobody.
 
-A name comes from an entry point of the group ``lambo.agents`` (of this distribution or of anybody's) or from
-``register_agent``. The entry point's value is a class, a factory, or an ``AgentSpec`` constant, by which several names share
-one class; its bracket names the extra that it needs: ``name = package.module:Class [extra]``.
+A name comes from an entry point of the group ``lambo.agents`` (of this distribution or of
+anybody's) or from ``register_agent``. The entry point's value is a class, a factory, or an
+``AgentSpec`` constant, by which several names share one class; its bracket names the extra that it
+needs: ``name = package.module:Class [extra]``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambo_agents.protocol import Agent
-from lambo_env import validate
+from lambo_env.utils import validate
 
 GROUP = "lambo.agents"
 DISTRIBUTION = "lambo-mec"
@@ -39,26 +40,39 @@ class AgentSpec:
     entry_point: str  # "module:Class"; a factory function will do
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extra: str | None = None  # the extra to install, as in pip install "lambo-mec[torch]"
-    evaluator_in_loop: bool = False  # whether decide scores candidates with the simulator before it answers
+    evaluator_in_loop: bool = (
+        False  # whether decide scores candidates with the simulator before it answers
+    )
     labels_used: int = 0  # expert decisions that its training saw
     summary: str = ""
     origin: str = IN_CODE  # the distribution that brings it
     error: str | None = None  # why it cannot be loaded
 
     def __post_init__(self) -> None:
-        """Check the two strings that everything hangs on; a spec with an ``error`` tells of what could not be read."""
+        """Check the two strings that everything hangs on.
+
+        A spec with an ``error`` tells of what could not be read.
+        """
         if self.error:
             return
         named = isinstance(self.name, str) and _NAME.fullmatch(self.name) is not None
-        validate.check("AgentSpec.name", self.name, named, "letters, digits and _ . + -, a letter or digit first")
-        pointed = isinstance(self.entry_point, str) and _ENTRY.fullmatch(self.entry_point) is not None
+        validate.check(
+            "AgentSpec.name",
+            self.name,
+            named,
+            "letters, digits and _ . + -, a letter or digit first",
+        )
+        pointed = (
+            isinstance(self.entry_point, str) and _ENTRY.fullmatch(self.entry_point) is not None
+        )
         validate.check("AgentSpec.entry_point", self.entry_point, pointed, '"module:Class"')
 
     def make(self, **overrides: Any) -> Agent:
         """Import the class and build the agent; ``overrides`` win over ``kwargs``.
 
         Raises:
-            ImportError: the class cannot be imported; the text names the cause and the extra to install.
+            ImportError: the class cannot be imported; the text names the cause and the extra to
+                install.
             ValueError: an argument that the class does not know.
             TypeError: what was built has no ``decide``.
         """
@@ -67,7 +81,9 @@ class AgentSpec:
         agent = factory(**{**self.kwargs, **overrides})
         if not callable(getattr(agent, "decide", None)):
             kind = type(agent).__name__
-            raise TypeError(f"{self.entry_point} gives a {kind}, which has no decide(instances, prompts, rng)")
+            raise TypeError(
+                f"{self.entry_point} gives a {kind}, which has no decide(instances, prompts, rng)"
+            )
         return agent
 
 
@@ -75,7 +91,9 @@ _in_code: dict[str, AgentSpec] = {}
 
 
 def register_agent(name: str, entry_point: str, **kwargs: Any) -> None:
-    """Make ``make_agent(name)`` build ``"module:Class"`` with ``kwargs``, in this process; nothing is imported yet.
+    """Make ``make_agent(name)`` build ``"module:Class"`` with ``kwargs``, in this process.
+
+    Nothing is imported yet.
 
     Registering the same again changes nothing.
 
@@ -89,7 +107,9 @@ def register_agent(name: str, entry_point: str, **kwargs: Any) -> None:
         raise ValueError(f"agent {name!r} is registered already ({owners}); choose another name")
     if taken not in (None, spec):
         what = f"{taken.entry_point} with {dict(taken.kwargs)}" if taken else ""
-        raise ValueError(f"agent {name!r} is registered already ({IN_CODE}: {what}); choose another name")
+        raise ValueError(
+            f"agent {name!r} is registered already ({IN_CODE}: {what}); choose another name"
+        )
     _in_code[name] = spec
 
 
@@ -102,7 +122,9 @@ def list_agents() -> list[str]:
 
 
 def agent_spec(name: str) -> AgentSpec:
-    """Return what is known of one agent; imports it to read its summary, and notes in ``error`` why that failed.
+    """Return what is known of one agent.
+
+    Imports it to read its summary, and notes in ``error`` why that failed.
 
     Raises:
         ValueError: an unknown name; the text gives the closest known one.
@@ -115,7 +137,10 @@ def agent_spec(name: str) -> AgentSpec:
 
 
 def agent_specs() -> list[AgentSpec]:
-    """Return what is known of every agent, by name; one that cannot be imported has its ``error``."""
+    """Return what is known of every agent, by name.
+
+    One that cannot be imported has its ``error``.
+    """
     return [agent_spec(name) for name in list_agents()]
 
 
@@ -136,7 +161,9 @@ def validate_arguments(owner: str, factory: Callable[..., Any], given: Mapping[s
     except ValueError:  # some built-in types have no signature; the call will tell
         return
     if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-        options = [n for n, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        options = [
+            n for n, p in parameters.items() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
         validate.known_keys(owner, given, options)
 
 
@@ -159,22 +186,21 @@ def _installed(points: Mapping[str, list[importlib.metadata.EntryPoint]]) -> boo
 
 
 def _missing_metadata() -> str:
-    return (
-        f"{DISTRIBUTION} brings no entry points: its metadata is missing or old; run `pip install -e .` in its folder"
-    )
+    return f"{DISTRIBUTION} brings no entry points: its metadata is missing or old; run `pip install -e .` in its folder"
 
 
 def _from_points(name: str, points: list[importlib.metadata.EntryPoint]) -> AgentSpec:
-    """Return the spec behind the entry points of one name; what is wrong with them goes into its ``error``."""
+    """Return the spec behind the entry points of one name.
+
+    What is wrong with them goes into its ``error``.
+    """
     point, origin = points[0], ", ".join(_owner(point) for point in points)
     entry, error = point.value.partition("[")[0].strip(), None
     if len(points) > 1:
         claims = ", ".join(f"{_owner(point)} ({point.value})" for point in points)
         error = f"several packages claim the name: {claims}"
     elif not (_NAME.fullmatch(name) and _ENTRY.fullmatch(entry)):
-        error = (
-            f"entry point {name!r} = {point.value!r} of {origin}; allowed: name = module:Class, no spaces in the name"
-        )
+        error = f"entry point {name!r} = {point.value!r} of {origin}; allowed: name = module:Class, no spaces in the name"
     if error:
         return AgentSpec(name, entry, origin=origin, error=error)
     spec = AgentSpec(name, entry, origin=origin, extra=next(iter(point.extras), None))
@@ -188,19 +214,28 @@ def _described(spec: AgentSpec) -> AgentSpec:
     except ImportError as error:
         return dataclasses.replace(spec, error=str(error))
     if isinstance(target, AgentSpec):
-        return dataclasses.replace(target, name=spec.name, origin=spec.origin, extra=target.extra or spec.extra)
+        return dataclasses.replace(
+            target, name=spec.name, origin=spec.origin, extra=target.extra or spec.extra
+        )
     text = (inspect.getdoc(target) or "").partition("\n")[0]
     declared = {
         field: getattr(spec, field)
         if isinstance(value := getattr(target, field, None), property) or value is None
         else value
-        for field in ("evaluator_in_loop", "labels_used", "extra")  # a property tells of instances only
+        for field in (
+            "evaluator_in_loop",
+            "labels_used",
+            "extra",
+        )  # a property tells of instances only
     }
     return dataclasses.replace(spec, summary=getattr(target, "summary", text), **declared)
 
 
 def _load(spec: AgentSpec) -> Any:
-    """Import what the entry point names; any failure, even a plug-in that exits, becomes an ImportError."""
+    """Import what the entry point names.
+
+    Any failure, even a plug-in that exits, becomes an ImportError.
+    """
     if spec.error:
         raise ImportError(spec.error)
     module, _, attributes = spec.entry_point.partition(":")
@@ -212,7 +247,9 @@ def _load(spec: AgentSpec) -> Any:
         package = DISTRIBUTION if spec.origin == IN_CODE else spec.origin
         hint = f'; try: pip install "{package}[{spec.extra}]"' if spec.extra else ""
         cause = f"{type(error).__name__}: {error}"
-        raise ImportError(f"agent {spec.name!r} ({spec.origin}) cannot be imported: {cause}{hint}") from error
+        raise ImportError(
+            f"agent {spec.name!r} ({spec.origin}) cannot be imported: {cause}{hint}"
+        ) from error
     if not callable(target) and not isinstance(target, AgentSpec):
         raise ImportError(
             f"{spec.entry_point} is a {type(target).__name__}; allowed: a class, a factory or an AgentSpec"

@@ -2,11 +2,11 @@
 
 import gymnasium as _gymnasium
 
-from lambo_env.instances import LOCAL, Decision, Instances, Objective, Outcome
-from lambo_env.physics import evaluate
-from lambo_env.prompt import Prompts
-from lambo_env.scenario import Scenario, list_scenarios, load_scenario
-from lambo_env.world import sample_instances
+from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective, Outcome
+from lambo_env.offloading.physics import evaluate
+from lambo_env.offloading.scenario import Scenario, list_scenarios, load_scenario
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.prompts import Prompts
 
 __version__ = "0.1.0"
 __all__ = [
@@ -23,7 +23,8 @@ __all__ = [
     "sample_instances",
 ]
 
-# Gymnasium's passive checker stumbles at the first step where the first reset was refused; `lambo check env` checks more.
+# Gymnasium's passive checker stumbles at the first step where the first reset was refused; `lambo
+# check env` checks more.
 for _id, _modules, _kind in (
     ("LAMBO-MEC-v0", ("env", "vector_env"), "Joint"),
     ("LAMBO-MEC-Association-v0", ("env", "vector_env"), "Association"),
@@ -32,9 +33,11 @@ for _id, _modules, _kind in (
     if _id not in _gymnasium.registry:  # a module may be reloaded
         _gymnasium.register(
             _id,
-            entry_point=f"lambo_env.{_modules[0]}:{_kind}Env",
-            vector_entry_point=f"lambo_env.{_modules[1]}:{_kind}VectorEnv",
+            entry_point=f"lambo_env.envs.{_modules[0]}:{_kind}Env",
+            vector_entry_point=f"lambo_env.envs.{_modules[1]}:{_kind}VectorEnv",
             disable_env_checker=True,
         )
 if "LAMBO-WPMEC-v0" not in _gymnasium.registry:
-    _gymnasium.register("LAMBO-WPMEC-v0", entry_point="lambo_env.wpmec.env:WpmecEnv", disable_env_checker=True)
+    _gymnasium.register(
+        "LAMBO-WPMEC-v0", entry_point="lambo_env.wpmec.env:WpmecEnv", disable_env_checker=True
+    )

@@ -1,28 +1,17 @@
-"""Shared by the test files: a generator, a small batch, and the data that lies beside the repository."""
-
-from pathlib import Path
+"""Shared by the test files: a generator and a small batch."""
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
-from lambo_env.instances import Instances
-from lambo_env.scenario import load_scenario
-from lambo_env.world import sample_instances
-
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+from lambo_agents import registry
+from lambo_env.offloading.instances import Instances
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.offloading.slots import sample_instances
 
 # The same examples on every machine, and no time limit that a busy one would miss.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
-
-
-def shared_data(name: str) -> Path:
-    """Path of a data file beside the repository; skips the calling test where the file is absent."""
-    path = SHARED_DATA / name
-    if not path.is_file():
-        pytest.skip(f"needs the data file {name} in {SHARED_DATA}, which is not there")
-    return path
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -30,6 +19,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         torch = pytest.importorskip("torch")
         if not torch.cuda.is_available():
             pytest.skip("needs an accelerator that torch can use")
+
+
+@pytest.fixture(autouse=True)
+def _own_registrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents that a test registers are gone after it."""
+    monkeypatch.setattr(registry, "_in_code", dict(registry._in_code))
 
 
 @pytest.fixture

@@ -1,1 +1,4 @@
-"""Stable-Baselines3 and sb3-contrib on the MEC environments: the vector environment, training, agents. Needs the extra ``sb3``."""
+"""Stable-Baselines3 and sb3-contrib on the MEC environments.
+
+The vector environment, training, agents. Needs the extra ``sb3``.
+"""

@@ -1,4 +1,7 @@
-"""What a training of an SB3 agent is made of: a frozen dataclass, from TOML presets by algorithm or from a file."""
+"""What a training of an SB3 agent is made of.
+
+A frozen dataclass, from TOML presets by algorithm or from a file.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
-from baselines.sb3.features import EXTRACTORS
+from baselines.sb3.extractors import EXTRACTORS
 from lambo_agents.adapter import ENVIRONMENTS
-from lambo_env import validate
+from lambo_env.utils import validate
 
 ALGORITHMS = {
     "ppo": "stable_baselines3:PPO",
@@ -29,7 +32,17 @@ ALGORITHMS = {
 }
 _JOINT_ONLY, _ASSOCIATION_ONLY = ("sac", "td3"), ("dqn", "maskable_ppo", "qrdqn")
 _GIVEN = {
-    *("self", "args", "kwargs", "policy", "env", "policy_kwargs", "seed", "device", "_init_setup_model"),
+    *(
+        "self",
+        "args",
+        "kwargs",
+        "policy",
+        "env",
+        "policy_kwargs",
+        "seed",
+        "device",
+        "_init_setup_model",
+    ),
     *("observation_space", "action_space", "lr_schedule", "features_extractor_class"),
 }  # by the trainer, the environment or another field
 CONFIGS = Path(__file__).parent / "configs"
@@ -54,7 +67,9 @@ class SB3Config:
     num_envs: int = 64
     timesteps: int = 200_000
     seed: int = 0
-    algorithm: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # arguments of the algorithm
+    algorithm: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # arguments of the algorithm
     policy_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,7 +78,10 @@ class SB3Config:
         validate.known(self.env_id, ENVIRONMENTS, "environment")
         allowed = _ids(self.algo)
         validate.check(
-            "SB3Config.env_id", self.env_id, self.env_id in allowed, f"{' or '.join(allowed)} for {self.algo}"
+            "SB3Config.env_id",
+            self.env_id,
+            self.env_id in allowed,
+            f"{' or '.join(allowed)} for {self.algo}",
         )
         if self.extractor is not None:
             validate.known(self.extractor, EXTRACTORS, "extractor")
@@ -73,13 +91,20 @@ class SB3Config:
         if self.prompts is not None:
             several = isinstance(self.prompts, list | tuple)
             validate.check(
-                "SB3Config.prompts", self.prompts, several, "a list of texts, or None for the training phrasings"
+                "SB3Config.prompts",
+                self.prompts,
+                several,
+                "a list of texts, or None for the training phrasings",
             )
             object.__setattr__(self, "prompts", tuple(self.prompts))
         for name in ("algorithm", "policy_kwargs"):
             value = getattr(self, name)
-            validate.check(f"SB3Config.{name}", value, isinstance(value, Mapping), "a table of arguments")
-        validate.known_keys("SB3Config.algorithm", self.algorithm, _arguments(self.algorithm_class()))
+            validate.check(
+                f"SB3Config.{name}", value, isinstance(value, Mapping), "a table of arguments"
+            )
+        validate.known_keys(
+            "SB3Config.algorithm", self.algorithm, _arguments(self.algorithm_class())
+        )
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> SB3Config:
@@ -106,20 +131,34 @@ class SB3Config:
             try:
                 return _load(self.policy)
             except (ImportError, AttributeError) as error:
-                raise ValueError(f"SB3Config.policy is {self.policy!r}; allowed: module:Class ({error})") from error
+                raise ValueError(
+                    f"SB3Config.policy is {self.policy!r}; allowed: module:Class ({error})"
+                ) from error
         aliases = self.algorithm_class().policy_aliases
         return aliases[validate.known(self.policy, aliases, "policy")]
 
     def made_policy_kwargs(self) -> dict[str, Any]:
         """Return the policy's arguments with the extractor's class put in."""
-        validate.known_keys("SB3Config.policy_kwargs", self.policy_kwargs, _arguments(self.policy_class()))
-        extra = {} if self.extractor is None else {"features_extractor_class": EXTRACTORS[self.extractor]}
+        validate.known_keys(
+            "SB3Config.policy_kwargs", self.policy_kwargs, _arguments(self.policy_class())
+        )
+        extra = (
+            {}
+            if self.extractor is None
+            else {"features_extractor_class": EXTRACTORS[self.extractor]}
+        )
         return {**self.policy_kwargs, **extra}
 
 
 def _ids(algo: str) -> list[str]:
     joint, association = ENVIRONMENTS
-    return [association] if algo in _ASSOCIATION_ONLY else [joint] if algo in _JOINT_ONLY else [joint, association]
+    return (
+        [association]
+        if algo in _ASSOCIATION_ONLY
+        else [joint]
+        if algo in _JOINT_ONLY
+        else [joint, association]
+    )
 
 
 def _arguments(made: type) -> set[str]:
@@ -129,7 +168,9 @@ def _arguments(made: type) -> set[str]:
         if "__init__" in vars(owner):
             parameters = inspect.signature(vars(owner)["__init__"]).parameters
             names |= set(parameters)
-            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            if not any(
+                parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+            ):
                 break
     return names - _GIVEN
 
@@ -151,7 +192,11 @@ def load_config(source: str | os.PathLike[str], **overrides: Any) -> SB3Config:
         ValueError: an unknown name or field, or not TOML.
     """
     name = os.fspath(source)
-    path = Path(name) if name.endswith(".toml") else presets()[validate.known(name, presets(), "config")]
+    path = (
+        Path(name)
+        if name.endswith(".toml")
+        else presets()[validate.known(name, presets(), "config")]
+    )
     validate.check("config", name, path.is_file(), "an existing .toml file")
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))

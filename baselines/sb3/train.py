@@ -1,4 +1,7 @@
-"""One way to train any SB3 algorithm on the MEC environments: config in; weights, learning curve and card out."""
+"""One way to train any SB3 algorithm on the MEC environments: config in.
+
+Weights, learning curve and card out.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,27 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from baselines.local_search import LocalSearch
-from baselines.sb3.agents import load_policy, save_policy
+from baselines.sb3.agent import load_policy, save_policy
 from baselines.sb3.config import SB3Config
 from baselines.sb3.vec_env import NativeVecEnv, as_sb3
+from baselines.search.local_search import LocalSearch
 from lambo_agents.adapter import PolicyAgent
-from lambo_env import files, physics, seeding, validate
-from lambo_env.instances import Instances
-from lambo_env.prompt import Prompts
-from lambo_env.scenario import load_scenario
-from lambo_env.world import sample_instances
+from lambo_env.cell import seeding
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Instances
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import files, validate
 
-PROMPTS = {"latency": "minimum latency", "energy": "minimum energy", "mix": "50% latency, 50% energy"}
-_VALIDATION = 2**31 - 2  # stream of the training draws; the environments' generators are seeded otherwise
+PROMPTS = {
+    "latency": "minimum latency",
+    "energy": "minimum energy",
+    "mix": "50% latency, 50% energy",
+}
+_VALIDATION = (
+    2**31 - 2
+)  # stream of the training draws; the environments' generators are seeded otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +51,9 @@ class Validation:
     @classmethod
     def of(cls, scenario: str, size: int = 64, solver: Any = None) -> Validation:
         """Draw ``size`` instances and solve them; the same for every seed of a training."""
-        drawn = sample_instances(loaded := load_scenario(scenario), size, seeding.training_rng(0, loaded, _VALIDATION))
+        drawn = sample_instances(
+            loaded := load_scenario(scenario), size, seeding.training_rng(0, loaded, _VALIDATION)
+        )
         empty = cls(drawn, {})
         return cls(drawn, {name: empty.cost(solver or LocalSearch(), name) for name in PROMPTS})
 
@@ -48,11 +61,16 @@ class Validation:
         """Return an agent's costs [B] under a prompt."""
         prompts = Prompts.of(PROMPTS[name], self.instances.batch_size)
         decision = agent.decide(self.instances, prompts, np.random.default_rng(0))
-        return physics.evaluate(self.instances, decision, prompts.objective(self.instances), check=False).cost
+        return physics.evaluate(
+            self.instances, decision, prompts.objective(self.instances), check=False
+        ).cost
 
     def gaps(self, agent: Any) -> dict[str, float]:
         """Return how much more an agent pays than LocalSearch, mean in per cent, under each prompt and "mean"."""
-        gaps = {name: 100 * float(np.mean(self.cost(agent, name) / best - 1)) for name, best in self.best.items()}
+        gaps = {
+            name: 100 * float(np.mean(self.cost(agent, name) / best - 1))
+            for name, best in self.best.items()
+        }
         return {**gaps, "mean": float(np.mean(list(gaps.values())))}
 
 
@@ -60,10 +78,21 @@ class Curve(BaseCallback):
     """Scores the policy every ``every`` timesteps and at the end, and keeps the best one's weights; ``cpu_s`` is the training's time."""
 
     def __init__(
-        self, config: SB3Config, validation: Validation, out: Path | None, every: int, tell: Callable[..., None]
+        self,
+        config: SB3Config,
+        validation: Validation,
+        out: Path | None,
+        every: int,
+        tell: Callable[..., None],
     ) -> None:
         super().__init__()
-        self.config, self.validation, self.out, self.every, self.tell = config, validation, out, every, tell
+        self.config, self.validation, self.out, self.every, self.tell = (
+            config,
+            validation,
+            out,
+            every,
+            tell,
+        )
         self.rows: list[dict[str, float]] = []
         self._start = 0.0
 
@@ -73,7 +102,10 @@ class Curve(BaseCallback):
             self.score()
 
     def _on_step(self) -> bool:
-        if self.num_timesteps < self.config.timesteps and self.num_timesteps >= len(self.rows) * self.every:
+        if (
+            self.num_timesteps < self.config.timesteps
+            and self.num_timesteps >= len(self.rows) * self.every
+        ):
             self.score()
         return True
 
@@ -87,15 +119,21 @@ class Curve(BaseCallback):
         self._start += time.process_time() - now  # neither scoring nor writing is training
 
     def _add(self, cpu_s: float) -> None:
-        gaps = self.validation.gaps(PolicyAgent(self.model.policy, self.config.env_id, observe=self.config.observe))
+        gaps = self.validation.gaps(
+            PolicyAgent(self.model.policy, self.config.env_id, observe=self.config.observe)
+        )
         row = {"timesteps": self.num_timesteps, "cpu_s": round(cpu_s, 2), **gaps}
         best = all(row["mean"] < other["mean"] for other in self.rows)
         self.rows.append(row)
         if self.out is None:
             return
-        files.write_text(self.out / "curve.jsonl", "".join(json.dumps(one) + "\n" for one in self.rows))
+        files.write_text(
+            self.out / "curve.jsonl", "".join(json.dumps(one) + "\n" for one in self.rows)
+        )
         if best:
-            save_policy(self.out / "best.safetensors", self.model.policy, self.config, validation=row)
+            save_policy(
+                self.out / "best.safetensors", self.model.policy, self.config, validation=row
+            )
         self.model.save(self.out / "model.zip")
         self.tell(row)
 
@@ -114,7 +152,9 @@ def build(config: SB3Config) -> BaseAlgorithm:
         return config.algorithm_class()(policy, env, **rest, **arguments)
     except (TypeError, AssertionError) as error:  # how SB3 answers a value of another type
         given = {**config.algorithm, **config.policy_kwargs}
-        raise ValueError(f"SB3Config.algorithm is {given}; allowed: what {config.algo} takes ({error})") from error
+        raise ValueError(
+            f"SB3Config.algorithm is {given}; allowed: what {config.algo} takes ({error})"
+        ) from error
 
 
 def _environments(config: SB3Config) -> NativeVecEnv:
@@ -131,8 +171,8 @@ def _environments(config: SB3Config) -> NativeVecEnv:
 def _argument(name: str, value: Any) -> Any:
     """Return an argument of the algorithm.
 
-    "lin_1e-3" is 1e-3 falling to 0 with the training, as RL Baselines3 Zoo writes it; a number for action_noise is the standard
-    deviation of normal noise on both parts of a joint action.
+    "lin_1e-3" is 1e-3 falling to 0 with the training, as RL Baselines3 Zoo writes it; a number for
+    action_noise is the standard deviation of normal noise on both parts of a joint action.
     """
     if name == "action_noise" and value is not None:
         real = isinstance(value, int | float) and value > 0
@@ -145,21 +185,38 @@ def _argument(name: str, value: Any) -> Any:
         first = float(start)
     except ValueError:
         first = 0.0
-    validate.check(f"SB3Config.algorithm.{name}", value, kind == "lin" and first > 0, 'a number, or "lin_" and one')
-    return lambda left: max(0.0, first * left)  # from 1 to a little under 0: whole rollouts overshoot the timesteps
+    validate.check(
+        f"SB3Config.algorithm.{name}",
+        value,
+        kind == "lin" and first > 0,
+        'a number, or "lin_" and one',
+    )
+    return lambda left: max(
+        0.0, first * left
+    )  # from 1 to a little under 0: whole rollouts overshoot the timesteps
 
 
 def _stopped(config: SB3Config, folder: Path) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
-    """Return a training as it stopped: the model with its optimizer, and its curve; its episodes are drawn anew."""
+    """Return a training as it stopped: the model with its optimizer, and its curve.
+
+    Its episodes are drawn anew.
+    """
     buffered = issubclass(config.algorithm_class(), OffPolicyAlgorithm)
-    validate.check("resume", True, not buffered, f"False for {config.algo}, whose replay buffer is not kept")
+    validate.check(
+        "resume", True, not buffered, f"False for {config.algo}, whose replay buffer is not kept"
+    )
     rows = _curve(folder)
     _, kept, _ = load_policy(folder / "best.safetensors")
     same = kept.replace(timesteps=config.timesteps) == config
     validate.check(
-        "resume", str(folder), same, "the folder of a training with the same settings (timesteps may differ)"
+        "resume",
+        str(folder),
+        same,
+        "the folder of a training with the same settings (timesteps may differ)",
     )
-    model = config.algorithm_class().load(folder / "model.zip", env=_environments(config), device="cpu")
+    model = config.algorithm_class().load(
+        folder / "model.zip", env=_environments(config), device="cpu"
+    )
     model.set_random_seed(config.seed + model.num_timesteps)
     return model, rows
 
@@ -171,7 +228,10 @@ def finished(config: SB3Config, folder: Path) -> list[dict[str, float]] | None:
 
 
 def _curve(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def train(
@@ -187,17 +247,27 @@ def train(
 
     Args:
         config: of the training.
-        out: folder for best.safetensors, last.safetensors, curve.jsonl and model.zip (SB3's own, to go on with); None writes nothing.
-        resume: go on with the training that ``out`` holds, from its last row, up to ``config.timesteps`` in all.
-        validation: what the curve is measured on; None: 64 instances of the scenario beside LocalSearch.
+        out: folder for best.safetensors, last.safetensors, curve.jsonl and model.zip (SB3's own, to
+            go on with); None writes nothing.
+        resume: go on with the training that ``out`` holds, from its last row, up to
+            ``config.timesteps`` in all.
+        validation: what the curve is measured on; None: 64 instances of the scenario beside
+            LocalSearch.
         scores: rows of the curve after the first.
         tell: called with each row.
     """
     folder = None if out is None else Path(out)
     if folder is not None:
-        validate.check("out", str(out), folder.is_dir() or not folder.exists(), "a folder, or nothing yet")
+        validate.check(
+            "out", str(out), folder.is_dir() or not folder.exists(), "a folder, or nothing yet"
+        )
     if folder is not None and not resume:
-        validate.check("out", str(out), not (folder / "curve.jsonl").exists(), "a folder that holds no training yet")
+        validate.check(
+            "out",
+            str(out),
+            not (folder / "curve.jsonl").exists(),
+            "a folder that holds no training yet",
+        )
     every = max(1, config.timesteps // validate.integer("scores", scores))
     curve = Curve(config, validation or Validation.of(config.scenario), folder, every, tell)
     if folder is not None and resume and (folder / "curve.jsonl").exists():

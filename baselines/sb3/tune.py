@@ -1,4 +1,7 @@
-"""Hyper-parameters by Optuna: trials in a journal file that outlives a killed run, the best ones trained anew on fresh seeds."""
+"""Hyper-parameters by Optuna.
+
+Trials in a journal file that outlives a killed run, the best ones trained anew on fresh seeds.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from baselines.sb3.config import SB3Config
 from baselines.sb3.train import Validation, train
-from lambo_env import validate
+from lambo_env.utils import validate
 
 # argument of the algorithm -> (low, high) on a log scale, or choices
 _ON_POLICY: dict[str, Any] = {
@@ -23,14 +26,23 @@ _ON_POLICY: dict[str, Any] = {
     "gae_lambda": [0.8, 0.9, 0.95, 0.98, 1.0],
     "ent_coef": (1e-4, 3e-2),
 }
-_CLIPPED = {**_ON_POLICY, "batch_size": [128, 192, 384], "n_epochs": [2, 4, 8], "clip_range": [0.1, 0.2, 0.3]}
+_CLIPPED = {
+    **_ON_POLICY,
+    "batch_size": [128, 192, 384],
+    "n_epochs": [2, 4, 8],
+    "clip_range": [0.1, 0.2, 0.3],
+}
 _OFF_POLICY: dict[str, Any] = {
     "learning_rate": (1e-4, 5e-3),
     "batch_size": [128, 256, 512],
     "train_freq": [1, 4, 16],
     "gradient_steps": [1, 4, 16],
 }
-_EXPLORING = {**_OFF_POLICY, "exploration_fraction": [0.1, 0.3, 0.5], "target_update_interval": [500, 2000, 8000]}
+_EXPLORING = {
+    **_OFF_POLICY,
+    "exploration_fraction": [0.1, 0.3, 0.5],
+    "target_update_interval": [500, 2000, 8000],
+}
 SPACES: dict[str, dict[str, Any]] = {
     "ppo": _CLIPPED,
     "maskable_ppo": _CLIPPED,
@@ -52,7 +64,10 @@ class Tuned:
 
     @property
     def luck(self) -> float:
-        """How much better the trial looked than the setting is: the winner's luck, in percentage points."""
+        """How much better the trial looked than the setting is.
+
+        The winner's luck, in percentage points.
+        """
         return float(np.median(self.fresh)) - self.chosen_by
 
 
@@ -65,7 +80,9 @@ def tune(
     seeds: int = 5,
     tell: Callable[[str], None] = print,
 ) -> list[Tuned]:
-    """Run trials until the journal holds ``trials`` finished ones; then train the ``best`` settings anew on ``seeds`` fresh seeds.
+    """Run trials until the journal holds ``trials`` finished ones.
+
+    Then train the ``best`` settings anew on ``seeds`` fresh seeds.
 
     Args:
         config: what every trial starts from: its timesteps are a trial's budget.
@@ -82,11 +99,15 @@ def tune(
     name = f"{config.algo}-{config.env_id}-{config.scenario}"
     storage = JournalStorage(JournalFileBackend(str(journal)))
     study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
-    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))  # going on proposes no trial twice
+    study.sampler = optuna.samplers.TPESampler(
+        seed=config.seed + len(study.trials)
+    )  # going on proposes no trial twice
     validation = Validation.of(config.scenario)
     while (done := len(_finished(study))) < trials:
         study.optimize(lambda trial: _score(_proposed(config, trial), validation), n_trials=1)
-        tell(f"trial {done + 1} of {trials}: {study.trials[-1].value:.2f} %, best {study.best_value:.2f} %")
+        tell(
+            f"trial {done + 1} of {trials}: {study.trials[-1].value:.2f} %, best {study.best_value:.2f} %"
+        )
     ranked = sorted(_finished(study), key=lambda trial: float(trial.value or 0.0))
     return [_anew(config, trial, validation, seeds, tell) for trial in ranked[:best]]
 
@@ -110,7 +131,11 @@ def _score(config: SB3Config, validation: Validation) -> float:
 
 
 def _anew(
-    config: SB3Config, trial: optuna.trial.FrozenTrial, validation: Validation, seeds: int, tell: Callable[[str], None]
+    config: SB3Config,
+    trial: optuna.trial.FrozenTrial,
+    validation: Validation,
+    seeds: int,
+    tell: Callable[[str], None],
 ) -> Tuned:
     settings = {**config.algorithm, **trial.params}
     found = []

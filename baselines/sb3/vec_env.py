@@ -1,6 +1,9 @@
-"""The native vector environment as a Stable-Baselines3 VecEnv: one engine for all rows, masks with the batch, monitored episodes.
+"""The native vector environment as a Stable-Baselines3 VecEnv.
 
-``as_sb3("LAMBO-MEC-Association-v0", num_envs=64)`` goes where SB3 wants an ``env``. No Monitor, VecMonitor or action masker is needed.
+One engine for all rows, masks with the batch, monitored episodes.
+
+``as_sb3("LAMBO-MEC-Association-v0", num_envs=64)`` goes where SB3 wants an ``env``. No Monitor,
+VecMonitor or action masker is needed.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from lambo_env import physics, validate
-from lambo_env.instances import LOCAL, Decision, Instances
-from lambo_env.prompt import Prompts
-from lambo_env.vector_env import OffloadingVectorEnv
+from lambo_env.envs.vector_env import OffloadingVectorEnv
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import LOCAL, Decision, Instances
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import validate
 
 REWARDS = ("native", "relative")
 _PER_ROW = ("action_masks", "frame")  # methods that answer for one row
@@ -32,14 +36,17 @@ def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any
     Args:
         id: "LAMBO-MEC-v0" or "LAMBO-MEC-Association-v0", with or without "lambo_env:".
         num_envs: rows.
-        reward: "native" is the environment's, in units of the cost; "relative" divides by the cost of running that slot all locally, so
-            that instances and prompts weigh alike. Episode infos stay native.
+        reward: "native" is the environment's, in units of the cost; "relative" divides by the cost
+            of running that slot all locally, so that instances and prompts weigh alike. Episode
+            infos stay native.
         **kwargs: of the environment: scenario, prompt, num_slots, render_mode, observe.
 
     Raises:
         ValueError: naming the argument, its value and what is allowed.
     """
-    validate.known_keys("as_sb3", kwargs, ["scenario", "prompt", "num_slots", "render_mode", "observe"])
+    validate.known_keys(
+        "as_sb3", kwargs, ["scenario", "prompt", "num_slots", "render_mode", "observe"]
+    )
     name = id if ":" in id else f"lambo_env:{id}"
     num_envs = validate.integer("num_envs", num_envs)
     venv = gym.make_vec(
@@ -49,15 +56,20 @@ def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any
         autoreset_mode=gym.vector.AutoresetMode.SAME_STEP,
         **kwargs,
     )
-    validate.check("as_sb3(id)", id, isinstance(venv, OffloadingVectorEnv), "an environment of lambo_env")
+    validate.check(
+        "as_sb3(id)", id, isinstance(venv, OffloadingVectorEnv), "an environment of lambo_env"
+    )
     return NativeVecEnv(venv, reward)  # type: ignore[arg-type]
 
 
 class NativeVecEnv(VecEnv):
-    """What SB3 sees of an ``OffloadingVectorEnv`` in SameStep mode; row i is the single environment seeded ``seed + i``.
+    """What SB3 sees of an ``OffloadingVectorEnv`` in SameStep mode.
 
-    The info of each row holds "action_mask"; at an episode's end also "terminal_observation", "TimeLimit.truncated" (never), "episode" with
-    native return r, length l and seconds t as from Monitor, and "outcome".
+    Row i is the single environment seeded ``seed + i``.
+
+    The info of each row holds "action_mask"; at an episode's end also "terminal_observation",
+    "TimeLimit.truncated" (never), "episode" with native return r, length l and seconds t as from
+    Monitor, and "outcome".
     """
 
     def __init__(self, venv: OffloadingVectorEnv, reward: str = "native") -> None:
@@ -70,10 +82,13 @@ class NativeVecEnv(VecEnv):
         self._scale: NDArray[np.float64] | float = 1.0
         self._actions: Any = None
 
-    # ---- playing ----------------------------------------------------------------------------------------------------
+    # ---- playing ---------------------------------------------------------------------------------
 
     def reset(self) -> Any:
-        """Start an episode in every row, with the seeds and options that were set; return the observations."""
+        """Start an episode in every row, with the seeds and options that were set.
+
+        Return the observations.
+        """
         seeds = None if all(seed is None for seed in self._seeds) else self._seeds
         seen, infos = self.venv.reset(seed=seeds, options=_merged(self._options, self.num_envs))
         self.reset_infos = _rows(infos)
@@ -88,23 +103,32 @@ class NativeVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> Any:
-        """Return observations, rewards float32, dones and infos; a row that ended shows its next episode's first observation."""
+        """Return observations, rewards float32, dones and infos.
+
+        A row that ended shows its next episode's first observation.
+        """
         seen, rewards, dones, _, infos = self.venv.step(self._actions)
         self._returns += rewards
         self._lengths += 1
         out = (rewards / self._scale).astype(np.float32)
         rows = _rows(infos)
-        if "outcome" in infos or "final_info" in infos:  # all rows play slots of one length: they end together
+        if (
+            "outcome" in infos or "final_info" in infos
+        ):  # all rows play slots of one length: they end together
             self._close(rows, infos, dones)
             self._rescale()
         return seen, out, dones, rows
 
-    def _close(self, rows: list[dict[str, Any]], infos: dict[str, Any], dones: NDArray[np.bool_]) -> None:
+    def _close(
+        self, rows: list[dict[str, Any]], infos: dict[str, Any], dones: NDArray[np.bool_]
+    ) -> None:
         outcome = infos["final_info" if "final_info" in infos else "outcome"]
         outcome = outcome.get("outcome", outcome)
         seconds = round(time.time() - self._start, 6)
         for row, info in enumerate(rows):
-            info["outcome"] = {name: array[row] for name, array in outcome.items() if not name.startswith("_")}
+            info["outcome"] = {
+                name: array[row] for name, array in outcome.items() if not name.startswith("_")
+            }
             if dones[row]:
                 info["terminal_observation"] = infos["final_obs"][row]
                 info["TimeLimit.truncated"] = False
@@ -125,7 +149,7 @@ class NativeVecEnv(VecEnv):
         """Close the window, if there is one."""
         self.venv.close()
 
-    # ---- attributes and methods, row by row -------------------------------------------------------------------------
+    # ---- attributes and methods, row by row ------------------------------------------------------
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute of the rows: what ``set_attr`` put there, else the environment's.
@@ -159,14 +183,24 @@ class NativeVecEnv(VecEnv):
         """Give rows an attribute of the caller's own, which ``get_attr`` returns.
 
         Raises:
-            ValueError: a name that the environment defines: its arguments are fixed when it is made.
+            ValueError: a name that the environment defines: its arguments are fixed when it is
+                made.
         """
         free = attr_name in self._own or not hasattr(self.venv, attr_name)
-        validate.check("set_attr(attr_name)", attr_name, free, "a name that the environment does not define itself")
+        validate.check(
+            "set_attr(attr_name)",
+            attr_name,
+            free,
+            "a name that the environment does not define itself",
+        )
         self._own.setdefault(attr_name, {}).update(dict.fromkeys(self._get_indices(indices), value))
 
-    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method for each row: "action_masks" (all rows at once), "frame", or "render" (the first few rows together).
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method for each row.
+
+        "action_masks" (all rows at once), "frame", or "render" (the first few rows together).
 
         Raises:
             AttributeError: any other method.
@@ -179,7 +213,9 @@ class NativeVecEnv(VecEnv):
             return [self._call(method_name, row, *method_args, **method_kwargs) for row in rows]
         if method_name == "render":
             return [self.venv.render()]
-        raise AttributeError(f"env_method({method_name!r}): rows have the methods action_masks, frame and render")
+        raise AttributeError(
+            f"env_method({method_name!r}): rows have the methods action_masks, frame and render"
+        )
 
     def _call(self, name: str, row: int, *args: Any, **kwargs: Any) -> Any:
         if name == "action_masks":
@@ -187,7 +223,10 @@ class NativeVecEnv(VecEnv):
         return self.venv.frame(row, *args, **kwargs)
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """Return True for Monitor, whose work is done here: ``evaluate_policy`` then reads native returns; False for any other wrapper."""
+        """Return True for Monitor, whose work is done here.
+
+        ``evaluate_policy`` then reads native returns; False for any other wrapper.
+        """
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[Any]:
@@ -200,12 +239,20 @@ def _rows(infos: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _merged(options: Sequence[dict[str, Any]], num_envs: int) -> dict[str, Any] | None:
-    """Return the rows' options as those of the vector environment: prompts as a list, instances of one row each joined."""
+    """Return the rows' options as those of the vector environment.
+
+    Prompts as a list, instances of one row each joined.
+    """
     if not any(options):
         return None
     keys = set(options[0])
     same = len(options) == num_envs and all(set(one) == keys for one in options)
-    validate.check("set_options(options)", [sorted(one) for one in options], same, "the same keys for each environment")
+    validate.check(
+        "set_options(options)",
+        [sorted(one) for one in options],
+        same,
+        "the same keys for each environment",
+    )
     merged: dict[str, Any] = {key: [one[key] for one in options] for key in keys}
     if isinstance(merged.get("instances", [None])[0], Instances):
         merged["instances"] = Instances.concat(merged["instances"])

@@ -1,1 +1,4 @@
-"""One file a sub-command of ``lambo``: a dataclass of options and a function that hands them to a lower floor."""
+"""One file a sub-command of ``lambo``.
+
+A dataclass of options and a function that hands them to a lower floor.
+"""

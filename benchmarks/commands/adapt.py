@@ -50,15 +50,22 @@ class AdaptOptions:
 
 def adapt(options: AdaptOptions = AdaptOptions()) -> None:
     """Play the streams and report: gaps over time, what was recovered, labels and seconds."""
-    from benchmarks import adapt as adaptation
-    from benchmarks import adapt_plan, adapt_report
-    from benchmarks.console import print_table
+    from benchmarks.adaptation import plan as adapt_plan
+    from benchmarks.adaptation import report as adapt_report
+    from benchmarks.adaptation import runner as adaptation
+    from benchmarks.report.console import print_table
 
     lists = ("drifts", "methods")
-    given: dict[str, Any] = {name: adapt_plan.chosen(v) for name in lists if (v := getattr(options, name))}
+    given: dict[str, Any] = {
+        name: adapt_plan.chosen(v) for name in lists if (v := getattr(options, name))
+    }
     names = {field.name for field in dataclasses.fields(adapt_plan.Adaptation)} - set(lists)
     given |= {name: value for name in names if (value := getattr(options, name)) is not None}
-    plan = adapt_plan.load_plan(options.plan, **given) if options.plan else adapt_plan.Adaptation(**given)
+    plan = (
+        adapt_plan.load_plan(options.plan, **given)
+        if options.plan
+        else adapt_plan.Adaptation(**given)
+    )
     cells = adaptation.adapt(plan, options.out, options.jobs, _tell)
     written = adapt_report.write(cells, options.out, draw=options.figures)
     print_table(adapt_report.HEADER, adapt_report.rows_of(adapt_report.lines_of(cells)))

@@ -10,11 +10,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from benchmarks.config import LABELS, AgentEntry, Sweep, load_sweep
-from benchmarks.run import Finished, run_sweep
-from benchmarks.sources import file_source, scenario_source
+from benchmarks.sweep.config import LABELS, AgentEntry, Sweep, load_sweep
+from benchmarks.sweep.instance_sources import file_source, scenario_source
+from benchmarks.sweep.runner import Finished, run_sweep
 from lambo_agents.registry import list_agents
-from lambo_env import validate
+from lambo_env.utils import validate
 
 
 @Parameter(name="*")
@@ -45,7 +45,7 @@ class BenchOptions:
 
 def bench(options: BenchOptions = BenchOptions()) -> int:
     """Play the sweep and report; 1 when an agent raised."""
-    from benchmarks.progress import make_watch
+    from benchmarks.report.progress import make_watch
 
     sweep = choose(options)
     folder = options.out or Path("results") / sweep.name
@@ -62,11 +62,17 @@ def choose(options: BenchOptions) -> Sweep:
     sweep = load_sweep(options.sweep)
     if options.instances is not None:
         source = file_source(options.instances)
-        entries = sweep.agents if source.labels(0, 1) is None else (*sweep.agents, AgentEntry(LABELS))
-        sweep = sweep.replace(scenarios=(source,), agents=entries, name=f"{sweep.name}-{source.name}")
+        entries = (
+            sweep.agents if source.labels(0, 1) is None else (*sweep.agents, AgentEntry(LABELS))
+        )
+        sweep = sweep.replace(
+            scenarios=(source,), agents=entries, name=f"{sweep.name}-{source.name}"
+        )
     if options.scenarios is not None:
         own = {source.name: source for source in sweep.scenarios}
-        sweep = sweep.replace(scenarios=tuple(own.get(n) or scenario_source(n) for n in split(options.scenarios, own)))
+        sweep = sweep.replace(
+            scenarios=tuple(own.get(n) or scenario_source(n) for n in split(options.scenarios, own))
+        )
     if options.prompts:
         sweep = sweep.replace(prompts=tuple(options.prompts))
     if options.agents is not None:
@@ -79,7 +85,10 @@ def choose(options: BenchOptions) -> Sweep:
 
 
 def split(text: str, known: Collection[str] = ()) -> list[str]:
-    """Return the parts of a comma-separated list; a ``known`` name may have commas of its own, and the longest such one is taken."""
+    """Return the parts of a comma-separated list.
+
+    A ``known`` name may have commas of its own, and the longest such one is taken.
+    """
     parts = [part.strip() for part in text.split(",")]
     validate.check("list", text, all(parts), "names separated by commas")
     names = []
@@ -91,8 +100,8 @@ def split(text: str, known: Collection[str] = ()) -> list[str]:
 
 
 def _tell(finished: Finished, figures: bool) -> int:
-    from benchmarks.report import print_report, write_report
-    from benchmarks.summary import load
+    from benchmarks.report.report import print_report, write_report
+    from benchmarks.report.tables import load
 
     for note in finished.notes:
         print(note, file=sys.stderr)
@@ -101,5 +110,7 @@ def _tell(finished: Finished, figures: bool) -> int:
     print_report(results)
     for what, reason in {**finished.empty, **finished.failed}.items():
         print(f"{what}: {'FAILED' if what in finished.failed else 'no result'}: {reason}")
-    print(f"{finished.played} cells played, {finished.kept} kept; {', '.join(str(path) for path in written)}")
+    print(
+        f"{finished.played} cells played, {finished.kept} kept; {', '.join(str(path) for path in written)}"
+    )
     return 1 if finished.failed else 0

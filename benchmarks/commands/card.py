@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cyclopts import Parameter
 
-from lambo_env import validate
+from lambo_env.utils import validate
 
 
 @Parameter(name="*")
@@ -32,18 +32,34 @@ class CardOptions:
 
 def card(options: CardOptions) -> None:
     """Copy the weights, measure them, write the card and print its table."""
-    from benchmarks.card import write_card
-    from benchmarks.console import print_table
+    from benchmarks.report.console import print_table
+    from benchmarks.studies.model_card import write_card
 
-    validate.check("card.weights", options.weights, Path(options.weights).is_file(), "an existing .safetensors file")
+    validate.check(
+        "card.weights",
+        options.weights,
+        Path(options.weights).is_file(),
+        "an existing .safetensors file",
+    )
     count = validate.integer("card.instances", options.instances)
-    made = write_card(Path(options.weights), options.name, options.trained_by, count, Path(options.out), options.note)
+    made = write_card(
+        Path(options.weights),
+        options.name,
+        options.trained_by,
+        count,
+        Path(options.out),
+        options.note,
+    )
     rows = [
         (r["prompt"], r["decoding"], f"{r['gap_percent']:.3f}", f"[{r['interval'][0]:.3f}, {r['interval'][1]:.3f}]",
          str(r["late"]), f"{r['ms_per_instance']:.2f}")
         for r in made["measured"]["rows"]
     ]  # fmt: skip
     print_table(
-        ("prompt", "decoding", "gap %", "95 % interval", "late", "ms"), rows, f"{options.name}, {count} instances"
+        ("prompt", "decoding", "gap %", "95 % interval", "late", "ms"),
+        rows,
+        f"{options.name}, {count} instances",
     )
-    print(f"held-out phrasings: {made['held_out']['points_more']}, worst {made['held_out']['worst']}")
+    print(
+        f"held-out phrasings: {made['held_out']['points_more']}, worst {made['held_out']['worst']}"
+    )

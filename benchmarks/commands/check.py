@@ -8,7 +8,7 @@ from typing import Any
 
 from cyclopts import Parameter
 
-from benchmarks.console import print_table
+from benchmarks.report.console import print_table
 
 
 @Parameter(name="*")
@@ -26,7 +26,7 @@ class CheckAgentOptions:
 def agent(options: CheckAgentOptions) -> int:
     """Run the checks of a registered agent."""
     from lambo_agents.registry import make_agent
-    from lambo_agents.testing import check_agent
+    from lambo_agents.testing.agent_checks import check_agent
 
     report = check_agent(make_agent(options.name), options.scenario, raise_on_failure=False)
     return _tell(report, f"agent {options.name}")
@@ -45,7 +45,7 @@ def env(options: CheckEnvOptions) -> int:
     """Run the checks of a registered environment."""
     import gymnasium
 
-    from lambo_env.checks import check_env
+    from lambo_env.testing.env_checks import check_env
 
     module, _, name = options.id.rpartition(":")
     importlib.import_module(module or "lambo_env")  # registers its ids
@@ -58,7 +58,11 @@ def env(options: CheckEnvOptions) -> int:
 
 def _tell(report: Any, title: str) -> int:
     words = {True: "ok", False: "FAIL", None: "skipped"}
-    print_table(("", "check", "detail"), [(words[row.ok], row.name, row.detail) for row in report.rows], title)
+    print_table(
+        ("", "check", "detail"),
+        [(words[row.ok], row.name, row.detail) for row in report.rows],
+        title,
+    )
     counts = {word: sum(row.ok is ok for row in report.rows) for ok, word in words.items()}
     print(", ".join(f"{count} {word}" for word, count in counts.items() if count))
     return 1 if counts["FAIL"] else 0

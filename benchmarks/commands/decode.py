@@ -1,4 +1,7 @@
-"""``lambo decode``: one slot through a network of any preset, with random weights: that it runs here, how long, how much memory."""
+"""``lambo decode``: one slot through a network of any preset, with random weights.
+
+That it runs here, how long, how much memory.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +33,20 @@ def decode(options: DecodeOptions | None = None) -> None:
     import numpy as np
     import torch
 
-    from lambo_agents.aed import AED
     from lambo_agents.agent import LamboAgent
-    from lambo_agents.config import preset
-    from lambo_env.prompt import Prompts
-    from lambo_env.scenario import load_scenario
-    from lambo_env.validate import integer
-    from lambo_env.world import sample_instances
+    from lambo_agents.network.aed import AED
+    from lambo_agents.network.config import preset
+    from lambo_env.offloading.scenario import load_scenario
+    from lambo_env.offloading.slots import sample_instances
+    from lambo_env.prompts.prompts import Prompts
+    from lambo_env.utils.validate import integer
 
     options = options or DecodeOptions()
     integer("--seed", options.seed, low=0)
     prompts = Prompts.of(options.prompt, 1)
-    instances = sample_instances(load_scenario(options.scenario), 1, np.random.default_rng(options.seed))
+    instances = sample_instances(
+        load_scenario(options.scenario), 1, np.random.default_rng(options.seed)
+    )
     torch.manual_seed(options.seed)
     start = time.perf_counter()
     agent = LamboAgent(AED(preset(options.preset)))

@@ -1,4 +1,7 @@
-"""``lambo evaluate AGENT``: one agent on evaluation instances, beside the certified bound; nothing is written."""
+"""``lambo evaluate AGENT``: one agent on evaluation instances, beside the certified bound.
+
+Nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lambo_env import validate
+from lambo_env.utils import validate
 
 
 @Parameter(name="*")
@@ -34,17 +37,23 @@ class EvaluateOptions:
 
 def evaluate(options: EvaluateOptions) -> int:
     """Print the agent's table."""
-    from benchmarks.config import AgentEntry, Sweep
-    from benchmarks.single import print_single
-    from benchmarks.sources import scenario_source
+    from benchmarks.report.single_agent import print_single
+    from benchmarks.sweep.config import AgentEntry, Sweep
+    from benchmarks.sweep.instance_sources import scenario_source
     from lambo_agents.registry import list_agents, make_agent
 
     validate.known(options.agent, list_agents(), "agent")
     if options.weights is not None:
-        make_agent(options.agent, weights=options.weights)  # what cannot be loaded is bad input, not an empty table
+        make_agent(
+            options.agent, weights=options.weights
+        )  # what cannot be loaded is bad input, not an empty table
     sweep = Sweep(
         name="evaluate",
-        agents=(AgentEntry(options.agent, {} if options.weights is None else {"weights": options.weights}),),
+        agents=(
+            AgentEntry(
+                options.agent, {} if options.weights is None else {"weights": options.weights}
+            ),
+        ),
         scenarios=(scenario_source(options.scenario),),
         prompts=tuple(options.prompt or ("minimum latency", "minimum energy")),
         instances=options.instances,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from benchmarks.console import print_table
+from benchmarks.report.console import print_table
 
 
 def agents() -> None:
@@ -30,21 +30,29 @@ def agents() -> None:
 
 def scenarios() -> None:
     """Print the presets and their main numbers."""
-    from lambo_env.scenario import list_scenarios, load_scenario
+    from lambo_env.offloading.scenario import list_scenarios, load_scenario
 
     rows = []
     for name in list_scenarios():
         preset = load_scenario(name)
         capacity = f"{min(preset.server_cpu_hz) / 1e9:g}-{max(preset.server_cpu_hz) / 1e9:g}"
         deadline = "-".join(f"{end:g}" for end in dict.fromkeys(preset.deadline_s))
-        sizes = (str(preset.num_ues), str(len(preset.server_cpu_hz)), f"{preset.side_m:g}", capacity, deadline)
+        sizes = (
+            str(preset.num_ues),
+            str(len(preset.server_cpu_hz)),
+            f"{preset.side_m:g}",
+            capacity,
+            deadline,
+        )
         rows.append((name, *sizes, f"{preset.slot_s:g}", preset.hash))
-    print_table(("scenario", "UEs", "servers", "side m", "server GHz", "deadline s", "slot s", "hash"), rows)
+    print_table(
+        ("scenario", "UEs", "servers", "side m", "server GHz", "deadline s", "slot s", "hash"), rows
+    )
 
 
 def drifts() -> None:
     """Print the drifts: what changes and when."""
-    from lambo_env.drift import describe, list_drifts
+    from lambo_env.offloading.drift import describe, list_drifts
 
     print_table(("drift", "what happens"), [(name, describe(name)) for name in list_drifts()])
 
@@ -61,7 +69,7 @@ class PromptOptions:
 
 def prompts(options: PromptOptions = PromptOptions()) -> None:
     """Print the objectives that a prompt may name, with examples, or the whole catalogue."""
-    from lambo_env.prompt import catalogue, objectives
+    from lambo_env.prompts.prompts import catalogue, objectives
 
     if options.all:
         for split, kind in itertools.product(("train", "held_out"), ("latency", "energy", "mix")):
@@ -71,7 +79,14 @@ def prompts(options: PromptOptions = PromptOptions()) -> None:
     print_table(
         ("objective", "latency weight", "cost", "phrases", "held out", "for example"),
         [
-            (o.name, o.latency_weight, o.meaning, str(o.train_phrases), str(o.held_out_phrases), "; ".join(o.examples))
+            (
+                o.name,
+                o.latency_weight,
+                o.meaning,
+                str(o.train_phrases),
+                str(o.held_out_phrases),
+                "; ".join(o.examples),
+            )
             for o in objectives()
         ],
     )
@@ -79,11 +94,16 @@ def prompts(options: PromptOptions = PromptOptions()) -> None:
 
 def sweeps() -> None:
     """Print the shipped sweeps and how large they are."""
-    from benchmarks.config import list_sweeps, load_sweep
+    from benchmarks.sweep.config import list_sweeps, load_sweep
 
     rows = []
     for name in list_sweeps():
         sweep = load_sweep(name)
-        names = (", ".join(agent.label for agent in sweep.agents), ", ".join(source.name for source in sweep.scenarios))
-        rows.append((name, *names, "; ".join(sweep.prompts), str(len(sweep.seeds) * sweep.instances)))
+        names = (
+            ", ".join(agent.label for agent in sweep.agents),
+            ", ".join(source.name for source in sweep.scenarios),
+        )
+        rows.append(
+            (name, *names, "; ".join(sweep.prompts), str(len(sweep.seeds) * sweep.instances))
+        )
     print_table(("sweep", "agents", "scenarios", "prompts", "instances"), rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cyclopts import Parameter
 
-from lambo_env import validate
+from lambo_env.utils import validate
 
 
 @Parameter(name="*")
@@ -25,11 +25,19 @@ class NewAgentOptions:
 
 def new_agent(options: NewAgentOptions) -> None:
     """Write the package and say what to type next."""
-    from benchmarks.scaffold import new_agent as write
+    from benchmarks.scaffold.scaffold import new_agent as write
     from lambo_agents.registry import list_agents
 
-    taken = options.name in list_agents() or importlib.util.find_spec(options.name.partition(".")[0] or "_") is not None
-    validate.check("new-agent NAME", options.name, not taken, "a name that no agent and no installed module has")
+    taken = (
+        options.name in list_agents()
+        or importlib.util.find_spec(options.name.partition(".")[0] or "_") is not None
+    )
+    validate.check(
+        "new-agent NAME",
+        options.name,
+        not taken,
+        "a name that no agent and no installed module has",
+    )
     folder = options.out or Path(options.name)
     for path in write(options.name, folder):
         print(path)

@@ -39,9 +39,13 @@ class RenderOptions:
 
 def render(options: RenderOptions = RenderOptions()) -> int:
     """Play, write, and say what came out."""
-    from benchmarks.render_episode import render_episode
+    from benchmarks.video.episode import render_episode
 
-    shown = {field.name: getattr(options, field.name) for field in dataclasses.fields(options) if field.name != "_"}
+    shown = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)
+        if field.name != "_"
+    }
     for line in render_episode(**shown):
         print(line)
     return 0

@@ -1,4 +1,7 @@
-"""``lambo report``: a results folder as Markdown, HTML and figures, or two of its agents compared."""
+"""``lambo report``.
+
+A results folder as Markdown, HTML and figures, or two of its agents compared.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lambo_env import validate
+from lambo_env.utils import validate
 
 
 @Parameter(name="*")
@@ -29,15 +32,22 @@ class ReportOptions:
 
 def report(options: ReportOptions = ReportOptions()) -> int:
     """Write and print the report, or print a comparison."""
-    from benchmarks.report import print_comparison, print_report, write_report
-    from benchmarks.summary import load
+    from benchmarks.report.report import print_comparison, print_report, write_report
+    from benchmarks.report.tables import load
 
     results = load(options.folder)
     if options.compare is not None:
-        validate.check("--compare", options.compare, options.compare[0] != options.compare[1], "two different agents")
+        validate.check(
+            "--compare",
+            options.compare,
+            options.compare[0] != options.compare[1],
+            "two different agents",
+        )
         print_comparison(results, *options.compare)
         return 0
-    written = write_report(results, options.output or options.folder / "report.md", figures=options.figures)
+    written = write_report(
+        results, options.output or options.folder / "report.md", figures=options.figures
+    )
     print_report(results)
     print(", ".join(str(path) for path in written))
     return 0

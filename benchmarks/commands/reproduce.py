@@ -1,4 +1,7 @@
-"""``lambo reproduce droo|are``: another paper's number, ours, the interval, the time, and what differed."""
+"""``lambo reproduce droo|are``.
+
+Another paper's number, ours, the interval, the time, and what differed.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from benchmarks.console import print_table
+from benchmarks.report.console import print_table
 
 if TYPE_CHECKING:
-    from benchmarks.reproduce import Figure
-    from benchmarks.stats import Interval
+    from benchmarks.report.statistics import Interval
+    from benchmarks.studies.reproduce import Figure
 
 
 @Parameter(name="*")
@@ -34,10 +37,14 @@ class DrooOptions:
 
 def droo(options: DrooOptions) -> None:
     """Play DROO on its own frames, and say what its normalised rate is."""
-    from benchmarks import reproduce
+    from benchmarks.studies import reproduce
 
     figures = reproduce.droo(options.data, options.seeds, options.frames, options.variant)
-    _print(figures, f"DROO ({options.variant}) on {options.data}, {options.seeds} seeds", reproduce.DROO_DIFFERENCES)
+    _print(
+        figures,
+        f"DROO ({options.variant}) on {options.data}, {options.seeds} seeds",
+        reproduce.DROO_DIFFERENCES,
+    )
 
 
 @Parameter(name="*")
@@ -56,10 +63,12 @@ class AreOptions:
 
 def are(options: AreOptions) -> None:
     """Train ARE's original network on its own scenarios, and score the last 60."""
-    from benchmarks import reproduce
+    from benchmarks.studies import reproduce
 
     if options.optimum:
-        _print(reproduce.are_optimum(options.data), f"the optimum and the labels of {options.data}", ())
+        _print(
+            reproduce.are_optimum(options.data), f"the optimum and the labels of {options.data}", ()
+        )
         return
     _print(
         reproduce.are(options.data, options.seeds),

@@ -6,7 +6,7 @@ import dataclasses
 
 from cyclopts import Parameter
 
-from benchmarks.console import print_table
+from benchmarks.report.console import print_table
 
 
 @Parameter(name="*")
@@ -20,7 +20,7 @@ class ShowOptions:
 
 def show(options: ShowOptions) -> None:
     """Print every field as TOML."""
-    from lambo_env.scenario import load_scenario
+    from lambo_env.offloading.scenario import load_scenario
 
     scenario = load_scenario(options.name)
     print(f"# {options.name}, content hash {scenario.hash}")
@@ -43,10 +43,10 @@ class CheckOptions:
 
 def check(options: CheckOptions) -> int:
     """Print how tight the deadlines are, what stale CSI costs, and how far greedy is from the optimum."""
-    from benchmarks.difficulty import EASY_PERCENT, assess
-    from benchmarks.summary import digits, gap_text, interval_text, unit_of
-    from lambo_env.prompt import parse
-    from lambo_env.scenario import load_scenario
+    from benchmarks.report.tables import digits, gap_text, interval_text, unit_of
+    from benchmarks.studies.scenario_difficulty import EASY_PERCENT, assess
+    from lambo_env.offloading.scenario import load_scenario
+    from lambo_env.prompts.prompts import parse
 
     scenario = load_scenario(options.name)
     deadlines, objectives = assess(scenario, options.instances, options.root)
@@ -82,8 +82,12 @@ def check(options: CheckOptions) -> int:
             for each in objectives
         ],
     )
-    print("stale CSI: places chosen with the slot before's channel, CPU allotted with the fresh one")
+    print(
+        "stale CSI: places chosen with the slot before's channel, CPU allotted with the fresh one"
+    )
     for each in objectives:
         if each.easy:
-            print(f"warning: too easy for {each.prompt!r}: greedy is within {EASY_PERCENT} % of the optimum")
+            print(
+                f"warning: too easy for {each.prompt!r}: greedy is within {EASY_PERCENT} % of the optimum"
+            )
     return 0

@@ -26,19 +26,33 @@ class StudyOptions:
 
 def study(options: StudyOptions = StudyOptions()) -> None:
     """Train every variant with every seed, alike, and print the table of gaps."""
-    from benchmarks.console import print_table
-    from benchmarks.study import STUDIES
-    from benchmarks.study import study as run
+    from benchmarks.report.console import print_table
+    from benchmarks.studies.ablations import STUDIES
+    from benchmarks.studies.ablations import study as run
 
     found = run(options.names, Path(options.out), options.seeds, options.instances)
     for name in options.names:
-        rows = [table_row(variant.name, variant.about, found[variant.name]) for variant in STUDIES[name]]
+        rows = [
+            table_row(variant.name, variant.about, found[variant.name]) for variant in STUDIES[name]
+        ]
         print_table(
-            HEADER, rows, f"{name}: {options.seeds} seeds, geometric mean gap in % and 95 % t-interval of its logarithm"
+            HEADER,
+            rows,
+            f"{name}: {options.seeds} seeds, geometric mean gap in % and 95 % t-interval of its logarithm",
         )
 
 
-HEADER = ("variant", "what", "parameters", "latency", "energy", "mix", "latency, its own shares", "CPU s", "rollouts")
+HEADER = (
+    "variant",
+    "what",
+    "parameters",
+    "latency",
+    "energy",
+    "mix",
+    "latency, its own shares",
+    "CPU s",
+    "rollouts",
+)
 
 
 def table_row(name: str, about: str, results: list[dict[str, object]]) -> tuple[str, ...]:
@@ -46,9 +60,16 @@ def table_row(name: str, about: str, results: list[dict[str, object]]) -> tuple[
     import statistics
     from typing import Any
 
-    from benchmarks.study import summary
+    from benchmarks.studies.ablations import summary
 
     rows: Any = results
     gaps = (f"{gap.mean:.3f} [{gap.low:.3f}, {gap.high:.3f}]" for gap in summary(rows))
     seconds = statistics.median(row["cpu_s"] for row in rows)
-    return name, about, f"{rows[0]['parameters']:,}", *gaps, f"{seconds:.0f}", f"{rows[0]['clock']['rollouts']:,}"
+    return (
+        name,
+        about,
+        f"{rows[0]['parameters']:,}",
+        *gaps,
+        f"{seconds:.0f}",
+        f"{rows[0]['clock']['rollouts']:,}",
+    )

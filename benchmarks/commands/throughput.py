@@ -7,9 +7,9 @@ from typing import Literal
 
 from cyclopts import Parameter
 
-from benchmarks import provenance
-from benchmarks.console import print_table
-from lambo_env import validate
+from benchmarks.report.console import print_table
+from benchmarks.sweep import provenance
+from lambo_env.utils import validate
 
 
 @Parameter(name="*")
@@ -46,39 +46,46 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
         unread = field.name not in _READ.get(options.what, ("scenario",)) and field.name != "what"
         value = getattr(options, field.name)
         fits = not unread or value == field.default
-        validate.check(f"--{field.name.replace('_', '-')}", value, fits, f"nothing: `{options.what}` does not read it")
+        validate.check(
+            f"--{field.name.replace('_', '-')}",
+            value,
+            fits,
+            f"nothing: `{options.what}` does not read it",
+        )
     scenario = "paper" if options.scenario is None else options.scenario
     if options.what == "envs":
-        from benchmarks.throughput_env import print_env_throughput
+        from benchmarks.speed.envs import print_env_throughput
 
         print_env_throughput(scenario)
     elif options.what == "sb3":
-        from benchmarks.throughput_sb3 import print_sb3_throughput
+        from benchmarks.speed.sb3 import print_sb3_throughput
 
         print_sb3_throughput(scenario)
     elif options.what == "training":
-        from benchmarks.throughput_training import print_training_throughput
+        from benchmarks.speed.training import print_training_throughput
 
         print_training_throughput(scenario)
     elif options.what == "decoding":
-        from benchmarks.throughput_decode import print_decode_throughput
+        from benchmarks.speed.decoding import print_decode_throughput
 
         print_decode_throughput(scenario)
     elif options.what == "solvers":
-        from benchmarks.throughput_solvers import print_solver_times
+        from benchmarks.speed.solvers import print_solver_times
 
         print_solver_times(options.instances, () if options.scenario is None else (scenario,))
     else:
         _agents(options, scenario)
-    print(f"{provenance.cpu_model()}, {provenance.cores()} cores, lambo-mec {provenance.version_of('lambo-mec')}")
+    print(
+        f"{provenance.cpu_model()}, {provenance.cores()} cores, lambo-mec {provenance.version_of('lambo-mec')}"
+    )
 
 
 def _agents(options: ThroughputOptions, scenario: str) -> None:
     from benchmarks.commands.bench import split
-    from benchmarks.summary import digits
-    from benchmarks.throughput import REFERENCE, Speed, agent_speeds
+    from benchmarks.report.tables import digits
+    from benchmarks.speed.agents import REFERENCE, Speed, agent_speeds
     from lambo_agents.registry import list_agents
-    from lambo_env.scenario import load_scenario
+    from lambo_env.offloading.scenario import load_scenario
 
     def texts(speed: Speed | None) -> tuple[str, ...]:
         if speed is None:

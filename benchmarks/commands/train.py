@@ -1,4 +1,7 @@
-"""``lambo train [lambo]``: actor-critic learning of LAMBO's network. A killed run goes on with the same command."""
+"""``lambo train [lambo]``: actor-critic learning of LAMBO's network.
+
+A killed run goes on with the same command.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lambo_agents.acl_config import ACLConfig
+from lambo_agents.acl.config import ACLConfig
 
 
 @Parameter(name="*")
@@ -19,9 +22,11 @@ class RunOptions:
     """Folder of the training: last.safetensors, best.safetensors, curve.jsonl. One that holds a training is gone on with."""
 
 
-def train(config: Annotated[ACLConfig | None, Parameter(name="*")] = None, run: RunOptions | None = None) -> None:
+def train(
+    config: Annotated[ACLConfig | None, Parameter(name="*")] = None, run: RunOptions | None = None
+) -> None:
     """Train a network, or go on with a training that was stopped or killed."""
-    from lambo_agents.acl_run import train as run_training
+    from lambo_agents.acl.run import train as run_training
 
     out = (run or RunOptions()).out
     best = run_training(config or ACLConfig(), out)

@@ -1,4 +1,7 @@
-"""``lambo train droo|are|are-small``: the fully connected networks. A killed run goes on with the same command."""
+"""``lambo train droo|are|are-small``: the fully connected networks.
+
+A killed run goes on with the same command.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,16 @@ class DrooOptions:
 
 def droo(options: DrooOptions) -> None:
     """Train DROO on a stream of slots: no labels, an evaluator in the loop."""
-    from baselines.droo_training import DrooTraining, train
+    from baselines.neural.droo.training import DrooTraining, train
 
     fields = dataclasses.asdict(options)
     _tell(
-        train(DrooTraining(**{name: value for name, value in fields.items() if name not in ("out", "_")}), options.out)
+        train(
+            DrooTraining(
+                **{name: value for name, value in fields.items() if name not in ("out", "_")}
+            ),
+            options.out,
+        )
     )
 
 
@@ -65,7 +73,7 @@ class AreOptions:
 
 def are(options: AreOptions) -> None:
     """Label instances with an expert and train ARE on them."""
-    from baselines.are_training import AreTraining, train
+    from baselines.neural.are.training import AreTraining, train
     from lambo_agents.registry import make_agent
 
     fields = dataclasses.asdict(options)
@@ -91,14 +99,19 @@ class AreSmallOptions:
 
 def are_small(options: AreSmallOptions) -> None:
     """Train ARE's original small network on the labels that its authors ship."""
-    from baselines.are_small import train
-    from lambo_env.data.are import load_are
-    from lambo_env.validate import check, integer
+    from baselines.neural.are.original import train
+    from lambo_env.datasets.are import load_are
+    from lambo_env.utils.validate import check, integer
 
     integer("scenarios", options.scenarios)
     integer("seed", options.seed, low=0)
     instances, labels = load_are(options.data)
-    check("scenarios", options.scenarios, 0 < options.scenarios <= len(instances), f"1 .. {len(instances)}")
+    check(
+        "scenarios",
+        options.scenarios,
+        0 < options.scenarios <= len(instances),
+        f"1 .. {len(instances)}",
+    )
     rows = slice(0, options.scenarios)
     _tell(train(instances.take(rows), labels.take(rows), options.out, seed=options.seed))
 

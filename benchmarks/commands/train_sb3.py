@@ -1,4 +1,7 @@
-"""``lambo train sb3`` and ``lambo tune``: Stable-Baselines3's algorithms, every one on the same path."""
+"""``lambo train sb3`` and ``lambo tune``.
+
+Stable-Baselines3's algorithms, every one on the same path.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import tomli_w
 from cyclopts import Parameter
 
-from benchmarks.console import print_table
+from benchmarks.report.console import print_table
 
 
 @Parameter(name="*")
@@ -48,10 +51,13 @@ class TrainSB3Options(SB3Options):
 
 
 def train(options: TrainSB3Options | None = None) -> None:
-    """Train and print the learning curve as it grows; after several seeds, the median of their last rows."""
+    """Train and print the learning curve as it grows.
+
+    After several seeds, the median of their last rows.
+    """
     options = options or TrainSB3Options()
     from baselines.sb3.train import Validation
-    from lambo_env import validate
+    from lambo_env.utils import validate
 
     config = _config(options)
     seeds = [config.seed + k for k in range(validate.integer("seeds", options.seeds))]
@@ -75,15 +81,25 @@ def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -
         print(f"seed {config.seed} is finished: {folder}")
         return held[-1]
     _, rows = run_training(
-        config, folder, resume=options.resume, validation=validation, scores=options.scores, tell=_tell
+        config,
+        folder,
+        resume=options.resume,
+        validation=validation,
+        scores=options.scores,
+        tell=_tell,
     )
     print(f"best weights: {folder / 'best.safetensors'}; last: {folder / 'last.safetensors'}")
     return rows[-1]
 
 
 def _print_seeds(config: Any, ends: list[dict[str, float]]) -> None:
-    gaps = {name: sorted(end[name] for end in ends) for name in ("mean", "latency", "energy", "mix")}
-    shown = [f"{statistics.median(found):.2f} [{found[0]:.2f}, {found[-1]:.2f}]" for found in gaps.values()]
+    gaps = {
+        name: sorted(end[name] for end in ends) for name in ("mean", "latency", "energy", "mix")
+    }
+    shown = [
+        f"{statistics.median(found):.2f} [{found[0]:.2f}, {found[-1]:.2f}]"
+        for found in gaps.values()
+    ]
     cpu_s = statistics.median(end["cpu_s"] for end in ends)
     title = f"{config.algo} on {config.scenario}: median [least, most] of {len(ends)} seeds, after the last update"
     print_table(
@@ -95,11 +111,13 @@ def _print_seeds(config: Any, ends: list[dict[str, float]]) -> None:
 
 def _config(options: Any) -> Any:
     from baselines.sb3.config import ALGORITHMS, load_config
-    from lambo_env import validate
+    from lambo_env.utils import validate
 
     validate.known(options.algo, ALGORITHMS, "algo")
     asked = {name: getattr(options, name) for name in ("scenario", "timesteps", "num_envs", "seed")}
-    return load_config(options.config or options.algo, **{name: v for name, v in asked.items() if v is not None})
+    return load_config(
+        options.config or options.algo, **{name: v for name, v in asked.items() if v is not None}
+    )
 
 
 def _tell(row: dict[str, float]) -> None:
@@ -124,14 +142,20 @@ def tune(options: TuneOptions | None = None) -> None:
     """Search, train the best settings anew, print them and write the best of the fresh seeds as TOML."""
     options = options or TuneOptions()
     from baselines.sb3.tune import tune as run_study
-    from lambo_env import files
+    from lambo_env.utils import files
 
     config = _config(options)
     out = Path(options.out or f"runs/tune-{config.algo}-{Path(config.scenario).stem}")
-    found = run_study(config, out / "journal.log", trials=options.trials, best=options.best, seeds=options.seeds)
+    found = run_study(
+        config, out / "journal.log", trials=options.trials, best=options.best, seeds=options.seeds
+    )
     found.sort(key=lambda tuned: statistics.median(tuned.fresh))
     header = ("settings", "gap in its trial, %", "on fresh seeds, %", "95 %")
-    print_table(header, [_row(tuned) for tuned in found], f"{config.algo} on {config.scenario}, gaps to LocalSearch")
+    print_table(
+        header,
+        [_row(tuned) for tuned in found],
+        f"{config.algo} on {config.scenario}, gaps to LocalSearch",
+    )
     print(
         f"winner's luck: the first looked {found[0].luck:.2f} percentage points better in its trial than on fresh seeds"
     )
@@ -142,8 +166,13 @@ def tune(options: TuneOptions | None = None) -> None:
 
 
 def _row(tuned: Any) -> tuple[str, ...]:
-    from benchmarks.stats import mean_interval
+    from benchmarks.report.statistics import mean_interval
 
     settings = ", ".join(f"{name} {value}" for name, value in tuned.settings.items())
     fresh = mean_interval(tuned.fresh)
-    return settings, f"{tuned.chosen_by:.2f}", f"{fresh.mean:.2f}", f"{fresh.low:.2f} .. {fresh.high:.2f}"
+    return (
+        settings,
+        f"{tuned.chosen_by:.2f}",
+        f"{fresh.mean:.2f}",
+        f"{fresh.low:.2f} .. {fresh.high:.2f}",
+    )

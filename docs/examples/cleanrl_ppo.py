@@ -1,4 +1,6 @@
-"""PPO in one file, in the manner of CleanRL: masked, on the native vector environment, Gymnasium's SameStep autoreset.
+"""PPO in one file, in the manner of CleanRL.
+
+Masked, on the native vector environment, Gymnasium's SameStep autoreset.
 
 python cleanrl_ppo.py 300000
 """
@@ -30,7 +32,9 @@ class Agent(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[Categorical, torch.Tensor]:
         """Return the distribution over legal places and the value."""
         hidden = self.body(x)
-        return Categorical(logits=self.policy(hidden).masked_fill(~mask, -1e9)), self.value(hidden)[:, 0]
+        return Categorical(logits=self.policy(hidden).masked_fill(~mask, -1e9)), self.value(hidden)[
+            :, 0
+        ]
 
 
 def flat(seen: dict[str, np.ndarray]) -> torch.Tensor:
@@ -40,8 +44,13 @@ def flat(seen: dict[str, np.ndarray]) -> torch.Tensor:
     ).float()
 
 
-def advantages(rewards: torch.Tensor, dones: torch.Tensor, values: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-    """Return generalised advantages [T, B]; gamma is 1: an episode is N steps long and its return minus the slot's cost."""
+def advantages(
+    rewards: torch.Tensor, dones: torch.Tensor, values: torch.Tensor, last: torch.Tensor
+) -> torch.Tensor:
+    """Return generalised advantages [T, B].
+
+    Gamma is 1: an episode is N steps long and its return minus the slot's cost.
+    """
     out, ahead = torch.zeros_like(rewards), torch.zeros_like(last)
     for t in reversed(range(len(rewards))):
         following = values[t + 1] if t + 1 < len(rewards) else last
@@ -77,9 +86,15 @@ def main(timesteps: int = 300_000, seed: int = 1) -> list[float]:
                 costs.append(infos["final_info"]["outcome"]["cost"].mean())
         with torch.no_grad():
             last = agent(x, mask)[1]
-        xs, masks, actions, old, values, rewards, dones = (torch.stack(part) for part in zip(*rows, strict=True))
+        xs, masks, actions, old, values, rewards, dones = (
+            torch.stack(part) for part in zip(*rows, strict=True)
+        )
         gain = advantages(rewards, dones, values, last)
-        learn(agent, optimizer, [part.flatten(0, 1) for part in (xs, masks, actions, old, gain, gain + values)])
+        learn(
+            agent,
+            optimizer,
+            [part.flatten(0, 1) for part in (xs, masks, actions, old, gain, gain + values)],
+        )
         curve.append(float(np.mean(costs)))
         print(
             f"update {update} cost {curve[-1]:.4f} s, {(update + 1) * ENVS * STEPS / (time.perf_counter() - start):.0f} steps/s"
@@ -98,7 +113,11 @@ def learn(agent: Agent, optimizer: torch.optim.Adam, batch: list[torch.Tensor]) 
             ratio = (chances.log_prob(action) - old).exp()
             gain = (gain - gain.mean()) / (gain.std() + 1e-8)
             policy = torch.max(-gain * ratio, -gain * ratio.clamp(1 - CLIP, 1 + CLIP)).mean()
-            loss = policy + VALUE * (value - target).square().mean() - ENTROPY * chances.entropy().mean()
+            loss = (
+                policy
+                + VALUE * (value - target).square().mean()
+                - ENTROPY * chances.entropy().mean()
+            )
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(agent.parameters(), NORM)

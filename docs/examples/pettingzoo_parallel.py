@@ -1,6 +1,6 @@
 """One agent a UE: an episode of PettingZoo's parallel form in which every UE picks at random among its own places in time."""
 
-from lambo_env.multi_agent import ParallelMEC
+from lambo_env.envs.parallel_env import ParallelMEC
 
 
 def main(seed: int = 0) -> float:

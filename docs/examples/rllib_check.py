@@ -11,14 +11,18 @@ from ray.rllib.utils.pre_checks.env import check_multiagent_environments
 from ray.tune import register_env
 
 import lambo_env  # noqa: F401 (registers the environments)
-from lambo_env.multi_agent import ParallelMEC
+from lambo_env.envs.parallel_env import ParallelMEC
 
 
 def sample(env_id: str, episodes: int = 2) -> list[Any]:
     """Return episodes of random actions, sampled by RLlib."""
     register_env(env_id, lambda options: FlattenObservation(gym.make(env_id, **options)))
-    config = PPOConfig().environment(env_id, env_config={"scenario": "tiny", "observe": "objective"})
-    runner = SingleAgentEnvRunner(config=config.env_runners(num_env_runners=0, num_envs_per_env_runner=1))
+    config = PPOConfig().environment(
+        env_id, env_config={"scenario": "tiny", "observe": "objective"}
+    )
+    runner = SingleAgentEnvRunner(
+        config=config.env_runners(num_env_runners=0, num_envs_per_env_runner=1)
+    )
     return runner.sample(num_episodes=episodes, random_actions=True)
 
 

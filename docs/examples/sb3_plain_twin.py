@@ -1,16 +1,25 @@
-"""The twin of ``lambo train sb3 --algo maskable_ppo --scenario tiny`` without our trainer: plain SB3, the same weights bit for bit."""
+"""The twin of ``lambo train sb3 --algo maskable_ppo --scenario tiny`` without our trainer.
+
+Plain SB3, the same weights bit for bit.
+"""
 
 import sys
 
 from sb3_contrib import MaskablePPO
 
-from baselines.sb3.features import CurrentUE
+from baselines.sb3.extractors import CurrentUE
 from baselines.sb3.vec_env import as_sb3
 
 
 def main(timesteps: int = 200_000, seed: int = 0) -> MaskablePPO:
     """Train and return the model."""
-    envs = as_sb3("LAMBO-MEC-Association-v0", num_envs=64, scenario="tiny", observe="objective", reward="relative")
+    envs = as_sb3(
+        "LAMBO-MEC-Association-v0",
+        num_envs=64,
+        scenario="tiny",
+        observe="objective",
+        reward="relative",
+    )
     model = MaskablePPO(
         "MultiInputPolicy",
         envs,

@@ -1,4 +1,7 @@
-"""``LAMBO-WPMEC-v0``: one frame a step, the modes are the action, the shares are solved to optimum inside."""
+"""``LAMBO-WPMEC-v0``.
+
+One frame a step, the modes are the action, the shares are solved to optimum inside.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env import validate
-from lambo_env.data.droo import load_droo
-from lambo_env.setup import as_array
+from lambo_env.datasets.droo import load_droo
+from lambo_env.envs.arguments import as_array
+from lambo_env.utils import validate
 from lambo_env.wpmec import physics
-from lambo_env.wpmec.frames import Frames, generate
+from lambo_env.wpmec.instances import Frames, generate
 
 GAIN_SCALE = 1e6  # of the observation, as DROO scales its input; a gain of 1 is its upper bound
 REWARD_SCALE = 1e-6  # bit/s to Mbit/s
@@ -22,15 +25,20 @@ GENERATED_DEVICES, GENERATED_FRAMES = 10, 1000  # of an episode without given fr
 
 
 class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
-    """Binary offloading in a wireless powered network: choose each frame which of N devices offload.
+    """Binary offloading in a wireless powered network.
 
-    Observation: Box [N], this frame's power gains x 1e6. Action: MultiBinary(N), 1 offloads. Reward: the weighted sum rate of the
-    modes under their optimal shares, in Mbit/s. The episode terminates after its last frame, whose gains are its last observation.
-    info of a step: rate_bps, harvest_share, time_share [N].
+    Choose each frame which of N devices offload.
+
+    Observation: Box [N], this frame's power gains x 1e6. Action: MultiBinary(N), 1 offloads.
+        Reward: the weighted sum rate of the
+    modes under their optimal shares, in Mbit/s. The episode terminates after its last frame, whose
+    gains are its last observation. info of a step: rate_bps, harvest_share, time_share [N].
 
     Args:
-        frames: Frames, or the path of one of DROO's .mat files; an episode plays them in order. None: generated at each reset.
-        num_devices: N; needed with generated frames alone (10 if not given), checked against given ones.
+        frames: Frames, or the path of one of DROO's .mat files; an episode plays them in order.
+            None: generated at each reset.
+        num_devices: N; needed with generated frames alone (10 if not given), checked against given
+            ones.
         num_frames: frames an episode; None: all given ones, or 1,000 generated.
         render_mode: none is offered.
 
@@ -47,7 +55,9 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
         num_frames: int | None = None,
         render_mode: str | None = None,
     ) -> None:
-        validate.check("render_mode", render_mode, render_mode is None, "None: this environment draws nothing")
+        validate.check(
+            "render_mode", render_mode, render_mode is None, "None: this environment draws nothing"
+        )
         if num_devices is not None:
             validate.integer("num_devices", num_devices)
         self._given = _loaded(frames)
@@ -85,7 +95,8 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
             options: "frames" plays these Frames, all of them, this once.
 
         Raises:
-            ValueError: a bad seed, an unknown option or a bad value; the episode under way stays as it is.
+            ValueError: a bad seed, an unknown option or a bad value; the episode under way stays as
+                it is.
         """
         asked = self._asked(options)
         super().reset(seed=None if seed is None else validate.integer("seed", seed, low=0))
@@ -106,7 +117,9 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
         frames = options.get("frames")
         if frames is not None:
             kind = type(frames).__name__
-            validate.check("options.frames", kind, isinstance(frames, Frames), "lambo_env.wpmec Frames")
+            validate.check(
+                "options.frames", kind, isinstance(frames, Frames), "lambo_env.wpmec Frames"
+            )
             self._check_devices("options.frames", frames)
         return frames
 
@@ -120,7 +133,9 @@ class WpmecEnv(gym.Env[NDArray[np.float32], Any]):
         if self.frames is None or self._row == len(self.frames):
             raise gym.error.ResetNeeded("step() needs a running episode; call reset() first")
         mode, frame = as_array(action), self.frames.take([self._row])
-        validate.check("action.shape", mode.shape, mode.shape == (self.num_devices,), f"({self.num_devices},)")
+        validate.check(
+            "action.shape", mode.shape, mode.shape == (self.num_devices,), f"({self.num_devices},)"
+        )
         result = physics.allocate(frame, physics.check_mode(frame, mode[None], "action"))
         rate = float(result.rate_bps[0])
         self._row += 1
@@ -141,5 +156,10 @@ def _loaded(frames: Frames | str | os.PathLike[str] | None) -> Frames | None:
     """Return given frames as they are, or those of a file."""
     if frames is None or isinstance(frames, Frames):
         return frames
-    validate.check("frames", frames, isinstance(frames, str | os.PathLike), "Frames, the path of a .mat file, or None")
+    validate.check(
+        "frames",
+        frames,
+        isinstance(frames, str | os.PathLike),
+        "Frames, the path of a .mat file, or None",
+    )
     return Frames(load_droo(frames).gain)

@@ -1,17 +1,22 @@
 """Rates of the WPMEC network, its time allocation solved to optimum, and nothing else that makes a number.
 
-In a frame of unit length the access point first sends power for a share a, then the devices that offload send their data one after
-another for shares tau_i; the others compute locally all the frame. Given modes x in {0, 1}^N the weighted sum computation rate
+In a frame of unit length the access point first sends power for a share a, then the devices that
+offload send their data one after another for shares tau_i; the others compute locally all the
+frame. Given modes x in {0, 1}^N the weighted sum computation rate
 
-    sum_i w_i [(1 - x_i) eta1 (h_i / k)^(1/3) a^(1/3) + x_i eps tau_i ln(1 + eta2 h_i^2 a / tau_i)],   a + sum_i tau_i <= 1
+    sum_i w_i [(1 - x_i) eta1 (h_i / k)^(1/3) a^(1/3) + x_i eps tau_i ln(1 + eta2 h_i^2 a / tau_i)],
+    a + sum_i tau_i <= 1
 
-is concave in (a, tau). With z_i = eta2 h_i^2 a / tau_i and nu = lambda / eps, lambda the multiplier of the time, the KKT conditions are
+is concave in (a, tau). With z_i = eta2 h_i^2 a / tau_i and nu = lambda / eps, lambda the multiplier
+of the time, the KKT conditions are
 
     w_i (ln(1 + z_i) - z_i / (1 + z_i)) = nu                                   (offloaders)
-    A / (3 eps) a^(-2/3) + sum_i w_i c_i / (1 + z_i) = nu,   a = 1 / (1 + sum_i c_i / z_i),   c_i = eta2 h_i^2
+    A / (3 eps) a^(-2/3) + sum_i w_i c_i / (1 + z_i) = nu,   a = 1 / (1 + sum_i c_i / z_i),   c_i =
+    eta2 h_i^2
 
-z_i depends on i through w_i alone. So offloaders of one weight enter as one number, the sum of their c_i, and a candidate costs the
-same whatever N is: one unknown nu, whose equation is strictly decreasing. Shapes: B frames, K candidates, N devices, G weights.
+z_i depends on i through w_i alone. So offloaders of one weight enter as one number, the sum of
+their c_i, and a candidate costs the same whatever N is: one unknown nu, whose equation is strictly
+decreasing. Shapes: B frames, K candidates, N devices, G weights.
 """
 
 from __future__ import annotations
@@ -22,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env import validate
-from lambo_env.wpmec.frames import Floats, Frames
+from lambo_env.utils import validate
+from lambo_env.wpmec.instances import Floats, Frames
 
 CYCLES_PER_BIT = 100.0
 TRANSMIT_POWER_W = 3.0  # of the access point
@@ -33,11 +38,16 @@ NOISE_W = 1e-10
 BANDWIDTH_HZ = 2e6
 OVERHEAD = 1.1  # bits sent per bit of task
 
-LOCAL_BPS = (HARVEST_EFFICIENCY * TRANSMIT_POWER_W / CHIP_ENERGY) ** (1 / 3) / CYCLES_PER_BIT  # times (h a)^(1/3)
-SNR = HARVEST_EFFICIENCY * TRANSMIT_POWER_W / NOISE_W  # eta2: harvested power over noise, times h^2 a / tau
+LOCAL_BPS = (HARVEST_EFFICIENCY * TRANSMIT_POWER_W / CHIP_ENERGY) ** (
+    1 / 3
+) / CYCLES_PER_BIT  # times (h a)^(1/3)
+SNR = (
+    HARVEST_EFFICIENCY * TRANSMIT_POWER_W / NOISE_W
+)  # eta2: harvested power over noise, times h^2 a / tau
 OFFLOAD_BPS = BANDWIDTH_HZ / (OVERHEAD * np.log(2))  # eps: bit/s per nat
 
-_STEP = 1e-4  # Newton ends below this step in ln(nu): its square is left as error, and the rate is flat in nu
+# Newton ends below this step in ln(nu): its square is left as error, and the rate is flat in nu
+_STEP = 1e-4
 _MOST_STEPS = 60
 _TINY, _HUGE = 1e-60, 1e12
 _MOST_LOG = 700.0  # caps ln(1 + z) where it no longer matters, before exp overflows
@@ -76,7 +86,10 @@ def weighted_rate_bps(frames: Frames, mode: Any, harvest_share: Any, time_share:
         ValueError: negative shares, or shares that add up to more than the frame.
     """
     offload = check_mode(frames, mode)
-    harvest, share = np.asarray(harvest_share, dtype=np.float64), np.asarray(time_share, dtype=np.float64)
+    harvest, share = (
+        np.asarray(harvest_share, dtype=np.float64),
+        np.asarray(time_share, dtype=np.float64),
+    )
     least = min(float(np.min(harvest)), float(np.min(share)))
     validate.check("shares of the frame", least, least >= 0, ">= 0")
     total = float(np.max(harvest + np.sum(np.where(offload, share, 0.0), axis=-1)))
@@ -95,7 +108,9 @@ def best_modes(frames: Frames, chunk: int = 2**18) -> tuple[NDArray[np.bool_], F
         ValueError: more than 16 devices.
     """
     count = frames.num_devices
-    validate.check("best_modes(frames).num_devices", count, count <= 16, "at most 16: all 2^N modes are tried")
+    validate.check(
+        "best_modes(frames).num_devices", count, count <= 16, "at most 16: all 2^N modes are tried"
+    )
     modes = ((np.arange(2**count)[:, None] >> np.arange(count)) & 1).astype(bool)
     best, rates = [], []
     step = max(1, chunk // len(modes))
@@ -108,11 +123,16 @@ def best_modes(frames: Frames, chunk: int = 2**18) -> tuple[NDArray[np.bool_], F
 
 
 def check_mode(frames: Frames, mode: Any, field: str = "mode") -> NDArray[np.bool_]:
-    """Return ``mode`` as bool [B, N] or [B, K, N]; refuse other shapes and values that are not 0 or 1."""
+    """Return ``mode`` as bool [B, N] or [B, K, N].
+
+    Refuse other shapes and values that are not 0 or 1.
+    """
     out = np.asarray(mode)
     batch, devices = frames.gain.shape
     fits = out.ndim in (2, 3) and out.shape[0] == batch and out.shape[-1] == devices
-    validate.check(f"{field}.shape", out.shape, fits, f"[B, N] or [B, K, N] with B = {batch}, N = {devices}")
+    validate.check(
+        f"{field}.shape", out.shape, fits, f"[B, N] or [B, K, N] with B = {batch}, N = {devices}"
+    )
     if out.dtype != bool:
         binary = out.dtype.kind in "iuf" and bool(np.all((out == 0) | (out == 1)))
         validate.check(field, out, binary, "0 (local) or 1 (offloaded) for each device")
@@ -157,7 +177,10 @@ def _first_level(local: Floats, total: Floats) -> Floats:
 
 
 def _rate(local: Floats, power: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
-    """Solve for nu by Newton's rule in ln(nu), kept inside a bracket; return the rate [...], a [...] and z [..., G]."""
+    """Solve for nu by Newton's rule in ln(nu), kept inside a bracket.
+
+    Return the rate [...], a [...] and z [..., G].
+    """
     level = np.maximum(_first_level(local, power @ weight), _TINY)
     low, high = np.full_like(level, _TINY), np.full_like(level, _HUGE)
     each = np.ones_like(weight)  # sums over so few weights are quickest as products

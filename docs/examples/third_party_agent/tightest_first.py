@@ -3,9 +3,9 @@
 import numpy as np
 
 from lambo_agents.registry import AgentSpec
-from lambo_env import physics
-from lambo_env.instances import LOCAL, Decision, Instances
-from lambo_env.prompt import Prompts
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import LOCAL, Decision, Instances
+from lambo_env.prompts.prompts import Prompts
 
 
 class TightestFirst:
@@ -36,7 +36,10 @@ class TightestFirst:
         goal = prompts.objective(instances)
         floor = physics.floors_hz(instances)  # [B, N, M]
         upload = physics.upload_s(instances)
-        left, crowd = instances.server_cpu_hz.copy(), np.full(instances.server_cpu_hz.shape, self.caution)
+        left, crowd = (
+            instances.server_cpu_hz.copy(),
+            np.full(instances.server_cpu_hz.shape, self.caution),
+        )
         order = np.isfinite(floor).sum(-1).argsort(axis=1, kind="stable")
         place, rows = np.full(order.shape, LOCAL), np.arange(len(order))
         local_s, late = physics.local_s(instances), ~physics.on_time(instances)[..., LOCAL]
@@ -44,9 +47,16 @@ class TightestFirst:
         home = weight_s[:, None] * local_s + weight_j[:, None] * instances.local_power_w * local_s
         home[late] = np.inf
         for ue in order.T:
-            seconds = upload[rows, ue] + instances.cycles[rows, ue][:, None] * (crowd + 1) / instances.server_cpu_hz
+            seconds = (
+                upload[rows, ue]
+                + instances.cycles[rows, ue][:, None] * (crowd + 1) / instances.server_cpu_hz
+            )
             joules = instances.tx_power_w[rows, ue][:, None] * upload[rows, ue]
-            cost = np.where(floor[rows, ue] <= left, weight_s[:, None] * seconds + weight_j[:, None] * joules, np.inf)
+            cost = np.where(
+                floor[rows, ue] <= left,
+                weight_s[:, None] * seconds + weight_j[:, None] * joules,
+                np.inf,
+            )
             best = cost.argmin(axis=1)
             goes = cost[rows, best] < home[rows, ue]
             place[rows[goes], ue[goes]] = best[goes] + 1  # server m is place m + 1
@@ -56,5 +66,8 @@ class TightestFirst:
 
 
 CALM = AgentSpec(
-    "tightest-first-calm", "tightest_first:TightestFirst", {"caution": 0.0}, summary="The same, expecting nobody else"
+    "tightest-first-calm",
+    "tightest_first:TightestFirst",
+    {"caution": 0.0},
+    summary="The same, expecting nobody else",
 )

@@ -1,0 +1,191 @@
+"""Agents that do not search: everything local, random, and greedy by marginal cost.
+
+Shapes: B instances, N UEs, M edge servers, P = M + 1 places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import LOCAL, Array, Decision, Instances, Objective, over_places
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import validate
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+ALLOCATIONS: dict[str, Callable[[Instances, Array], Array]] = {
+    "optimal": physics.allocate,
+    "equal": physics.allocate_equal,
+}
+_CACHED = (
+    2**14
+)  # numbers a table that stay in a processor's cache: Greedy works on chunks of this size
+
+
+class Local:
+    """Every UE runs its own task, late or not."""
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return place 0 and no server CPU for all."""
+        xp, device = instances.xp, array_api_compat.device(instances.cycles)
+        place = xp.full(tuple(instances.cycles.shape), LOCAL, dtype=xp.int64, device=device)
+        return Decision(place, xp.zeros_like(instances.cycles))
+
+
+class Random:
+    """UE by UE a place drawn uniformly, by default among those that can still meet the deadline.
+
+    Args:
+        feasible: draw among the places whose floor still fits (local where none does); False: among
+            all places.
+        allocation: "optimal", the closed form, or "equal" shares of each server.
+    """
+
+    def __init__(self, feasible: bool = True, allocation: str = "optimal") -> None:
+        validate.check("Random.feasible", feasible, isinstance(feasible, bool), "True or False")
+        self.feasible = feasible
+        self.allocation = validate.known(allocation, ALLOCATIONS, "Random.allocation")
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return a random association under the chosen allocation; one uniform a UE is drawn."""
+        uniform = rng.random((instances.batch_size, instances.num_ues))
+        if self.feasible:
+            place = _draw_feasible(instances.to("numpy"), uniform)
+        else:
+            place = np.floor(uniform * (instances.num_servers + 1)).astype(np.int64)
+        return _allotted(instances, place, self.allocation)
+
+
+class Greedy:
+    """UE by UE the place of least marginal cost, in the better of two orders.
+
+    An order picks the next UE by what is legal and costs least now: "gain" takes the UE that saves
+    most against its local place, "regret" the one whose second best place costs most more than its
+    best. Gain suits latency, where the servers fill up; regret suits energy. A UE that cannot be in
+    time locally weighs its local place at the cost of lateness.
+
+    Measured (mean): both orders leave 0.03 % (`paper`) and 1.0 % (`hetero`) to the optimal energy,
+    0.2 and 0.9 % to a local optimum of latency; gain alone 0.7 and 8.0, 0.2 and 1.1 %; regret alone
+    0.04 and 3.8, 1.0 and 4.0 %.
+
+    Args:
+        orders: the orders to try; the cheapest outcome of each instance is kept.
+        allocation: "optimal", the closed form, or "equal" shares of each server.
+    """
+
+    evaluator_in_loop = True
+
+    def __init__(
+        self, orders: Sequence[str] = ("gain", "regret"), allocation: str = "optimal"
+    ) -> None:
+        listed = not isinstance(orders, str) and isinstance(orders, Sequence) and len(orders) > 0
+        validate.check("Greedy.orders", orders, listed, f"a list of {sorted(_ORDERS)}")
+        self.orders = tuple(
+            validate.known(order, _ORDERS, "Greedy.orders entry") for order in orders
+        )
+        self.allocation = validate.known(allocation, ALLOCATIONS, "Greedy.allocation")
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return the cheaper of the associations that the orders lead to."""
+        arrays = instances.to("numpy")
+        goal = prompts.objective(arrays)
+        tables = physics.place_tables(arrays, goal)
+        trials = np.stack([play(tables, order) for order in self.orders])
+        costs = [self._cost(arrays, place, goal) for place in trials]
+        best = np.argmin(np.stack(costs), axis=0)
+        return _allotted(instances, trials[best, np.arange(len(best))], self.allocation)
+
+    def _cost(self, instances: Instances, place: Places, goal: Objective) -> Floats:
+        return physics.evaluate(
+            instances, _allotted(instances, place, self.allocation), goal, check=False
+        ).cost
+
+
+def play(tables: physics.PlaceTables, order: str) -> Places:
+    """Return the places [B, N] that the greedy of marginal costs gives, the next UE chosen by ``order``."""
+    batch, ues, places = tables.fixed.shape
+    step = max(1, _CACHED // (ues * places))
+    chunks = [
+        _play_chunk(tables, slice(k, k + step), _ORDERS[order]) for k in range(0, batch, step)
+    ]
+    return np.concatenate(chunks)
+
+
+def _play_chunk(
+    tables: physics.PlaceTables, chunk: slice, score: Callable[[Floats], Floats]
+) -> Places:
+    fixed, floor = (
+        np.moveaxis(t[chunk], -1, 1).copy() for t in (tables.fixed, tables.floor_hz)
+    )  # [B, P, N]
+    root, capacity, per_s = (
+        tables.root[chunk],
+        tables.capacity_hz[chunk].copy(),
+        tables.per_s[chunk, None],
+    )
+    floor[:, LOCAL], capacity[:, LOCAL] = 0.0, np.inf  # one's own CPU is always there
+    limit, total = capacity * (1 + physics.FIT_TOLERANCE), np.zeros_like(capacity)  # [B, P]
+    cost = physics.marginal_cost(fixed, per_s[..., None], root[:, None], 0.0, capacity[..., None])
+    cost = np.where(floor <= limit[..., None], cost, np.inf)
+    place, waiting = np.zeros(root.shape, np.int64), np.full(root.shape, True)
+    rows = np.arange(len(root))
+    for _ in range(root.shape[1]):
+        ue = np.argmax(np.where(waiting, score(cost), -np.inf), axis=1)
+        best = np.argmin(cost[rows, :, ue], axis=1)
+        place[rows, ue], waiting[rows, ue] = best, False
+        limit[rows, best] -= floor[rows, best, ue]
+        total[rows, best] += root[rows, ue]
+        load, whole, left = (table[rows, best, None] for table in (total, capacity, limit))
+        price = physics.marginal_cost(fixed[rows, best], per_s, root, load, whole)
+        cost[rows, best] = np.where(floor[rows, best] <= left, price, np.inf)
+    return place
+
+
+def _gain(cost: Floats) -> Floats:
+    """Saving of each UE's best place against local [B, N], from costs [B, P, N]."""
+    return cost[:, LOCAL] - np.min(cost, axis=1)
+
+
+def _regret(cost: Floats) -> Floats:
+    """Second lowest minus lowest cost of each UE [B, N] from costs [B, P, N].
+
+    Inf where one place alone is legal.
+    """
+    lowest = np.minimum(cost[:, 0], cost[:, 1])
+    second = np.maximum(cost[:, 0], cost[:, 1])
+    for k in range(2, cost.shape[1]):
+        second = np.minimum(second, np.maximum(lowest, cost[:, k]))
+        lowest = np.minimum(lowest, cost[:, k])
+    return second - lowest
+
+
+_ORDERS: dict[str, Callable[[Floats], Floats]] = {"gain": _gain, "regret": _regret}
+
+
+def _draw_feasible(instances: Instances, uniform: Floats) -> Places:
+    """Return places [B, N] drawn UE by UE among those whose floor fits what is left of the server."""
+    in_time = physics.on_time(instances)
+    floor = over_places(np.zeros_like(uniform), physics.floors_hz(instances), np)
+    limit = instances.server_cpu_hz * (1 + physics.FIT_TOLERANCE)
+    limit = over_places(np.full(len(uniform), np.inf), limit, np)  # [B, P]
+    place, rows = np.zeros(uniform.shape, np.int64), np.arange(len(uniform))
+    for ue in range(uniform.shape[1]):
+        legal = in_time[:, ue] & (floor[:, ue] <= limit)
+        rank = np.cumsum(legal, axis=1)  # the k-th legal place is the first with rank k + 1
+        target = np.floor(uniform[:, ue] * rank[:, -1]) + 1
+        place[:, ue] = np.argmax(
+            rank >= target[:, None], axis=1
+        )  # none legal: rank never gets there, so local
+        limit[rows, place[:, ue]] -= floor[rows, ue, place[:, ue]]
+    return place
+
+
+def _allotted(instances: Instances, place: Places, allocation: str) -> Decision:
+    """Return the decision of an association in the instances' own namespace and device."""
+    places = instances.xp.asarray(place, device=array_api_compat.device(instances.cycles))
+    return Decision(places, ALLOCATIONS[allocation](instances, places))

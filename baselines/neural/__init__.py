@@ -1,0 +1,1 @@
+"""The papers' deep rivals: DROO and ARE."""

@@ -1,0 +1,1 @@
+"""ARE: a network that imitates labels."""

@@ -1,0 +1,1 @@
+"""DROO: a network that learns online from its own best candidates."""

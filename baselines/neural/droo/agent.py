@@ -1,0 +1,266 @@
+"""DROO on the MEC world.
+
+Order-preserving quantisation over M + 1 places, best of K by the closed form, learning on the way.
+
+The original (binary) thresholds relaxed modes at their k-th least certain value: all devices at
+most that uncertain, on that side, change. With places the same is done by raising the score of one
+place: let the margin of (UE n, place p) be how far p's score is below n's best. The first candidate
+is everyone's best place; the next ones take the smallest margins over all (n, p) in order and move
+to that p every UE whose margin to p is no larger. Nobody moves before a less certain one, and for M
+= 1 these are the original's candidates. Shapes: B instances, N UEs, M edge servers, P = M + 1
+places, K candidates, I inputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from baselines.neural import networks
+from baselines.neural.networks import Floats, NetConfig, Places
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Decision, Instances, Objective
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import validate
+
+_CHUNK = 2**12  # candidates evaluated in one call
+
+
+def order_preserving(logits: Floats, count: int) -> Places:
+    """Return ``count`` candidates [B, K, N] of place scores [B, N, P] (-inf where closed), the first everyone's best place."""
+    batch, ues, places = logits.shape
+    first = np.argmax(logits, axis=-1)
+    margin = np.max(logits, axis=-1, keepdims=True) - logits
+    np.put_along_axis(margin, first[..., None], np.inf, axis=-1)  # staying is no move
+    flat = margin.reshape(batch, ues * places)
+    count = min(count, 1 + ues * places)
+    order = np.argpartition(flat, min(count, flat.shape[1] - 1), axis=1)[:, : count - 1]
+    size = np.take_along_axis(flat, order, axis=1)
+    rank = np.argsort(size, axis=1, kind="stable")
+    order, size = np.take_along_axis(order, rank, axis=1), np.take_along_axis(size, rank, axis=1)
+    target = order % places  # [B, K - 1]
+    to_target = np.take_along_axis(margin, target[:, None, :], axis=2).transpose(
+        0, 2, 1
+    )  # [B, K - 1, N]
+    moves = (to_target <= size[..., None]) & np.isfinite(size)[..., None]
+    rest = np.where(moves, target[..., None], first[:, None, :])
+    return np.concatenate([first[:, None, :], rest], axis=1)
+
+
+def candidate_costs(instances: Instances, places: Places, goal: Objective) -> Floats:
+    """Return the cost [B, K] of associations [B, K, N] under their optimal allocations."""
+    batch, count, ues = places.shape
+    step = max(1, _CHUNK // count)
+    parts = []
+    for start in range(0, batch, step):
+        rows = slice(start, start + step)
+        spread = np.repeat(np.arange(batch)[rows], count)
+        parts.append(
+            physics.association_cost(
+                instances.take(spread), places[rows].reshape(-1, ues), goal.take(spread)
+            )
+        )
+    return np.concatenate(parts).reshape(batch, count)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DrooConfig:
+    """How DROO learns, online and in training.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    memory: int = 1024  # slots
+    batch: int = 128
+    train_every: int = 10  # slots
+    adapt_every: int = 32  # slots between two choices of K
+    learning_rate: float = 0.01
+    most_candidates: int = 50  # K starts here and never exceeds it
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name in ("memory", "batch", "train_every", "adapt_every", "most_candidates"):
+            validate.integer(f"DrooConfig.{name}", getattr(self, name))
+        validate.positive("DrooConfig.learning_rate", self.learning_rate)
+
+
+class Droo:
+    """DROO online: best of K order-preserving candidates of a 60-layer network, by the simulator.
+
+    It learns from each slot.
+
+    Args:
+        weights: shipped weights by name, or a path; None: a new network (``net``, ``seed``) that
+            knows nothing.
+        candidates: K; None: chosen on the way, at first the config's most.
+        config: how it learns in ``adapt``.
+        net: size of a new network.
+        seed: of a new network's weights.
+    """
+
+    evaluator_in_loop = True
+    default_weights = "droo"
+
+    def __init__(
+        self,
+        weights: str | None = "default",
+        candidates: int | None = None,
+        config: DrooConfig | None = None,
+        net: NetConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        owner = type(self).__name__
+        self.config = (
+            DrooConfig()
+            if config is None
+            else validate.of_kind(f"{owner}.config", config, DrooConfig)
+        )
+        if candidates is not None:
+            validate.integer(f"{owner}.candidates", candidates)
+        self.net, _ = networks.net_of(owner, weights, self.default_weights, net, seed)
+        self.adaptive = candidates is None
+        self.candidates = candidates or self.config.most_candidates
+        self.memory = Memory(self.config.memory, self.net.config)
+        self.optimiser = torch.optim.Adam(
+            self.net.parameters(), self.config.learning_rate, fused=True
+        )
+        self.recent_best: list[int] = []
+
+    @property
+    def num_parameters(self) -> int:
+        """Learned numbers."""
+        return networks.parameters(self.net)
+
+    def supports(self, instances: Instances) -> str | None:
+        """Return why these instances do not fit the network, or None."""
+        return networks.unsupported(self.net, instances)
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return the cheapest of K candidates under the closed form."""
+        arrays = instances.to("numpy")
+        inputs = networks.columns(arrays, prompts.latency_weight)
+        place = self.choose(arrays, prompts.objective(arrays), inputs)[0]
+        return networks.in_kind(instances, place, physics.allocate(arrays, place))
+
+    def choose(
+        self, instances: Instances, goal: Objective, inputs: NDArray[np.float32]
+    ) -> tuple[Places, NDArray[np.intp]]:
+        """Return the best candidate's places [B, N] and its index [B]."""
+        networks.refuse_unsupported(self, instances)
+        logits, _ = networks.place_logits(self.net, instances, inputs)
+        places = order_preserving(logits, self.candidates)
+        if places.shape[1] == 1:
+            return places[:, 0], np.zeros(len(places), np.intp)
+        best = np.argmin(candidate_costs(instances, places, goal), axis=1)
+        return places[np.arange(len(places)), best], best
+
+    def adapt(
+        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
+    ) -> int:
+        """Remember the decisions just played and learn from memory at every tenth slot.
+
+        No expert is asked: 0 labels.
+        """
+        arrays, place = instances.to("numpy"), np.asarray(decision.place)
+        inputs = networks.columns(arrays, prompts.latency_weight)
+        logits, _ = networks.place_logits(self.net, arrays, inputs)
+        same = np.all(order_preserving(logits, self.candidates) == place[:, None, :], axis=-1)
+        for row in range(len(arrays)):
+            self.remember(
+                inputs[row : row + 1],
+                place[row : row + 1],
+                np.argmax(same[row : row + 1], axis=1),
+                rng,
+            )
+        return 0
+
+    def remember(
+        self,
+        inputs: NDArray[np.float32],
+        place: Places,
+        best: NDArray[np.intp],
+        rng: np.random.Generator,
+    ) -> None:
+        """Store slots that were played with the network as it is.
+
+        Learn and choose K when their time has come.
+        """
+        config, before = self.config, self.memory.stored
+        self.memory.add(inputs, place)
+        self.recent_best += best.tolist()
+        if self.memory.stored // config.train_every > before // config.train_every:
+            self.learn(rng)
+        if (
+            self.adaptive
+            and self.memory.stored // config.adapt_every > before // config.adapt_every
+        ):
+            self.candidates = min(
+                max(self.recent_best[-config.adapt_every :]) + 2, config.most_candidates
+            )
+            self.recent_best = self.recent_best[-config.adapt_every :]
+
+    def learn(self, rng: np.random.Generator) -> float:
+        """Take one step of Adam on a batch from memory; return its cross-entropy a UE in nats."""
+        inputs, place = self.memory.draw(self.config.batch, rng)
+        self.net.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        logits, _ = self.net(torch.from_numpy(inputs))
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(place).flatten())
+        loss.backward()
+        self.optimiser.step()
+        self.net.eval()
+        return loss.item()
+
+
+class DrooFrozen(Droo):
+    """DROO frozen: the 60-layer network's own decision, one pass, no evaluator and no learning."""
+
+    evaluator_in_loop = False
+
+    def __init__(
+        self, weights: str | None = "default", net: NetConfig | None = None, seed: int = 0
+    ) -> None:
+        super().__init__(weights, candidates=1, net=net, seed=seed)
+
+    def adapt(
+        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
+    ) -> int:
+        """Learn nothing."""
+        return 0
+
+
+class DrooSmall(Droo):
+    """DROO online with the original's two hidden layers of 120 and 80."""
+
+    default_weights = "droo-small"
+
+
+class DrooSmallFrozen(DrooFrozen):
+    """DROO frozen with the original's two hidden layers of 120 and 80."""
+
+    default_weights = "droo-small"
+
+
+class Memory:
+    """The last slots with what was decided in them; the newest takes the place of the oldest."""
+
+    def __init__(self, size: int, net: NetConfig) -> None:
+        self.inputs = np.zeros((size, net.inputs), np.float32)
+        self.place = np.zeros((size, net.num_ues), np.int64)
+        self.stored = 0  # slots ever
+
+    def add(self, inputs: NDArray[np.float32], place: Places) -> None:
+        """Store slots [B, I] with places [B, N]."""
+        slot = (self.stored + np.arange(len(inputs))) % len(self.inputs)
+        self.inputs[slot], self.place[slot] = inputs, place
+        self.stored += len(inputs)
+
+    def draw(self, batch: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Places]:
+        """Return slots drawn with replacement."""
+        pick = rng.integers(min(self.stored, len(self.inputs)), size=batch)
+        return self.inputs[pick], self.place[pick]

@@ -1,0 +1,223 @@
+"""DROO on the problem it was made for (Huang, Bi, Zhang, IEEE TMC 2020).
+
+Deep reinforcement learning for online offloading.
+
+Each frame a network maps gains to relaxed modes in (0, 1), order-preserving quantisation makes K
+binary candidates of them, the best by exact allocation is played and remembered, and every tenth
+frame the network learns from its memory. So the algorithm has an evaluator in the loop, and K falls
+as the network comes to be right. The network and K stand still between updates: the frames between
+two of them are evaluated with all their candidates in one call, which changes no number. Shapes: B
+frames, K candidates, N devices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from baselines.neural import networks
+from lambo_env.utils import validate
+from lambo_env.wpmec import physics
+from lambo_env.wpmec.instances import Frames
+
+Floats = NDArray[np.float64]
+Modes = NDArray[np.bool_]
+
+INPUT_SCALE = 1e6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DrooWpmecConfig:
+    """Settings; the defaults are the original's but for the last three fields, three of its details that harm it.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    hidden: tuple[int, ...] = (120, 80)
+    memory: int = 1024  # frames
+    batch: int = 128
+    train_every: int = 10  # frames
+    adapt_every: int = 32  # frames between two choices of K
+    learning_rate: float = 0.01
+    weight_decay: float = 1e-4
+    beta1: float = 0.9  # Adam's; the original's code has 0.09
+    fresh_optimiser: bool = (
+        False  # True: forget Adam's moments at each update, as the original does
+    )
+    zero_row: bool = (
+        False  # True: an empty row 0 counts as a sample until the memory has gone round
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        for name in ("memory", "batch", "train_every", "adapt_every"):
+            validate.integer(f"DrooWpmecConfig.{name}", getattr(self, name))
+        object.__setattr__(
+            self, "hidden", networks.hidden_widths("DrooWpmecConfig.hidden", self.hidden)
+        )
+        for name in ("fresh_optimiser", "zero_row"):
+            validate.boolean(f"DrooWpmecConfig.{name}", getattr(self, name))
+        validate.positive("DrooWpmecConfig.learning_rate", self.learning_rate)
+        validate.non_negative("DrooWpmecConfig.weight_decay", self.weight_decay)
+        beta1 = validate.non_negative("DrooWpmecConfig.beta1", self.beta1)
+        validate.check("DrooWpmecConfig.beta1", self.beta1, beta1 < 1, "in [0, 1)")
+
+
+ORIGINAL = DrooWpmecConfig(beta1=0.09, fresh_optimiser=True, zero_row=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """What a run played: T frames."""
+
+    rate_bps: Floats  # [T] of the modes played, the best of K
+    first_rate_bps: Floats  # [T] of the first candidate, the network's own modes
+    candidates: NDArray[np.int64]  # [T] K
+    seconds: float  # all of it, training included
+    cpu_seconds: float  # the same on the processor's clock: what an idle machine would need
+    parameters: int
+
+
+def order_preserving(relaxed: Floats, count: int) -> Modes:
+    """Return ``count`` candidates [B, K, N] of relaxed modes [B, N], K <= N + 1.
+
+    The first is relaxed > 0.5. The k-th takes as threshold t the (k - 1)-th entry nearest to 0.5:
+    modes above t, and t's own if t <= 0.5.
+    """
+    first = (relaxed > 0.5)[:, None]
+    order = np.argsort(np.abs(relaxed - 0.5), axis=1)[:, : count - 1]
+    threshold = np.take_along_axis(relaxed, order, axis=1)[:, :, None]
+    value = relaxed[:, None, :]
+    return np.concatenate(
+        [first, np.where(threshold > 0.5, value > threshold, value >= threshold)], axis=1
+    )
+
+
+class DrooWpmec:
+    """The algorithm: play frames in order, learn on the way.
+
+    Args:
+        num_devices: N.
+        config: settings.
+        seed: of the initial weights and of the draws from memory.
+    """
+
+    def __init__(
+        self, num_devices: int, config: DrooWpmecConfig | None = None, seed: int = 0
+    ) -> None:
+        self.num_devices = validate.integer("DrooWpmec.num_devices", num_devices)
+        self.config = config = config or DrooWpmecConfig()
+        with networks.seeded(validate.integer("DrooWpmec.seed", seed, low=0)):
+            self.net = networks.plain([num_devices, *config.hidden, num_devices])
+        self.candidates = num_devices  # K
+        self._rng = np.random.default_rng(seed)
+        self._inputs = np.zeros((config.memory, num_devices), np.float32)
+        self._labels = np.zeros((config.memory, num_devices), np.float32)
+        self._played = 0
+        self._best: list[int] = []  # since K was last chosen
+        self._optimiser = self._make_optimiser()
+
+    def _make_optimiser(self) -> torch.optim.Adam:
+        config = self.config
+        betas = (config.beta1, 0.999)
+        return torch.optim.Adam(
+            self.net.parameters(),
+            config.learning_rate,
+            betas=betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+
+    @torch.no_grad()
+    def relaxed(self, frames: Frames) -> Floats:
+        """Return the network's relaxed modes [B, N]."""
+        return torch.sigmoid(self.net(torch.from_numpy(_inputs(frames)))).numpy().astype(np.float64)
+
+    def decide(self, frames: Frames) -> Modes:
+        """Return the network's own modes [B, N], without any evaluation: DROO frozen."""
+        self._check(frames)
+        return self.relaxed(frames) > 0.5
+
+    def play(self, frames: Frames) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Play frames in order and learn.
+
+        The rate of the best candidate, of the first, and K, each [B].
+        """
+        self._check(frames)
+        parts = [self._play(frames.take(slice(*ends))) for ends in self._stretches(len(frames))]
+        best, first, count = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return best, first, count
+
+    def _check(self, frames: Frames) -> None:
+        count = frames.num_devices
+        validate.check(
+            "frames.num_devices",
+            count,
+            count == self.num_devices,
+            f"{self.num_devices}, DrooWpmec's own",
+        )
+
+    def _stretches(self, frames: int) -> Iterator[tuple[int, int]]:
+        """Yield (start, stop) of the frames between two changes of the network or of K."""
+        start, before = 0, self._played
+        while start < frames:
+            now = before + start
+            step = min(
+                every - now % every for every in (self.config.train_every, self.config.adapt_every)
+            )
+            yield start, min(start + step, frames)
+            start += step
+
+    def _play(self, frames: Frames) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        modes = order_preserving(self.relaxed(frames), self.candidates)
+        rate = physics.rate_bps(frames, modes)
+        best, row = np.argmax(rate, axis=1), np.arange(len(frames))
+        count = np.full(len(frames), self.candidates)
+        self._remember(_inputs(frames), modes[row, best], best)
+        return rate[row, best], rate[:, 0], count
+
+    def _remember(self, inputs: NDArray[np.float32], labels: Modes, best: NDArray[np.intp]) -> None:
+        config = self.config
+        slot = (self._played + np.arange(len(best)) + config.zero_row) % config.memory
+        self._inputs[slot], self._labels[slot] = inputs, labels
+        self._played += len(best)
+        self._best += best.tolist()
+        if self._played % config.train_every == 0:
+            self._learn()
+        if self._played % config.adapt_every == 0:
+            self.candidates = min(max(self._best) + 2, self.num_devices)
+            self._best = []
+
+    def _learn(self) -> None:
+        config = self.config
+        filled = min(self._played + config.zero_row, config.memory)
+        pick = self._rng.integers(filled, size=config.batch)
+        if config.fresh_optimiser:
+            self._optimiser = self._make_optimiser()
+        self._optimiser.zero_grad(set_to_none=True)
+        logits = self.net(torch.from_numpy(self._inputs[pick]))
+        nn.functional.binary_cross_entropy_with_logits(
+            logits, torch.from_numpy(self._labels[pick])
+        ).backward()
+        self._optimiser.step()
+
+
+def _inputs(frames: Frames) -> NDArray[np.float32]:
+    return (frames.gain * INPUT_SCALE).astype(np.float32)
+
+
+def run(frames: Frames, config: DrooWpmecConfig | None = None, seed: int = 0) -> Trace:
+    """Play all frames once, in order, on one core, and return what came of it."""
+    with networks.one_thread():
+        start, cpu = time.perf_counter(), time.process_time()
+        agent = DrooWpmec(frames.num_devices, config, seed)
+        rate, first, count = agent.play(frames)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    return Trace(rate, first, count, seconds, cpu, networks.parameters(agent.net))

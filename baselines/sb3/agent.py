@@ -1,0 +1,109 @@
+"""Trained SB3 policies as agents of the zoo: safetensors in, decisions out.
+
+No pickle is ever opened.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+
+from baselines.neural import networks
+from baselines.sb3.config import SB3Config
+from lambo_agents.adapter import ENVIRONMENTS, PolicyAgent
+from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.offloading.scenario import Scenario
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import validate
+
+SHIPPED = "maskable-ppo"
+
+
+def save_policy(
+    path: str | os.PathLike[str], policy: BasePolicy, config: SB3Config, **card: Any
+) -> None:
+    """Write a policy's weights with what is needed to build it again.
+
+    ``card`` is kept with them.
+    """
+    space = policy.observation_space
+    assert isinstance(space, spaces.Dict)
+    ues, servers = ((space[name].shape or ())[0] for name in ("ues", "servers"))
+    networks.save(
+        path, policy.state_dict(), sb3=config.to_dict(), num_ues=ues, num_servers=servers, **card
+    )
+
+
+def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, dict[str, Any]]:
+    """Return a policy that ``save_policy`` wrote, ready to predict, its config and the file's other values.
+
+    Raises:
+        ValueError: not such a file, or weights that do not fit.
+    """
+    tensors, meta = networks.load(path)
+    validate.check("weights", str(path), "sb3" in meta, "weights of an SB3 agent (lambo train sb3)")
+    config = SB3Config.of(meta.pop("sb3"))
+    sizes = Scenario(
+        num_ues=meta["num_ues"], server_cpu_hz=(1.0,) * meta["num_servers"]
+    )  # only its sizes count here
+    env = ENVIRONMENTS[config.env_id](1, sizes, observe=config.observe)
+    played: tuple[Any, Any] = env.single_observation_space, env.single_action_space
+    policy = config.policy_class()(
+        *played, lr_schedule=lambda _: 0.0, **config.made_policy_kwargs()
+    )
+    try:
+        policy.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(
+            f"weights is {str(path)!r}; allowed: tensors that fit their SB3Config ({error})"
+        ) from error
+    policy.set_training_mode(False)
+    return policy, config, meta
+
+
+def export_zip(path: str | Path, config: SB3Config, target: str | os.PathLike[str]) -> None:
+    """Turn a model that you saved with SB3 into safetensors.
+
+    SB3's zip holds pickles: open none from anybody else.
+    """
+    model = config.algorithm_class().load(Path(path), device="cpu")
+    save_policy(target, model.policy, config)
+
+
+class SB3Agent:
+    """A policy trained with Stable-Baselines3, playing its environment UE by UE.
+
+    Cut for one number of UEs and servers.
+
+    Args:
+        weights: a .safetensors file of `lambo train sb3`, of any algorithm, or the name of shipped
+            weights.
+
+    Raises:
+        ValueError: no such weights.
+    """
+
+    evaluator_in_loop = False
+    extra = "sb3"
+
+    def __init__(self, weights: str | Path = SHIPPED) -> None:
+        self.policy, self.config, _ = load_policy(networks.weights_path(weights))
+        self._player = PolicyAgent(self.policy, self.config.env_id, observe=self.config.observe)
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the policy has learned."""
+        return sum(parameter.numel() for parameter in self.policy.parameters())
+
+    def supports(self, instances: Instances) -> str | None:
+        """Return why these instances cannot be decided, or None."""
+        return self._player.supports(instances)
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return places and CPU of B instances under their prompts."""
+        return self._player.decide(instances, prompts, rng)

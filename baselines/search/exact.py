@@ -1,0 +1,149 @@
+"""The certified optimum.
+
+The dual's bound and local search where they meet, else a small integer program between them.
+
+Shapes: B instances, N UEs, M edge servers, P = M + 1 places.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from baselines.search.dual import Dual, Places, Problem, climb, polish
+from baselines.search.local_search import LocalSearch, in_kind
+from baselines.search.milp import Model
+from lambo_agents.protocol import Solved
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Decision, Instances, Objective
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import validate
+
+_CLIMB, _POLISH = 12, 20  # rounds of the dual
+_LEVELS = np.linspace(
+    0.92, 1.08, 9
+)  # water levels, relative to the dual's, at which the program's first cuts are tight
+_ENDLESS = 1e15  # stands for the level of an empty server
+
+
+class Exact:
+    """The cheapest decision of all, with a proof, for every objective.
+
+    Args:
+        gap: relative distance of cost and lower bound at which an instance counts as solved; 1e-4
+            is 0.01 %.
+        time_limit_s: for one instance; past it the best decision and the bound reached are
+            returned, ``proven`` False.
+    """
+
+    evaluator_in_loop = True
+
+    def __init__(self, gap: float = 1e-4, time_limit_s: float = 60.0) -> None:
+        self.gap = validate.positive("Exact.gap", gap)
+        validate.check(
+            "Exact.gap",
+            gap,
+            1e-5 <= self.gap < 1,
+            "1e-5 <= gap < 1 (the solver's own tolerances are near 1e-6)",
+        )
+        self.time_limit_s = validate.positive("Exact.time_limit_s", time_limit_s)
+
+    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return the decision of ``solve``."""
+        return self.solve(instances, prompts, rng).decision
+
+    def solve(
+        self, instances: Instances, prompts: Prompts, rng: np.random.Generator | None = None
+    ) -> Solved:
+        """Return decisions, lower bounds that hold for every decision (to 1e-5), and whether they meet. ``rng`` is not used."""
+        arrays = instances.to("numpy")
+        goal = prompts.objective(arrays)
+        problem = Problem.of(arrays, goal)
+        dual = polish(problem, climb(problem, _CLIMB), _POLISH)
+        place = LocalSearch().search(problem)
+        cost = physics.association_cost(arrays, place, goal)
+        bound = np.minimum(dual.bound, cost)
+        for row in np.flatnonzero(cost - bound > self.gap * cost):
+            branch = _Branch(
+                arrays.take([row]), goal.take([row]), problem.take([row]), place[row], cost[row]
+            )
+            bound[row] = branch.close(
+                dual.take([row]), self.gap, time.monotonic() + self.time_limit_s
+            )
+            place[row], cost[row] = branch.place, branch.cost
+        xp, like = instances.xp, instances.cycles
+        proven = bound >= cost * (1 - self.gap * (1 + 1e-9))
+        return Solved(
+            in_kind(instances, arrays, place),
+            xp.asarray(np.minimum(bound, cost), dtype=like.dtype, device=like.device),
+            xp.asarray(proven, device=like.device),
+        )
+
+
+class _Branch:
+    """The search for the optimum of one instance.
+
+    The best place so far, and the program that is left.
+
+    Args:
+        instances: a batch of one, like the next two.
+        goal: its objective.
+        problem: its tables.
+        place: the best known [N].
+        cost: what it costs.
+    """
+
+    def __init__(
+        self, instances: Instances, goal: Objective, problem: Problem, place: Places, cost: float
+    ) -> None:
+        self.instances, self.goal, self.problem = instances, goal, problem
+        self.place, self.cost = place, float(cost)
+
+    def close(self, dual: Dual, gap: float, deadline_s: float) -> float:
+        """Search until the gap is closed or the clock says so; return the lower bound."""
+        bound, target = float(dual.bound[0]), self.cost * (1 - gap)
+        model = self._model(dual, target)
+        while bound < self.cost * (1 - gap) and time.monotonic() < deadline_s:
+            left_s = max(deadline_s - time.monotonic(), 0.01)
+            answer = model.solve(self.cost * (1 - gap), 0.5 * gap * self.cost, left_s)
+            bound = max(bound, min(target, answer.bound))
+            if answer.place is None:
+                break
+            self._learn(answer.place, model)
+        return bound
+
+    def _model(self, dual: Dual, target: float) -> Model:
+        """Return the program of the places that the dual does not rule out.
+
+        Bound + reduced cost > target is no place to look.
+        """
+        problem, price = self.problem, dual.price
+        paid, _ = problem.priced(problem.level(price), price)
+        cost = np.concatenate([problem.fixed[:, :1], paid], axis=1)[0]
+        model = Model(problem, cost - cost.min(axis=0) <= target - dual.bound[0], self.cost)
+        if problem.per_s[0] > 0:
+            for level in _LEVELS:
+                model.cut(price[0] / level**2)
+        return model
+
+    def _learn(self, place: Places, model: Model) -> None:
+        """Keep a place that is better.
+
+        Give the program the cuts that tell it what the place costs, or that it does not fit.
+        """
+        problem = self.problem
+        member = place == np.arange(problem.fixed.shape[1])[:, None]
+        floor, root = (
+            np.where(member, problem.floor[0], 0.0)[1:],
+            np.where(member, problem.root, 0.0)[1:],
+        )
+        if (floor.sum(axis=-1) > problem.limit[0, 1:]).any():
+            model.forbid(place)
+            return
+        cost = float(physics.association_cost(self.instances, place[None], self.goal)[0])
+        if cost < self.cost:
+            self.place, self.cost = place, cost
+        if problem.per_s[0] > 0:
+            level = physics.water_level(floor, root, problem.capacity[0, 1:], np)
+            model.cut(problem.per_s[0] / np.minimum(level, _ENDLESS) ** 2)

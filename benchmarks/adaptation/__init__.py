@@ -1,0 +1,1 @@
+"""How agents follow worlds that change: `lambo adapt`."""

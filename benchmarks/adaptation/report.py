@@ -1,0 +1,338 @@
+"""The report of ``lambo adapt``: gaps over time, what each method recovered, and what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.report import figures, report
+from benchmarks.report.statistics import Interval
+from benchmarks.report.tables import digits, interval_text
+from lambo_env.offloading import drift as suite
+from lambo_env.utils import files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+LAST = 20  # slots at the end of a stream that "after" is measured on
+DOUBLES = 2.0  # how much the frozen network's gap must grow for there to be something to recover
+REGIME = suite.PERIOD // 2
+SMOOTH = 3  # slots that a curve is averaged over
+HEADER = (
+    "drift",
+    "method",
+    "before %",
+    "after %",
+    "recovered %",
+    "on return",
+    "labels",
+    "update s",
+    "expert s",
+)
+CURVES = {
+    "alef-entropy": "#1f5f99",
+    "alef-random": "#d9822b",
+    "frozen": "#5c6b73",
+    "full": "#3a8f5c",
+    "scratch": "#8a5aa8",
+    "greedy": "#b5443c",
+    "local-search": "#b9a23c",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One method under one drift, over the seeds."""
+
+    drift: str
+    method: str
+    slots: NDArray[np.int64]  # [S] that were played
+    gaps: Floats  # [seeds, S] percent
+    labels: float
+    update_s: float
+    expert_s: float
+    trainable: int | None
+
+    def _mean(self, first: int, end: int) -> Floats:
+        """Return the gap of slots ``first`` to ``end`` - 1, one a seed.
+
+        NaN where none was played.
+        """
+        rows = (self.slots >= first) & (self.slots < end)
+        return self.gaps[:, rows].mean(axis=1) if rows.any() else np.full(len(self.gaps), np.nan)
+
+    @property
+    def before(self) -> Floats:
+        """The gap before the drift, one a seed."""
+        return self._mean(0, REGIME if self.cyclic else suite.START)
+
+    @property
+    def after(self) -> Floats:
+        """The gap in the drifted world at the end.
+
+        The last slots, or a cyclic stream's second shifted half-period.
+        """
+        end = int(self.slots[-1]) + 1
+        return self._mean(3 * REGIME, 4 * REGIME) if self.cyclic else self._mean(end - LAST, end)
+
+    @property
+    def returned(self) -> Floats | None:
+        """The gap when the first regime is back, over what it was.
+
+        None where it never comes back.
+        """
+        if not self.cyclic or self.slots[-1] < 2 * REGIME:
+            return None
+        return np.asarray(self._mean(2 * REGIME, 3 * REGIME) / self.before)
+
+    @property
+    def cyclic(self) -> bool:
+        """Whether the drift comes and goes."""
+        return self.drift.endswith("cyclic")
+
+
+def seed_interval(values: Floats) -> Interval:
+    """Return the mean over seeds with Student's 95 % interval: they are few."""
+    mean, half = float(values.mean()), float(_half_width(values)) if len(values) > 1 else math.nan
+    return Interval(mean, mean - half, mean + half)
+
+
+def _half_width(values: Floats) -> Floats:
+    from scipy.special import stdtrit
+
+    count = len(values)
+    return np.asarray(stdtrit(count - 1, 0.975) * values.std(axis=0, ddof=1) / math.sqrt(count))
+
+
+def lines_of(cells: Sequence[dict[str, Any]]) -> list[Line]:
+    """Return the lines of finished cells: one a drift and method."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault((cell["drift"], cell["method"]), []).append(cell)
+    return [_line(*key, group) for key, group in groups.items()]
+
+
+def _line(drift: str, method: str, cells: list[dict[str, Any]]) -> Line:
+    gaps = np.array([[row["gap"] for row in cell["rows"]] for cell in cells])
+    labels, update_s, expert_s = (
+        float(np.mean([c[name] for c in cells])) for name in ("labels", "update_s", "expert_s")
+    )
+    slots = np.array([row["slot"] for row in cells[0]["rows"]])
+    return Line(
+        drift, method, slots, gaps, labels, update_s, expert_s, cells[0].get("num_trainable")
+    )
+
+
+def recovered(line: Line, frozen: Line) -> Interval | None:
+    """Return the share of the frozen network's lost gap that a method won back, in percent.
+
+    None where little was lost.
+    """
+    seeds = min(len(line.gaps), len(frozen.gaps))
+    lost = frozen.after[:seeds] - frozen.before[:seeds]
+    if float(frozen.after.mean()) < DOUBLES * float(frozen.before.mean()):
+        return None
+    return seed_interval(100 * (frozen.after[:seeds] - line.after[:seeds]) / lost)
+
+
+def left_by_labels(
+    line: Line, frozen: Line, cells: Sequence[dict[str, Any]]
+) -> tuple[Floats, Floats]:
+    """Return numbers of labels [K], rising from 0, and the gap there over the frozen network's in the same slots, from the drift on."""
+    mine = [cell for cell in cells if (cell["drift"], cell["method"]) == (line.drift, line.method)]
+    paid = np.array([[row["labels"] for row in cell["rows"]] for cell in mine]).mean(axis=0)
+    drifted = line.slots >= suite.START
+    stages = np.unique(paid[drifted])
+    seeds = min(len(line.gaps), len(frozen.gaps))
+    left = [
+        float(line.gaps[:seeds, rows].mean() / frozen.gaps[:seeds, rows].mean())
+        for stage in stages
+        for rows in [drifted & (paid == stage)]
+    ]
+    return stages, np.array(left)
+
+
+def labels_to(curve: tuple[Floats, Floats], goal: float) -> float:
+    """Return after how many labels a curve of ``left_by_labels`` first reaches ``goal``, linear between its points; inf if never."""
+    labels, left = curve
+    reached = np.flatnonzero(left <= goal)
+    if not len(reached) or reached[0] == 0:
+        return math.inf if not len(reached) else 0.0
+    k = int(reached[0])
+    return float(
+        labels[k - 1] + (labels[k] - labels[k - 1]) * (left[k - 1] - goal) / (left[k - 1] - left[k])
+    )
+
+
+def rows_of(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+    """Return the summary table's rows."""
+    frozen = {line.drift: line for line in lines if line.method == "frozen"}
+    return [_row(line, frozen.get(line.drift)) for line in lines]
+
+
+def _row(line: Line, frozen: Line | None) -> tuple[str, ...]:
+    won = None if frozen is None or line.method == "frozen" else recovered(line, frozen)
+    back = line.returned
+    return (
+        line.drift,
+        line.method,
+        _with_mean(seed_interval(line.before)),
+        _with_mean(seed_interval(line.after)),
+        "" if won is None else _with_mean(won),
+        "" if back is None else _with_mean(seed_interval(back)),
+        f"{line.labels:g}",
+        digits(line.update_s, 3),
+        digits(line.expert_s, 3),
+    )
+
+
+def queries(lines: Sequence[Line], cells: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return, a drift where something was lost, after how many labels each way to query won what random queries win with all of theirs.
+
+    That is, but for a tenth: the last of it comes and goes with the slots.
+    """
+    out: list[tuple[str, ...]] = []
+    for drift in dict.fromkeys(line.drift for line in lines):
+        mine = {line.method: line for line in lines if line.drift == drift}
+        random, frozen = mine.get("alef-random"), mine.get("frozen")
+        if random is None or frozen is None or random.cyclic or recovered(random, frozen) is None:
+            continue
+        curve = left_by_labels(random, frozen, cells)
+        goal = 0.1 + 0.9 * float(curve[1][-1])
+        base = labels_to(curve, goal)
+        for method in [name for name in mine if name.startswith("alef-") and name != "alef-random"]:
+            need = labels_to(left_by_labels(mine[method], frozen, cells), goal)
+            ratio = need / base if base > 0 and math.isfinite(need) else math.nan
+            out.append(
+                (drift, method, digits(goal, 3), digits(need, 3), digits(base, 3), digits(ratio, 3))
+            )
+    return out
+
+
+def overview(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the summary.
+
+    A row a drift, the gap at its end of each method, and what was won back.
+    """
+    methods = list(dict.fromkeys(line.method for line in lines))
+    learn = [
+        name for name in methods if any(line.method == name and line.labels > 0 for line in lines)
+    ]
+    header = ["drift", "before", *methods, *(f"{name} recovers %" for name in learn)]
+    rows = []
+    for drift in dict.fromkeys(line.drift for line in lines):
+        mine = {line.method: line for line in lines if line.drift == drift}
+        frozen = mine.get("frozen")
+        won = [recovered(mine[name], frozen) if name in mine and frozen else None for name in learn]
+        ends = [
+            _with_mean(seed_interval(mine[name].after)) if name in mine else "" for name in methods
+        ]
+        before = "" if frozen is None else _with_mean(seed_interval(frozen.before))
+        rows.append(
+            [drift, before, *ends, *("" if part is None else _with_mean(part) for part in won)]
+        )
+    return header, rows
+
+
+def _with_mean(interval: Interval) -> str:
+    return f"{digits(interval.mean, 2 if interval.mean < 1 else 3)} {interval_text(interval, 2)}"
+
+
+def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -> list[Path]:
+    """Write ``report.md`` and a figure a drift; return their paths."""
+    lines = lines_of(cells)
+    pictures = _pictures(lines) if draw else {}
+    for name, picture in pictures.items():
+        with files.atomic_writer(folder / "figures" / f"{name}.png") as file:
+            file.write(picture)
+    first, seeds = cells[0], len({cell["seed"] for cell in cells})
+    about = (
+        f"{seeds} seed{'s' if seeds > 1 else ''}, "
+        f"{first['batch']} worlds a stream, half under “minimum latency”, half under “minimum energy”. Gaps are to "
+        f"certified bounds, in percent, with 95 % intervals over the seeds; before: the slots before the drift; after: the last {LAST} "
+        "slots (cyclic: slots 75 to 99). Recovered: how much of what the frozen network lost, where its gap at least doubles. On return: "
+        "the gap of slots 50 to 74 over that of slots 0 to 24, the same world. Seconds are totals of a stream, on one thread."
+    )
+    trained = {
+        (cell["num_trainable"], cell["num_parameters"]) for cell in cells if "num_trainable" in cell
+    }
+    shares = "; ".join(
+        f"{part:,} of {whole:,} ({100 * part / whole:.1f} %)" for part, whole in sorted(trained)
+    )
+    about += f" Parameters that learn: {shares}." if trained else ""
+    parts = ["# Adaptation to drift", about, report.markdown_table(*overview(lines))]
+    parts += ["## All numbers", report.markdown_table(HEADER, rows_of(lines))]
+    asked = queries(lines, cells)
+    if asked:
+        header = ("drift", "query", "gap over frozen", "labels", "labels of random", "ratio")
+        parts += [
+            "## Labels to 90 % of what random queries win",
+            report.markdown_table(header, asked),
+        ]
+    parts += [f"![{name}](figures/{name}.png)" for name in pictures]
+    files.write_text(folder / "report.md", "\n\n".join(parts) + "\n")
+    return [folder / "report.md", *(folder / "figures" / f"{name}.png" for name in pictures)]
+
+
+def _pictures(lines: Sequence[Line]) -> dict[str, bytes]:
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError(
+            'figures need matplotlib: pip install "lambo-mec[report]", or pass --no-figures'
+        ) from error
+    with mpl.rc_context(figures.STYLE):  # type: ignore[arg-type]
+        names = dict.fromkeys(line.drift for line in lines)
+        return {
+            name: figures.picture(_figure(name, [line for line in lines if line.drift == name])).png
+            for name in names
+        }
+
+
+def _figure(drift: str, lines: Sequence[Line]) -> Figure:
+    """Return mean gaps over the slots with their 95 % intervals, a curve a method."""
+    figure, (axes,) = figures.new(7.0, 4.0)
+    spare = iter([colour for colour in figures.COLOURS if colour not in CURVES.values()] * 4)
+    for line in lines:
+        _curve(axes, line, CURVES.get(line.method) or next(spare))
+    axes.set_yscale("log")
+    axes.set_xlabel("slot")
+    axes.set_ylabel("gap to the bound (%)")
+    axes.axvline(
+        REGIME if drift.endswith("cyclic") else suite.START, color=figures.INK, lw=0.8, ls=":"
+    )
+    axes.grid(which="major")
+    axes.legend(ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    axes.set_title(suite.describe(drift))
+    return figure
+
+
+def _curve(axes: Axes, line: Line, colour: str) -> None:
+    smooth, slots = line.gaps, line.slots
+    if len(slots) >= SMOOTH and slots[1] - slots[0] == 1:  # those of a stride are too far apart
+        smooth = np.apply_along_axis(
+            lambda row: np.convolve(row, np.ones(SMOOTH) / SMOOTH, mode="valid"), 1, smooth
+        )
+        slots = slots[SMOOTH // 2 : -(SMOOTH // 2)]
+    mean = smooth.mean(axis=0)
+    axes.plot(
+        slots,
+        mean,
+        color=colour,
+        lw=1.6,
+        ls="-" if line.labels or line.method == "frozen" else "--",
+        label=line.method,
+    )
+    if len(smooth) > 1:
+        half = _half_width(smooth)
+        axes.fill_between(
+            slots, np.maximum(mean - half, 1e-2), mean + half, color=colour, alpha=0.15, lw=0
+        )

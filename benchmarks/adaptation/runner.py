@@ -1,0 +1,238 @@
+"""Streams of slots that drift, played by agents that learn on the way and by those that do not.
+
+Each stream of each is a cell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.adaptation.plan import FORMAT, Adaptation, Cell
+from benchmarks.sweep import provenance
+from benchmarks.sweep.pool import default_jobs, pool
+from benchmarks.sweep.results import MANIFEST
+from lambo_agents import registry
+from lambo_agents.protocol import Adaptive, unsupported
+from lambo_env.cell import seeding
+from lambo_env.offloading import drift as suite
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import files, validate
+
+PROMPTS = ("minimum latency", "minimum energy")  # in turn over a slot's instances
+BOUND_GAP, BOUND_LIMIT_S = (
+    1e-3,
+    2.0,
+)  # what bounds are proven to; the streams have tens of thousands of instances
+Row = dict[str, Any]
+
+
+def read(path: Path, cell_hash: str | None = None) -> Row | None:
+    """Return a finished cell's file, or None where there is none, it is damaged, or it is of other settings."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole = (
+            found["format"] == FORMAT
+            and isinstance(found["rows"], list)
+            and isinstance(found["hash"], str)
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(found) if whole and cell_hash in (None, found["hash"]) else None
+
+
+def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> list[Row]:
+    """Play the cells that ``folder`` lacks and return all of the plan's.
+
+    Args:
+        plan: what to play.
+        folder: where results are kept; a second run continues, also within a stream, and asks no
+            expert twice.
+        jobs: worker processes of one thread each; 0: one a core, or one in all without joblib.
+        tell: called with each cell's file as it is there.
+
+    Raises:
+        ValueError: a bad number of jobs.
+        ExpertError: an expert failed; what is finished is kept.
+    """
+    jobs = validate.integer("--jobs", jobs, low=0) or default_jobs()
+    validate.check(
+        "--out",
+        str(folder),
+        not (folder / MANIFEST).exists(),
+        "a folder without a sweep of `lambo bench`",
+    )
+    done: dict[str, Row] = {}
+    todo = []
+    for cell in plan.cells():
+        kept = read(folder / "cells" / f"{cell.name}.json", cell.hash)
+        if kept is None:
+            todo.append(cell)
+        else:
+            done[cell.name] = kept
+    with pool(jobs, len(todo)) as run_all:
+        for cell, row in run_all(play, ((cell, (cell, folder)) for cell in todo)):
+            done[cell.name] = row
+            if tell is not None:
+                tell(row)
+    return [done[cell.name] for cell in plan.cells()]
+
+
+def play(cell: Cell, folder: Path) -> Row:
+    """Play one cell, or what is left of it, write its file and drop what only a continuation would need."""
+    work = folder / "work" / f"{cell.name}-{cell.hash}"
+    agent: Any = registry.make_agent(cell.method.agent, **cell.kwargs(work))
+    with contextlib.closing(_Rows(work / "rows.jsonl")) as rows:
+        _stream(cell, folder, agent, rows)
+        found = [rows.found[slot] for slot in cell.plan.played]
+    facts = {
+        name: int(value)
+        for name in ("num_parameters", "num_trainable")
+        if (value := getattr(agent, name, None))
+    }
+    spent = {name: found[-1][name] for name in ("labels", "update_s", "expert_s")}
+    row = {
+        "format": FORMAT,
+        "hash": cell.hash,
+        "method": cell.method.name,
+        **cell.settings,
+        **facts,
+        **spent,
+        "rows": found,
+    }
+    row["made"] = provenance.describe(1)
+    files.write_text(
+        folder / "cells" / f"{cell.name}.json", json.dumps(row, separators=(",", ":")) + "\n"
+    )
+    shutil.rmtree(work, ignore_errors=True)
+    return row
+
+
+def _stream(cell: Cell, folder: Path, agent: Any, rows: _Rows) -> None:
+    """Play the slots from the agent's own on (an agent that keeps no state: all).
+
+    After each is scored, it may adapt.
+    """
+    scenario_hash, labels = load_scenario(cell.plan.scenario).hash, 0
+    for slot, instances, prompts, bound in _slots(cell, folder, getattr(agent, "slot", 0)):
+        reason = unsupported(agent, instances)
+        what = f"method {cell.method.name!r} on {cell.drift!r}"
+        validate.check(what, reason, reason is None, "an agent that supports the stream")
+        rng = seeding.decision_rng(cell.seed, scenario_hash, slot)
+        start = time.perf_counter()
+        decision = agent.decide(instances, prompts, rng)
+        spent = {"decide_s": round(time.perf_counter() - start, 6)}
+        paid = int(agent.labels_used) if cell.method.pays else labels
+        seconds = {
+            name: round(float(getattr(agent, name, 0.0)), 3) for name in ("update_s", "expert_s")
+        }
+        rows.add(
+            {
+                "slot": slot,
+                "labels": paid,
+                **seconds,
+                **spent,
+                **_scores(instances, decision, prompts, bound),
+            }
+        )
+        if isinstance(agent, Adaptive):
+            labels += int(agent.adapt(instances, prompts, decision, rng))
+
+
+def _scores(instances: Instances, decision: Decision, prompts: Prompts, bound: np.ndarray) -> Row:
+    """Return the mean gap to the bound in percent, of all and of each prompt, and the share of late tasks."""
+    outcome = physics.evaluate(instances, decision, prompts.objective(instances))
+    gap = 100 * (np.asarray(outcome.cost) / bound - 1)
+    each = {f"gap_{k}": round(float(gap[k :: len(PROMPTS)].mean()), 6) for k in range(len(PROMPTS))}
+    return {"gap": round(float(gap.mean()), 6), **each, "late": float(np.mean(outcome.late))}
+
+
+def _slots(
+    cell: Cell, folder: Path, begin: int
+) -> Iterator[tuple[int, Instances, Prompts, np.ndarray]]:
+    """Yield what is played of the stream but for its first ``begin`` slots, with prompts and certified bounds."""
+    plan, todo = cell.plan, cell.plan.played[begin:]
+    scenario = load_scenario(plan.scenario)
+    prompts = Prompts.of([PROMPTS[k % len(PROMPTS)] for k in range(plan.batch)])
+    kept = _Bounds(
+        folder / "bounds" / f"{cell.drift}--{cell.seed}-{plan.batch}-{scenario.hash}.npz"
+    )
+    rng = seeding.evaluation_rng(cell.seed, scenario, 0)
+    with contextlib.closing(kept):
+        for slot, instances in suite.stream(cell.drift, plan.batch, rng, scenario, plan.num_slots):
+            if slot in todo:
+                yield slot, instances, prompts, kept.of(slot, instances, prompts)
+
+
+class _Bounds:
+    """Certified lower bounds of a stream's slots, proven once for all methods."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.new = path, False
+        self.found: dict[str, np.ndarray] = {}
+        # whatever a damaged archive raises: the bounds are proven again
+        with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as kept:
+            self.found = {name: kept[name] for name in kept.files}
+        self.solver: Any = registry.make_agent("exact", gap=BOUND_GAP, time_limit_s=BOUND_LIMIT_S)
+
+    def of(self, slot: int, instances: Instances, prompts: Prompts) -> np.ndarray:
+        """Return the bounds [B] of a slot."""
+        key = f"slot{slot}-{_digest(instances, prompts)}"  # of other instances they are none
+        if self.found.get(key, np.zeros(0)).shape != (instances.batch_size,):
+            self.found[key] = np.asarray(self.solver.solve(instances, prompts).lower_bound)
+            self.new = True
+        return self.found[key]
+
+    def close(self) -> None:
+        """Write what is new, atomically."""
+        if self.new:
+            with files.atomic_writer(self.path) as file:
+                np.savez(file, **self.found)  # type: ignore[arg-type]
+
+
+def _digest(instances: Instances, prompts: Prompts) -> str:
+    """Return the content hash of a slot, 16 hex digits."""
+    digest = hashlib.sha256("\n".join(prompts.texts).encode())
+    for field in dataclasses.fields(Instances):
+        digest.update(np.ascontiguousarray(getattr(instances, field.name)).tobytes())
+    return digest.hexdigest()[:16]
+
+
+class _Rows:
+    """The rows of a stream under way, a line each.
+
+    A later one about a slot replaces an earlier one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.found: dict[int, Row] = {}
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+            with contextlib.suppress(
+                ValueError, KeyError, TypeError
+            ):  # a killed run may leave half a line
+                row = json.loads(line)
+                self.found[int(row["slot"])] = row
+        self.file = path.open("a", encoding="utf-8")
+
+    def add(self, row: Row) -> None:
+        """Add one."""
+        self.found[row["slot"]] = row
+        self.file.write("\n" + json.dumps(row))
+        self.file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()

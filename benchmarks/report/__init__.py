@@ -1,0 +1,1 @@
+"""From results to numbers, tables, figures and pages."""

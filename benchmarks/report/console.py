@@ -1,0 +1,40 @@
+"""Printing to the terminal: one console, and tables of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def console() -> Console:
+    """Return the console of standard output."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
+    """Print rows of texts under a header.
+
+    All columns but the first are right-aligned where they hold numbers.
+    """
+    rows = [[escape(str(text)) for text in row] for row in rows]
+    table = Table(
+        title=None if title is None else escape(title), title_justify="left", title_style="bold"
+    )
+    for column, name in enumerate(header):
+        numbers = column > 0 and all(_numeric(row[column]) for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    out = console()
+    if not out.is_terminal:  # a pipe has no width: let nothing be folded
+        out = Console(highlight=False, width=200)
+    out.print(table)
+
+
+def _numeric(text: str) -> bool:
+    return text[:1] in "-+0123456789[\\" or text == ""

@@ -1,0 +1,258 @@
+"""The report of a results folder: Markdown, HTML that stands alone, and figures.
+
+In the terminal, the same tables.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report.console import print_table
+from benchmarks.report.figures import GAP_TIME, Picture, picture_name, pictures
+from benchmarks.report.tables import (
+    DASH,
+    EXTRA,
+    HEADER,
+    Comparison,
+    Results,
+    Table,
+    bound_cells,
+    cells_of,
+    compare_agents,
+    gap_text,
+    interval_text,
+    tabulate,
+)
+from lambo_env.utils import files, validate
+
+if TYPE_CHECKING:
+    from benchmarks.report.statistics import Interval
+
+PHYSICAL = ("latency s", "energy J")
+SEVERAL = 3  # scenarios from which on an overview is worth its space
+COMPARED = ("scenario", "prompt", "A - B", "95 % interval", "A lower in", "instances", "")
+_HOW = (
+    "Cost in its native unit: mean latency of a UE (s), total energy (J), or the normalised mix. Gap: to the certified lower "
+    "bound of each instance. Intervals: 95 % BCa bootstrap over instances, which all agents share. Times: median decision time "
+    "an instance in ms on one thread, one by one and batched. Evaluates: calls an evaluator while it decides."
+)
+_CSS = """
+body{font:15px/1.5 system-ui,sans-serif;color:#22303c;max-width:70rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;font-size:.88rem;display:block;overflow-x:auto}
+th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #e3e7ea;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}th{border-bottom:2px solid #22303c}tr:last-child td{color:#c0392b}
+figure{margin:1rem 0}figure svg{max-width:100%;height:auto}.how,.from{color:#5c6b73;font-size:.85rem}.note{color:#c0392b}
+"""
+
+
+def titled(table: Table) -> str:
+    """Return a table's heading."""
+    return f"“{table.prompt}” on {table.scenario} ({table.scenario_hash})"
+
+
+def rows_of(table: Table) -> list[tuple[str, ...]]:
+    """Return a table's rows of texts, the certified bound last."""
+    rows = [cells_of(line) for line in table.lines]
+    return [*rows, bound_cells(table)] if table.bound is not None else rows
+
+
+def notes_of(table: Table) -> list[str]:
+    """Return what a reader of the table must know."""
+    total = max(line.instances for line in table.lines)
+    unproven = (
+        [f"{table.unproven} of {total} bounds were not proven to the gap asked for."]
+        if table.unproven
+        else []
+    )
+    return (
+        [*table.notes, *unproven]
+        if table.bound is not None
+        else [*table.notes, "No certified bound."]
+    )
+
+
+def overviews(tables: Sequence[Table]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield title, header and rows of one table an agent, scenarios by prompts, for sweeps over several scenarios: its gaps."""
+    scenarios, prompts = (
+        list(dict.fromkeys(getattr(t, name) for t in tables)) for name in ("scenario", "prompt")
+    )
+    if len(scenarios) < SEVERAL:
+        return
+    gaps = {
+        (line.agent, line.scenario, line.prompt): line.gap_percent
+        for table in tables
+        for line in table.lines
+    }
+    for agent in dict.fromkeys(agent for agent, *_ in gaps):
+        found = {(s, p): gaps.get((agent, s, p)) for s in scenarios for p in prompts}
+        if any(gap is not None for gap in found.values()):
+            rows = [[s, *(_gap_cell(found[s, p]) for p in prompts)] for s in scenarios]
+            yield f"Gap in % of {agent}, with its interval", ["scenario", *prompts], rows
+
+
+def _gap_cell(gap: Interval | None) -> str:
+    if gap is None or math.isnan(gap.low):
+        return DASH if gap is None else gap_text(gap.mean)
+    return f"{gap_text(gap.mean)} [{gap_text(gap.low)}, {gap_text(gap.high)}]"
+
+
+def missing_of(results: Results) -> list[str]:
+    """Return why agents of the sweep have no result."""
+    manifest = results.manifest
+    empty = [f"{what}: no result: {reason}" for what, reason in manifest.get("empty", {}).items()]
+    return empty + [
+        f"{what}: FAILED: {reason}" for what, reason in manifest.get("failed", {}).items()
+    ]
+
+
+def origin(results: Results) -> str:
+    """Return in one sentence where the numbers come from."""
+    runs = results.manifest["runs"]
+    last: dict[str, Any] = runs[-1]
+    machine, versions = last["machine"], last["versions"]
+    packages = ", ".join(
+        f"{name} {versions[name]}"
+        for name in ("lambo-mec", "numpy", "scipy", "torch")
+        if name in versions
+    )
+    commit = f", commit {last['commit'][:12]}" if last.get("commit") else ""
+    where = f"{machine['cpu']}, {machine['cores']} cores, {last['jobs']} jobs of one thread, load {machine.get('load')} at the start"
+    return f"Made by `{last['command']}` ({len(runs)} run(s), {last['started']}) on {where}; {packages}{commit}."
+
+
+def print_report(results: Results) -> None:
+    """Print the tables to the terminal."""
+    for note in results.notes:
+        print(note)
+    tables = tabulate(results)
+    for title, wide, texts in overviews(tables):
+        print_table(wide, texts, title)
+    for table in tables:
+        keep = _columns(table)
+        header = [(*HEADER, *EXTRA)[k] for k in keep]
+        print_table(header, ([row[k] for k in keep] for row in rows_of(table)), titled(table))
+        for note in notes_of(table):
+            print(f"  note: {note}")
+
+
+def _columns(table: Table) -> list[int]:
+    """Return the columns worth a terminal's width.
+
+    Extra ones where agents differ, physical ones where the cost is neither.
+    """
+    rows = [cells_of(line) for line in table.lines]
+    physical = table.unit == "" or any(line.late_percent > 0 for line in table.lines)
+    keep = list(range(len(HEADER)))
+    for k, name in enumerate(EXTRA, len(HEADER)):
+        if len({row[k] for row in rows}) > 1 and (physical or name not in PHYSICAL):
+            keep.append(k)
+    return keep
+
+
+def write_report(results: Results, path: Path, *, figures: bool = True) -> list[Path]:
+    """Write ``path`` (.md), the same as .html beside it, and the figures in ``figures/``.
+
+    Return the paths.
+
+    Raises:
+        ValueError: ``path`` does not end in .md.
+        ImportError: matplotlib is missing.
+    """
+    validate.check("report path", str(path), path.suffix == ".md", "a path that ends in .md")
+    tables = tabulate(results)
+    drawn = pictures(tables) if figures else {}
+    for name, picture in drawn.items():
+        with files.atomic_writer(path.parent / "figures" / f"{name}.png") as file:
+            file.write(picture.png)
+    files.write_text(path, "\n".join(_markdown(results, tables, drawn)) + "\n")
+    page = path.with_suffix(".html")
+    files.write_text(page, "\n".join(_page(results, tables, drawn)) + "\n")
+    return [path, page]
+
+
+def _markdown(results: Results, tables: Sequence[Table], drawn: Collection[str]) -> Iterator[str]:
+    yield f"# Sweep {results.manifest['sweep']['name']}\n"
+    yield f"{_HOW}\n"
+    yield from (f"> {note}\n" for note in results.notes)
+    for title, header, rows in overviews(tables):
+        yield f"## {title}\n\n{markdown_table(header, rows)}\n"
+    for table in tables:
+        yield f"## {titled(table)}\n"
+        yield markdown_table((*HEADER, *EXTRA), rows_of(table)) + "\n"
+        yield from (f"> {note}\n" for note in notes_of(table))
+        if (name := picture_name(table)) in drawn:
+            yield f"![{titled(table)}](figures/{name}.png)\n"
+    for name in drawn:
+        if name.startswith(GAP_TIME):
+            yield f"## Gap against decision time, {name.removeprefix('gap-time-')}\n"
+            yield f"![Gap against decision time](figures/{name}.png)\n"
+    yield from (f"- {note}" for note in missing_of(results))
+    yield f"\n{origin(results)}"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first column is left-aligned, the others right."""
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join(
+        "| " + " | ".join(str(text).replace("|", "\\|") for text in line) + " |" for line in lines
+    )
+
+
+def _page(results: Results, tables: Sequence[Table], drawn: dict[str, Picture]) -> Iterator[str]:
+    title = html.escape(f"Sweep {results.manifest['sweep']['name']}")
+    yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_CSS}</style></head><body>'
+    yield f'<h1>{title}</h1><p class="how">{html.escape(_HOW)}</p>'
+    for heading, header, rows in overviews(tables):
+        yield f"<h2>{html.escape(heading)}</h2>{_html_table(header, rows)}"
+    for table in tables:
+        yield f"<h2>{html.escape(titled(table))}</h2>"
+        yield _html_table((*HEADER, *EXTRA), rows_of(table))
+        yield from (f'<p class="note">{html.escape(note)}</p>' for note in notes_of(table))
+        if (name := picture_name(table)) in drawn:
+            yield f"<figure>{drawn[name].svg}</figure>"
+    for name, picture in drawn.items():
+        if name.startswith(GAP_TIME):
+            yield f"<h2>Gap against decision time, {html.escape(name.removeprefix('gap-time-'))}</h2><figure>{picture.svg}</figure>"
+    yield from (f"<p>{html.escape(note)}</p>" for note in [*results.notes, *missing_of(results)])
+    yield f'<p class="from">{html.escape(origin(results))}</p></body></html>'
+
+
+def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(tag: str, texts: Sequence[str]) -> str:
+        return (
+            "<tr>" + "".join(f"<{tag}>{html.escape(str(text))}</{tag}>" for text in texts) + "</tr>"
+        )
+
+    return f"<table>{line('th', header)}{''.join(line('td', row) for row in rows)}</table>"
+
+
+def comparison_rows(results: Results, a: str, b: str) -> list[tuple[str, ...]]:
+    """Return the texts of the paired comparison of two agents, one row a scenario and prompt."""
+    return [
+        (scenario, prompt, *_compared(comparison, unit, a, b))
+        for scenario, prompt, unit, comparison in compare_agents(results, a, b)
+    ]
+
+
+def _compared(comparison: Comparison, unit: str, a: str, b: str) -> tuple[str, ...]:
+    verdict = comparison.verdict.replace("A is", f"{a} is").replace("B is", f"{b} is")
+    return (
+        f"{comparison.difference.mean:+.4g} {unit}".strip(),
+        interval_text(comparison.difference),
+        f"{100 * comparison.wins:.0f} %",
+        str(comparison.instances),
+        verdict,
+    )
+
+
+def print_comparison(results: Results, a: str, b: str) -> None:
+    """Print the paired comparison of two agents."""
+    print_table(
+        COMPARED,
+        comparison_rows(results, a, b),
+        f"A = {a}, B = {b}: mean difference of cost on the same instances",
+    )

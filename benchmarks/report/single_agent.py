@@ -1,0 +1,45 @@
+"""One agent on one scenario, a table in the terminal, no folder of results.
+
+What ``lambo evaluate`` does.
+"""
+
+from __future__ import annotations
+
+from benchmarks.report import tables
+from benchmarks.report.console import print_table
+from benchmarks.sweep import bounds
+from benchmarks.sweep.config import Cell, Sweep
+from benchmarks.sweep.play import cell_plan, play_cell
+from benchmarks.sweep.runner import bound_key_of, complete_row
+from lambo_agents import registry
+
+
+def print_single(sweep: Sweep, with_bounds: bool) -> int:
+    """Play the first agent of a sweep and print a line a prompt; 1 if it has no result."""
+    spec = registry.agent_spec(sweep.agents[0].name)
+    rows = []
+    for cell in sweep.cells({}):
+        line, reason = _play(cell, spec, sweep, with_bounds)
+        if line is None:
+            print(f"{cell.agent.label} on {cell.source.name}: no result: {reason}")
+            return 1
+        rows.append((cell.prompt, *tables.cells_of(line)[1 : len(tables.HEADER)]))
+    source = sweep.scenarios[0]
+    title = f"{sweep.agents[0].label} on {source.name} ({source.hash}), {sweep.instances} instances"
+    print_table(("prompt", *tables.HEADER[1:]), rows, title)
+    return 0
+
+
+def _play(
+    cell: Cell, spec: registry.AgentSpec, sweep: Sweep, with_bounds: bool
+) -> tuple[tables.Line | None, str]:
+    instances = cell.source.load(cell.root, cell.block, cell.instances)
+    answer = play_cell(cell_plan(cell, spec), instances, None)
+    if answer.fields is None:
+        return None, answer.failed or answer.empty or ""
+    bound = bounds.none(instances.batch_size, "not asked for")
+    if with_bounds:
+        key, limits = bound_key_of(cell, sweep.bound_gap), (sweep.bound_gap, sweep.bound_limit_s)
+        bound = bounds.obtain(instances, cell.prompt, key, *limits, bounds.cache_folder())
+    row = complete_row(cell, answer.fields, bound)
+    return tables.line_of(row["agent"], [row], tables.unit_of(row["latency_weight"])), ""

@@ -1,0 +1,1 @@
+"""A new agent package to start from: `lambo new-agent`."""

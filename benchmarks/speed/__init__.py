@@ -1,0 +1,1 @@
+"""Measured speeds: `lambo throughput`."""

@@ -1,0 +1,180 @@
+"""Greedy decoding of LAMBO beside a plain loop of the same layers.
+
+What projecting once, caching and deciding all steps at once pay.
+
+The plain loop encodes once and then, for each UE, runs the decoder over all steps so far from their
+states and keeps the last one's answer, as a teacher-forced network without a cache is usually
+decoded. Both give the same places.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.report.console import print_table
+from lambo_agents.agent import LamboAgent
+from lambo_agents.network import decoding
+from lambo_agents.network.aed import AED
+from lambo_agents.network.server_encoding import Plan
+from lambo_env.cell.seeding import evaluation_rng
+from lambo_env.offloading import physics
+from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import validate
+
+BATCHES = (1, 256)
+ROUNDS = 9
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeSpeed:
+    """Milliseconds an instance, best of some rounds."""
+
+    batch: int
+    ours_ms: float
+    low_ms: float  # with the encoder in bfloat16
+    compiled_ms: float | None  # and compiled; None where that was not asked for
+    plain_ms: float
+
+
+@torch.inference_mode()
+def plain_places(aed: AED, slots: decoding.Slot) -> Tensor:
+    """Return the greedy places [B, N] of slots in the given order, by the plain loop."""
+    batch, steps, places = slots.need.shape
+    need = slots.need[:, None]
+    place = torch.zeros(batch, 1, steps, dtype=torch.int64)
+    taken = torch.zeros(batch, 1, steps, dtype=torch.float64)
+    fallback = torch.full((places,), -1e30)
+    fallback[0] = -1e9  # late and local: only if nothing else is legal
+    encoded = aed.encode(slots.inputs)
+    for i in range(steps):
+        whole = aed.plan(encoded)
+        state, left = decoding.states(whole, place, taken, places)
+        seen = type(state)(*(part if part.ndim < 3 else part[:, :, : i + 1] for part in state))
+        logits = aed.steps(_until(whole, i + 1), seen)[0][:, :, i]
+        legal = need[:, :, i] - physics.FIT_TOLERANCE <= left[:, :, i]
+        place[:, :, i] = torch.where(legal, logits, fallback).argmax(-1)
+        floor = need[:, :, i].gather(-1, place[:, :, i, None])[..., 0]
+        taken[:, :, i] = floor.where(floor.isfinite(), 0.0)
+    return place[:, 0]
+
+
+def _until(plan: Plan, steps: int) -> Plan:
+    """Return the plan of the first steps."""
+    pair, prior, gift, log_root = (
+        None if part is None else part[:, :, :steps]
+        for part in (plan.pair, plan.prior, plan.gift, plan.log_root)
+    )
+    return plan._replace(
+        base=plan.base[:, :, :steps], pair=pair, prior=prior, gift=gift, log_root=log_root
+    )
+
+
+def decode_speed(
+    agent: LamboAgent,
+    batch: int,
+    scenario: str | Scenario = "paper",
+    rounds: int = ROUNDS,
+    prompt: str = "minimum latency",
+    compiled: bool = True,
+) -> DecodeSpeed:
+    """Time both on a scenario's first evaluation instances.
+
+    Args:
+        agent: whose network decides.
+        batch: instances decided at once.
+        scenario: preset, TOML file or Scenario.
+        rounds: of each; the best counts.
+        prompt: the objective in words.
+        compiled: compile the encoder for the last but one column; else that column is left out.
+
+    Raises:
+        ValueError: naming the argument, its value and what is allowed.
+    """
+    validate.integer("batch", batch)
+    validate.integer("rounds", rounds)
+    world = load_scenario(scenario)
+    instances, asked = (
+        sample_instances(world, batch, evaluation_rng(0, world, 0)),
+        Prompts.of(prompt, batch),
+    )
+    rng = np.random.default_rng(0)
+
+    def each_ms(one: LamboAgent) -> float:
+        one.decide(instances, asked, rng)  # compiles, where asked for
+        return 1e3 * _best_s(lambda: one.decide(instances, asked, rng), rounds) / batch
+
+    plain = _best_s(
+        lambda: plain_places(agent.aed, decoding.slot(instances, asked.tokens, False)),
+        max(1, rounds // 3),
+    )
+    return DecodeSpeed(
+        batch,
+        ours_ms=each_ms(agent),
+        low_ms=each_ms(LamboAgent(agent.aed, precision="bf16")),
+        compiled_ms=each_ms(LamboAgent(agent.aed, precision="bf16", compiled=True))
+        if compiled
+        else None,
+        plain_ms=1e3 * plain / batch,
+    )
+
+
+def _best_s(work: Callable[[], object], rounds: int) -> float:
+    spent = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - start)
+    return min(spent)
+
+
+def neighbour_ms(batch: int, rounds: int = ROUNDS) -> float | None:
+    """Return what RL4CO's attention model of 0.69 M parameters takes for a vehicle routing instance of 50 customers; None without RL4CO.
+
+    Another problem of about as many decisions, random weights: an order of magnitude, not a race.
+    """
+    if importlib.util.find_spec("rl4co") is None:
+        return None
+    from rl4co.envs import CVRPEnv
+    from rl4co.models.zoo.am import AttentionModelPolicy
+
+    env = CVRPEnv(generator_params={"num_loc": 50})
+    policy = AttentionModelPolicy(env_name="cvrp", embed_dim=128, num_encoder_layers=3).eval()
+    problems = env.reset(batch_size=[batch])
+    options = {"phase": "test", "decode_type": "greedy", "calc_reward": False}
+    with torch.inference_mode():
+        return 1e3 * _best_s(lambda: policy(problems.clone(), env, **options), rounds) / batch
+
+
+def print_decode_throughput(scenario: str = "paper") -> None:
+    """Print both batch sizes as a table."""
+    agent = LamboAgent()
+    rows = []
+    for batch in BATCHES:
+        speed = decode_speed(agent, batch, scenario)
+        other = neighbour_ms(batch)
+        all_ms = (speed.ours_ms, speed.low_ms, speed.compiled_ms, speed.plain_ms, other)
+        times = ("-" if spent is None else f"{spent:.2f}" for spent in all_ms)
+        rows.append((str(batch), *times, f"{speed.plain_ms / speed.ours_ms:.1f}"))
+    header = (
+        "instances at once",
+        "lambo-s, ms an instance",
+        "encoder in bf16",
+        "and compiled",
+        "plain loop",
+        "RL4CO's AM",
+        "plain loop over ours",
+    )
+    print_table(
+        header,
+        rows,
+        f"greedy decoding on {scenario}, {torch.get_num_threads()} threads, best of {ROUNDS}",
+    )

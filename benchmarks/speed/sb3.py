@@ -1,0 +1,85 @@
+"""Steps a second as Stable-Baselines3 sees them.
+
+The native vector environment beside DummyVecEnv, masks asked for at each step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from baselines.sb3.vec_env import as_sb3
+from benchmarks.report.console import print_table
+
+IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
+
+
+@dataclasses.dataclass(frozen=True)
+class SB3Speed:
+    """Steps a second of both, medians over rounds in which they took turns.
+
+    CPU seconds, so that a busy machine does not count.
+    """
+
+    env_id: str
+    num_envs: int
+    native: float
+    dummy: float
+    ratio: float  # median of the rounds' ratios
+
+
+def sb3_speed(
+    env_id: str, scenario: str = "paper", num_envs: int = 64, episodes: int = 1, rounds: int = 3
+) -> SB3Speed:
+    """Time ``as_sb3`` against ``DummyVecEnv`` of the single environment under the same random legal actions."""
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    native = as_sb3(env_id, num_envs, scenario=scenario)
+    dummy = DummyVecEnv([_maker(env_id, scenario)] * num_envs)
+    steps = episodes * native.venv.scenario.num_ues
+    speeds = [(_steps_per_s(native, steps), _steps_per_s(dummy, steps)) for _ in range(rounds)]
+    native.close()
+    dummy.close()
+    ours, theirs = zip(*speeds, strict=True)
+    ratio = statistics.median(one / other for one, other in speeds)
+    return SB3Speed(env_id, num_envs, statistics.median(ours), statistics.median(theirs), ratio)
+
+
+def _maker(env_id: str, scenario: str) -> Callable[[], gym.Env[Any, Any]]:
+    return lambda: gym.make(f"lambo_env:{env_id}", scenario=scenario)
+
+
+def _steps_per_s(env: Any, steps: int) -> float:
+    rng = np.random.default_rng(0)
+    env.seed(0)
+    env.reset()
+    places = env.get_attr("scenario", [0])[0].num_servers + 1
+    joint = env.action_space.shape == (2,)
+    start = time.process_time()
+    for _ in range(steps):
+        masks = np.stack(env.env_method("action_masks"))
+        place = (rng.random(masks.shape) * masks).argmax(1)
+        share = rng.random(len(place))
+        unit = np.stack([(place + 0.5) / places, share], axis=1)
+        env.step((2 * unit - 1).astype(np.float32) if joint else place)
+    return steps * env.num_envs / (time.process_time() - start)
+
+
+def print_sb3_throughput(scenario: str = "paper") -> None:
+    """Print the table of both environments."""
+    found = [sb3_speed(env_id, scenario) for env_id in IDS]
+    rows = [
+        (s.env_id, str(s.num_envs), f"{s.native:,.0f}", f"{s.dummy:,.0f}", f"{s.ratio:.1f}")
+        for s in found
+    ]
+    print_table(
+        ("environment", "rows", "as_sb3, steps/s", "DummyVecEnv, steps/s", "ratio"),
+        rows,
+        f"SB3 on {scenario}",
+    )

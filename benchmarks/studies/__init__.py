@@ -1,0 +1,1 @@
+"""Studies beyond the sweep: ablations, model cards, difficulty of scenarios, reproductions."""

@@ -1,0 +1,170 @@
+"""The card of shipped weights.
+
+What they are, how they were made, and their measured gaps on fresh instances.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.report import statistics
+from benchmarks.sweep import bounds, provenance
+from lambo_agents.registry import make_agent
+from lambo_env.cell.seeding import decision_rng, evaluation_rng
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Instances
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.prompts import Prompts, catalogue
+from lambo_env.utils import files
+
+PROMPTS = ("minimum latency", "minimum energy", "50% latency, 50% energy")
+BLOCK = 1000  # of the evaluation instances: no sweep that ships plays it
+BOUND_GAP, BOUND_LIMIT_S = 1e-4, 20.0
+SETTINGS: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "greedy, share": {"allocation": "share"},
+    "best of 16": {"decoding": "sample"},
+    "best of 16, polished": {"decoding": "sample", "polish": "local-search"},
+}
+Row = dict[str, Any]
+
+
+def write_card(
+    weights: Path, name: str, command: str, count: int, out: Path, note: str = ""
+) -> dict[str, Any]:
+    """Copy ``weights`` to ``out/name.safetensors``, measure them, and write ``out/name.json``.
+
+    Return the card.
+    """
+    from lambo_agents.network import checkpoint  # torch: only those who make a card pay
+
+    aed, meta = checkpoint.load_network(weights)
+    shipped = out / f"{name}.safetensors"
+    if weights != shipped:
+        shutil.copyfile(weights, shipped)
+    curve = weights.parent / "curve.jsonl"
+    scenario = load_scenario(meta["acl"]["scenario"])
+    card = {
+        "name": name,
+        "sha256": hashlib.sha256(shipped.read_bytes()).hexdigest(),
+        "parameters": aed.num_parameters,
+        "command": command,
+        "note": note,
+        "training": meta["acl"],
+        "clock": {k: meta["row"][k] for k in ("step", "seconds", "rollouts", "labels")},
+        "curve": _thin([json.loads(line) for line in curve.read_text().splitlines()])
+        if curve.is_file()
+        else [],
+        "scenario": scenario.hash,
+        "measured_by": provenance.describe(1),
+        "measured": {
+            "instances": count,
+            "block": BLOCK,
+            "bound": BOUND_GAP,
+            "rows": list(gaps(shipped, count)),
+        },
+        "held_out": held_out(shipped, min(count, 50)),
+    }
+    files.write_text(out / f"{name}.json", json.dumps(card, indent=1) + "\n")
+    return card
+
+
+def _thin(rows: list[Row], most: int = 40) -> list[Row]:
+    keep = sorted({round(k) for k in np.linspace(0, len(rows) - 1, most)}) if rows else []
+    return [
+        {k: round(v, 4) if isinstance(v, float) else v for k, v in rows[index].items()}
+        for index in keep
+    ]
+
+
+def gaps(weights: Path, count: int) -> Iterator[Row]:
+    """Yield a row a prompt and way of deciding.
+
+    Gap in per cent to proven bounds with its interval, late tasks, time.
+    """
+    scenario = load_scenario("paper")
+    instances = sample_instances(scenario, count, evaluation_rng(0, scenario, BLOCK))
+    for text in PROMPTS:
+        prompts = Prompts.of(text, count)
+        key = bounds.bound_key(
+            scenario.hash, 0, BLOCK, count, float(prompts.latency_weight[0]), BOUND_GAP
+        )
+        bound = bounds.obtain(instances, text, key, BOUND_GAP, BOUND_LIMIT_S, bounds.cache_folder())
+        for setting, options in SETTINGS.items():
+            agent = make_agent("lambo-s", weights=str(weights), **options)
+            start = time.perf_counter()
+            decision = agent.decide(instances, prompts, decision_rng(0, scenario.hash, BLOCK))
+            spent = time.perf_counter() - start
+            outcome = physics.evaluate(instances, decision, prompts.objective(instances))
+            gap = statistics.mean_interval(100 * (outcome.cost / bound.lower - 1))
+            yield {
+                "prompt": text,
+                "decoding": setting,
+                "gap_percent": gap.mean,
+                "interval": [gap.low, gap.high],
+                "late": int(outcome.late.sum()),
+                "ms_per_instance": 1e3 * spent / count,
+                "proven": int(bound.proven.sum()),
+            }
+
+
+def held_out(weights: Path, count: int) -> Row:
+    """Return by how many points the gap grows on phrasings that training never saw, over all of them and for the worst."""
+    scenario = load_scenario("paper")
+    instances = sample_instances(scenario, count, evaluation_rng(0, scenario, BLOCK))
+    agent = make_agent("lambo-s", weights=str(weights))
+    rows = []
+    for kind, text, weight in _phrasings():
+        plain = {1.0: PROMPTS[0], 0.0: PROMPTS[1]}.get(
+            weight, f"{weight:.0%} latency, {1 - weight:.0%} energy"
+        )
+        cost = _cost(agent, instances, _same(text, weight, count))
+        rows.append(
+            (
+                100
+                * float(np.mean(cost / _cost(agent, instances, _same(plain, weight, count)) - 1)),
+                kind,
+                text,
+            )
+        )
+    worst = max(rows)
+    return {
+        "phrasings": len(rows),
+        "instances": count,
+        "points_more": {
+            kind: float(np.mean([r[0] for r in rows if r[1] == kind]))
+            for kind in ("latency", "energy", "mix")
+        },
+        "worst": {"points_more": worst[0], "text": worst[2]},
+        "above_one_point": sorted((round(r[0], 2), r[2]) for r in rows if r[0] > 1)[::-1],
+    }
+
+
+def _same(text: str, weight: float, count: int) -> Prompts:
+    return Prompts((text,) * count, np.full(count, weight))
+
+
+def _phrasings() -> Iterator[tuple[str, str, float]]:
+    """Yield (kind, text, weight).
+
+    All held-out pure phrasings, and every held-out way of a mix at one weight of its own.
+    """
+    for kind in ("latency", "energy"):
+        yield from ((kind, text, weight) for text, weight in catalogue("held_out", kind))
+    mixes = catalogue("held_out", "mix")
+    yield from (("mix", *mixes[index]) for index in np.linspace(0, len(mixes) - 1, 40).astype(int))
+
+
+def _cost(agent: Any, instances: Instances, prompts: Prompts) -> NDArray[np.float64]:
+    decision = agent.decide(instances, prompts, np.random.default_rng(0))
+    return np.asarray(physics.evaluate(instances, decision, prompts.objective(instances)).cost)

@@ -1,0 +1,1 @@
+"""Playing a sweep: cells, workers, bounds and resumable results."""

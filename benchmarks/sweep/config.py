@@ -1,0 +1,228 @@
+"""A sweep as data: agents x prompts x scenarios x seeds from one small TOML, and the cells that it falls into."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.sweep.instance_sources import FileSource, Source, scenario_source
+from lambo_env.prompts.prompts import parse
+from lambo_env.utils import validate
+
+SWEEPS = Path(__file__).parent / "sweeps"
+FORMAT = 1  # of a row; part of every cell's id
+LABELS = "labels"  # the pseudo-agent of the decisions that a file ships
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentEntry:
+    """One agent of a sweep: its registered name, its arguments, and what the tables call it."""
+
+    name: str
+    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        """Name it after itself unless told otherwise."""
+        object.__setattr__(self, "label", self.label or self.name)
+
+    @classmethod
+    def read(cls, entry: str | Mapping[str, Any]) -> AgentEntry:
+        """Return the entry of a name, or of a table with name, kwargs and label."""
+        if isinstance(entry, Mapping):
+            validate.known_keys(
+                "Sweep.agents", entry, [field.name for field in dataclasses.fields(cls)]
+            )
+            return cls(**{"name": None, **entry}).checked()
+        return cls(entry).checked()
+
+    def checked(self) -> AgentEntry:
+        """Return self, or refuse wrong types."""
+        text = isinstance(self.name, str) and isinstance(self.label, str)
+        validate.check(
+            "Sweep.agents", self.name, text, "names, or tables with name, kwargs and label"
+        )
+        validate.check(
+            f"Sweep.agents[{self.name!r}].kwargs",
+            self.kwargs,
+            isinstance(self.kwargs, Mapping),
+            "a table",
+        )
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """The smallest unit of a sweep: one agent decides one block of instances under one prompt."""
+
+    agent: AgentEntry
+    source: Source
+    prompt: str
+    block: int
+    instances: int
+    root: int
+    version: str = ""  # of the distribution that brings the agent: a new release plays anew
+
+    @property
+    def task(self) -> tuple[str, str, int]:
+        """What agents share: (hash, prompt, block)."""
+        return self.source.hash, self.prompt, self.block
+
+    @property
+    def id(self) -> str:
+        """Content hash of everything that the result depends on, 16 hex digits."""
+        parts = (
+            *(FORMAT, self.version, self.agent.label, self.agent.name, dict(self.agent.kwargs)),
+            *(self.source.hash, self.prompt, self.block, self.instances, self.root),
+        )
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What ``lambo bench`` plays.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    name: str
+    agents: tuple[AgentEntry, ...]
+    prompts: tuple[str, ...]
+    scenarios: tuple[Source, ...]
+    seeds: tuple[int, ...] = (0,)  # one evaluation block of each scenario a seed
+    instances: int = 32  # a block
+    root: int = 0  # of all seed sequences
+    bound_gap: float = 1e-4  # relative, to which the bounds are proven
+    bound_limit_s: float = 60.0  # an instance
+
+    def __post_init__(self) -> None:
+        """Validate every field."""
+        for field in ("agents", "prompts", "scenarios", "seeds"):
+            validate.check(
+                f"Sweep.{field}",
+                list(getattr(self, field)),
+                len(getattr(self, field)) > 0,
+                "one or more",
+            )
+        for prompt in self.prompts:
+            parse(prompt)  # raises with what is understood
+        for seed in self.seeds:
+            validate.integer("Sweep.seeds", seed, low=0)
+        validate.integer("Sweep.instances", self.instances)
+        validate.integer("Sweep.root", self.root, low=0)
+        validate.positive("Sweep.bound_gap", self.bound_gap)
+        validate.positive("Sweep.bound_limit_s", self.bound_limit_s)
+        for what, names in (
+            ("agents", [agent.label for agent in self.agents]),
+            ("scenarios", [source.name for source in self.scenarios]),
+            ("prompts", list(self.prompts)),
+            ("seeds", list(self.seeds)),
+        ):
+            validate.check(
+                f"Sweep.{what}",
+                names,
+                len(set(names)) == len(names),
+                "each once (give a second one its own label)",
+            )
+
+    def replace(self, **fields: Any) -> Sweep:
+        """Return a copy with some fields replaced, validated like a new one."""
+        return dataclasses.replace(self, **fields)
+
+    def with_agents(self, labels: Sequence[str]) -> Sweep:
+        """Return the sweep of these agents; a name that the sweep lacks is a registered agent's."""
+        own = {agent.label: agent for agent in self.agents}
+        return self.replace(agents=tuple(own.get(label, AgentEntry(label)) for label in labels))
+
+    def cells(self, versions: Mapping[str, str]) -> list[Cell]:
+        """Return the cells in a fixed order, agents innermost; ``versions`` by agent name."""
+        return [
+            Cell(
+                agent,
+                source,
+                prompt,
+                block,
+                self.instances,
+                self.root,
+                versions.get(agent.name, ""),
+            )
+            for source in self.scenarios
+            for block in source.blocks(self.seeds, self.instances)
+            for prompt in self.prompts
+            for agent in self.agents
+            if agent.name != LABELS or isinstance(source, FileSource)
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the manifest keeps: plain values."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain["agents"] = [dataclasses.asdict(agent) for agent in self.agents]
+        plain["scenarios"] = {source.name: source.describe() for source in self.scenarios}
+        return plain
+
+
+def list_sweeps() -> list[str]:
+    """Return the names of the sweeps that ship with the package."""
+    return sorted(path.stem for path in SWEEPS.glob("*.toml"))
+
+
+def load_sweep(source: str) -> Sweep:
+    """Return the sweep of a shipped name or a TOML path.
+
+    Raises:
+        ValueError: an unknown name or key (with the closest known one), a missing or broken file, a
+            bad value.
+    """
+    path = SWEEPS / f"{source}.toml"
+    if source not in list_sweeps():
+        if not source.endswith(".toml"):
+            validate.known(source, list_sweeps(), "sweep")
+        path = Path(source)
+        validate.check(
+            "sweep", source, path.is_file(), "a shipped sweep's name or an existing .toml file"
+        )
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(
+            f"sweep file is {source!r}; allowed: valid TOML in UTF-8 ({error})"
+        ) from error
+    return sweep_from(fields, path.stem, path.parent)
+
+
+def sweep_from(fields: Mapping[str, Any], name: str, folder: Path | None = None) -> Sweep:
+    """Return the sweep of a mapping, as TOML gives it; unknown keys are errors."""
+    options = {field.name for field in dataclasses.fields(Sweep)} - {"name"}
+    validate.known_keys("Sweep", fields, options)
+    for key in ("agents", "prompts", "scenarios"):
+        validate.check(
+            f"Sweep.{key}", fields.get(key), key in fields, "a list (the key is missing)"
+        )
+    for key in ("agents", "prompts", "scenarios", "seeds"):
+        validate.check(
+            f"Sweep.{key}",
+            fields.get(key),
+            isinstance(fields.get(key, []), (list, tuple)),
+            "a list",
+        )
+    return Sweep(
+        name=name,
+        agents=tuple(AgentEntry.read(entry) for entry in fields["agents"]),
+        scenarios=tuple(scenario_source(entry, folder) for entry in fields["scenarios"]),
+        prompts=tuple(fields["prompts"]),
+        **{
+            key: _frozen(value)
+            for key, value in fields.items()
+            if key not in ("agents", "scenarios", "prompts")
+        },
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,133 @@
+"""Where a sweep's instances come from: a scenario's evaluation blocks, or a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lambo_env.cell.seeding import evaluation_rng
+from lambo_env.datasets.are import load_are
+from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.utils import validate
+
+
+@dataclasses.dataclass(frozen=True)
+class ScenarioSource:
+    """Evaluation blocks of a scenario; every agent gets the same ones."""
+
+    name: str
+    scenario: Scenario
+
+    @property
+    def hash(self) -> str:
+        """Content hash of the scenario, 16 hex digits."""
+        return self.scenario.hash
+
+    def blocks(self, seeds: Sequence[int], size: int) -> tuple[int, ...]:
+        """Return the blocks to play: one a seed."""
+        return tuple(seeds)
+
+    def load(self, root: int, block: int, size: int) -> Instances:
+        """Return the ``size`` instances of a block."""
+        return sample_instances(self.scenario, size, evaluation_rng(root, self.scenario, block))
+
+    def labels(self, block: int, size: int) -> Decision | None:
+        """Return None: a scenario brings no decisions."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest keeps."""
+        return {"hash": self.hash, "fields": self.scenario.to_dict()}
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSource:
+    """The instances of a file, cut into blocks.
+
+    ``are:PATH`` reads ARE's data set, anything else a saved Instances.
+    """
+
+    name: str
+    text: str  # as the user wrote it
+
+    @functools.cached_property
+    def _content(self) -> tuple[Instances, Decision | None]:
+        kind, _, path = self.text.rpartition(":")
+        return load_are(path) if kind == "are" else (Instances.load(self.text), None)
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Content hash of the arrays, 16 hex digits."""
+        digest = hashlib.sha256()
+        for field in dataclasses.fields(Instances):
+            digest.update(np.ascontiguousarray(getattr(self._content[0], field.name)).tobytes())
+        return digest.hexdigest()[:16]
+
+    def blocks(self, seeds: Sequence[int], size: int) -> tuple[int, ...]:
+        """Return the blocks to play: as many as the file fills, whatever the seeds."""
+        return tuple(range(-(-self._content[0].batch_size // size)))
+
+    def load(self, root: int, block: int, size: int) -> Instances:
+        """Return the instances of a block; the last one may be short."""
+        return self._content[0].take(slice(block * size, (block + 1) * size))
+
+    def labels(self, block: int, size: int) -> Decision | None:
+        """Return the decisions that the file ships for a block, if it does."""
+        shipped = self._content[1]
+        return None if shipped is None else shipped.take(slice(block * size, (block + 1) * size))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest keeps."""
+        return {
+            "hash": self.hash,
+            "file": Path(self.text).name,
+            "instances": self._content[0].batch_size,
+        }
+
+
+Source = ScenarioSource | FileSource
+
+
+def file_source(text: str) -> FileSource:
+    """Return the source of ``are:PATH`` or ``FILE.npz``.
+
+    Reads it, so that a bad file is refused at once.
+    """
+    path = text.rpartition(":")[2]
+    kind = text[: -len(path) - 1]
+    validate.check("--instances", text, kind in ("", "are"), "are:PATH or FILE.npz")
+    source = FileSource(Path(path).stem, text)
+    validate.check("--instances", text, len(source.hash) == 16, "a readable file")
+    return source
+
+
+def scenario_source(entry: str | Mapping[str, Any], folder: Path | None = None) -> ScenarioSource:
+    """Return the source of a preset's name, a TOML path (relative to ``folder``), or a table of fields.
+
+    A table may have ``name``, and ``base``, the preset that it changes.
+    """
+    if isinstance(entry, Mapping):
+        fields = dict(entry)
+        base, name = fields.pop("base", "paper"), fields.pop("name", None)
+        validate.check(
+            "Sweep.scenarios.name",
+            name,
+            isinstance(name, str) and bool(name),
+            "a name for the table's scenario",
+        )
+        return ScenarioSource(name, load_scenario(base).replace(**fields))
+    validate.check(
+        "Sweep.scenarios", entry, isinstance(entry, str), "presets, .toml paths or tables of fields"
+    )
+    beside = folder / entry if folder is not None and entry.endswith(".toml") else None
+    path = os.fspath(beside) if beside is not None and beside.is_file() else entry
+    return ScenarioSource(Path(entry).stem, load_scenario(path))

@@ -1,0 +1,1 @@
+"""Actor-critic learning (paper section IV): data, losses, phases, runs."""

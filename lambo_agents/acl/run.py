@@ -1,0 +1,251 @@
+"""Runs or resumes a training in a folder.
+
+``last.safetensors`` (all that a resumption needs), ``best.safetensors``, ``curve.jsonl``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lambo_agents.acl.config import ACLConfig
+from lambo_agents.acl.trainer import Trainer, flushed
+from lambo_agents.acl.validation import Validation
+from lambo_agents.network import checkpoint
+from lambo_agents.network.aed import AED
+from lambo_agents.registry import make_agent
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.utils import validate
+
+_CLOCK = ("step", "seconds", "rollouts", "labels")
+_FREE = (
+    "gradient_rate",
+    "minutes",
+    "threads",
+    "device",
+    "validate_every",
+    "checkpoint_every",
+    "tensorboard",
+)  # may change at a resumption
+Row = dict[str, Any]
+
+
+@flushed()
+def train(
+    config: ACLConfig,
+    out: str | Path,
+    *,
+    resume: bool = True,
+    report: Callable[[Row], None] | None = None,
+) -> Path:
+    """Train a network, or go on with a training that was stopped or killed.
+
+    Return the file of the best one.
+
+    Args:
+        config: what to train and how.
+        out: folder; made if absent.
+        resume: go on from ``out/last.safetensors`` if there is one; False refuses a folder that has
+            one.
+        report: called with each row of the curve; None shows a progress bar.
+
+    Raises:
+        ValueError: the folder holds a training of another config, or one where ``resume`` is False.
+        FloatingPointError: the loss was not finite; the last good checkpoint is kept and named.
+    """
+    out = Path(out)
+    last = out / "last.safetensors"
+    validate.check(
+        "train(out)",
+        str(out),
+        resume or not last.exists(),
+        "a folder without a training, or resume=True",
+    )
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    teacher = make_agent(config.teacher) if config.imitation_steps or config.taught else None
+    trainer = Trainer(config, teacher)
+    if last.exists():
+        restore(trainer, last)
+    validation = Validation.of(
+        load_scenario(config.scenario),
+        config.validation_instances,
+        make_agent(config.validation_solver),
+        config.seed,
+    )
+    with contextlib.ExitStack() as stack:
+        tell = report if report is not None else stack.enter_context(_bar(trainer))
+        write = stack.enter_context(_curve(out, config.tensorboard))
+        _loop(trainer, validation, out, lambda row: (write(row), tell(row)))
+    return out / "best.safetensors"
+
+
+def _loop(trainer: Trainer, validation: Validation, out: Path, tell: Callable[[Row], Any]) -> None:
+    config, evaluated = trainer.config, AED(trainer.actor.config).to(trainer.config.device).eval()
+    while trainer.progress() < 1:
+        try:
+            numbers = trainer.update()
+        except FloatingPointError as error:
+            raise FloatingPointError(
+                f"{error}; the last good checkpoint is {out / 'last.safetensors'}"
+            ) from None
+        done = trainer.progress() >= 1
+        row = {**{name: getattr(trainer, name) for name in _CLOCK}, **numbers}
+        if done or trainer.step % config.validate_every == 0:
+            evaluated.load_state_dict(trainer.mean)
+            row |= {
+                f"gap_{name}": gap
+                for name, gap in validation.gaps(evaluated, config.device).items()
+            }
+            _keep_best(trainer, row, out / "best.safetensors")
+        if done or trainer.step % config.checkpoint_every == 0:
+            save(trainer, out / "last.safetensors")
+        tell(row)
+
+
+def _keep_best(trainer: Trainer, row: Row, path: Path) -> None:
+    """Write the mean weights if their gap, summed over prompts and allocations, is the smallest yet."""
+    gap = sum(value for name, value in row.items() if name.startswith("gap_"))
+    known = checkpoint.load(path).meta["gap"] if path.exists() else float("inf")
+    if gap <= known:
+        meta = {"acl": trainer.config.to_dict(), "gap": gap, "row": row}
+        checkpoint.save(path, trainer.mean, trainer.actor.config, **meta)
+
+
+# ---- checkpoints ---------------------------------------------------------------------------------
+
+
+def save(trainer: Trainer, path: str | Path) -> None:
+    """Write everything that a resumption needs.
+
+    Weights, their mean, the optimizer's moments, the clock.
+    """
+    tensors: dict[str, Tensor] = dict(trainer.mean)
+    modules = {"actor": trainer.actor, "reader": trainer.reader} | (
+        {"critic": trainer.critic} if trainer.critic else {}
+    )
+    for part, module in modules.items():
+        tensors |= {
+            f"{part}/{name}": weight.clone() for name, weight in module.state_dict().items()
+        }
+    for index, state in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {
+            f"optimizer/{index}/{name}": torch.as_tensor(value).clone()
+            for name, value in state.items()
+        }
+    clock = {name: getattr(trainer, name) for name in _CLOCK}
+    checkpoint.save(path, tensors, trainer.actor.config, acl=trainer.config.to_dict(), clock=clock)
+
+
+def restore(trainer: Trainer, path: str | Path) -> None:
+    """Put a training back to where ``save`` left it.
+
+    Raises:
+        ValueError: the file is not such a checkpoint, or its training had another config.
+    """
+    tensors, meta = checkpoint.load(path)
+    check_acl(ACLConfig.from_dict(meta["acl"]), trainer.config, str(path))
+    parts = _parts(tensors)
+    checkpoint.fit_tensors(trainer.actor, parts["actor"], str(path))
+    trainer.reader.load_state_dict(parts["reader"])
+    if trainer.critic is not None:
+        trainer.critic.load_state_dict(parts["critic"])
+    trainer.mean = {name: parts[""][name].to(trainer.config.device) for name in trainer.mean}
+    groups = trainer.optimizer.state_dict()["param_groups"]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts["optimizer"].items():
+        index, field = name.split("/")
+        state.setdefault(int(index), {})[field] = value
+    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for name in _CLOCK:
+        setattr(trainer, name, meta["clock"][name])
+
+
+def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {
+        "": {},
+        "actor": {},
+        "reader": {},
+        "critic": {},
+        "optimizer": {},
+    }
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/") if "/" in name else ("", "", name)
+        parts[part][rest] = tensor
+    return parts
+
+
+def check_acl(found: ACLConfig, expect: ACLConfig, path: str) -> None:
+    """Raise ``ValueError`` that names the first field in which two trainings differ that a resumption may not change."""
+    theirs, ours = dataclasses.asdict(found), dataclasses.asdict(expect)
+    for name, value in ours.items():
+        same = name in _FREE or theirs[name] == value
+        validate.check(
+            f"training at {path!r}: ACLConfig.{name}", theirs[name], same, f"{value!r} here"
+        )
+
+
+# ---- what is shown -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _curve(out: Path, tensorboard: bool) -> Iterator[Callable[[Row], None]]:
+    """Append rows with a gap to ``curve.jsonl``, and all rows to TensorBoard if asked."""
+    out.mkdir(parents=True, exist_ok=True)
+    writer = None
+    if tensorboard:
+        from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
+
+        writer = SummaryWriter(str(out))
+
+    def write(row: Row) -> None:
+        if any(name.startswith("gap_") for name in row):
+            with open(out / "curve.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        if writer is not None:
+            for name, value in row.items():
+                writer.add_scalar(name, value, row["step"])
+
+    yield write
+    if writer:
+        writer.close()
+
+
+@contextlib.contextmanager
+def _bar(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
+    """Show progress, rollouts a second and the last gaps."""
+    from rich.progress import (  # only for people
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns) as progress:
+        task = progress.add_task("train", total=1.0, note="")
+        gaps: Row = {}
+
+        def tell(row: Row) -> None:
+            gaps.update({name[4:]: value for name, value in row.items() if name.startswith("gap_")})
+            shown = " ".join(f"{name} {value:.2f}%" for name, value in gaps.items())
+            speed = trainer.rollouts / max(trainer.seconds, 1e-9)
+            progress.update(
+                task,
+                completed=trainer.progress(),
+                note=f"step {row['step']} {speed:.0f} rollouts/s gap: {shown}",
+            )
+
+        yield tell

@@ -1,0 +1,1 @@
+"""Active learning from expert feedback (paper section IV-D)."""

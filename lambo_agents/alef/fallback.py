@@ -1,0 +1,171 @@
+"""The network as it came, kept beside the one that learns.
+
+A slot is decided by whichever was cheaper on the slot most like it.
+
+So an update that does no good is not used, and a world that comes back is decided as it was,
+without a label. Costs are those of the simulator on instances without a label, after the slot; a
+decision itself rests on the observation alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lambo_agents.agent import LamboAgent
+from lambo_agents.alef.query import Pool
+from lambo_env.offloading import observation, physics
+from lambo_env.offloading.instances import Decision, Instances
+
+COMPARED = 8  # instances of a slot that both decide, at most
+REMEMBERED = 64  # slots
+PREFIX = "guard/"
+_FINEST = 1e-3  # differences of columns below this mean nothing
+
+Weights = dict[str, Tensor]
+
+
+class Guard:
+    """Two sets of weights of one network, of which one is in use.
+
+    Args:
+        agent: whose network learns.
+        names: of the weights that may change.
+    """
+
+    def __init__(self, agent: LamboAgent, names: Sequence[str]) -> None:
+        self.agent, self.names = agent, tuple(names)
+        self.home = self._copy()
+        self.learned: Weights | None = None  # before the first round there is nothing to compare
+        self.at_home = True  # which is in use
+        self.decided_at_home = True  # which decided the slot at hand
+        self.slots: list[
+            tuple[NDArray[np.float64], bool]
+        ] = []  # what slots were like, and whether home was the better
+
+    def _copy(self) -> Weights:
+        state = self.agent.aed.state_dict()
+        return {name: state[name].detach().clone() for name in self.names}
+
+    @torch.no_grad()
+    def _use(self, weights: Weights) -> None:
+        state = self.agent.aed.state_dict()
+        for name in self.names:
+            state[name].copy_(weights[name])
+
+    @contextlib.contextmanager
+    def learning(self) -> Iterator[None]:
+        """Let the learned weights be updated.
+
+        They stay in use unless that fails, when all is as it was.
+        """
+        before = self._copy()
+        try:
+            if self.learned is not None:
+                self._use(self.learned)
+            yield
+        except BaseException:
+            self._use(before)
+            raise
+        self.learned, self.at_home = self._copy(), False
+
+    def recognise(self, instances: Instances) -> None:
+        """Put in use what was better on the remembered slot most like this one, before it is decided."""
+        if self.learned is None or not self.slots:
+            return
+        mean, error = _likeness(instances)
+        far = [float((((seen - mean) / error) ** 2).sum()) for seen, _ in self.slots]
+        self.at_home = self.decided_at_home = self.slots[int(np.argmin(far))][1]
+        self._use(self.home if self.at_home else self.learned)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the remembered slots as tensors by name."""
+        if not self.slots:
+            return {}
+        seen, home = zip(*self.slots, strict=True)
+        return {
+            PREFIX + "seen": torch.from_numpy(np.stack(seen)),
+            PREFIX + "home": torch.tensor(home),
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what ``tensors`` gave."""
+        if PREFIX + "seen" in tensors:
+            pairs = zip(
+                tensors[PREFIX + "seen"].numpy(), tensors[PREFIX + "home"].tolist(), strict=True
+            )
+            self.slots = [(seen, bool(home)) for seen, home in pairs]
+
+    def resume(self, learned: Weights, at_home: bool) -> None:
+        """Go on with weights that were learned before."""
+        self.learned, self.at_home = (
+            {name: learned[name].to(self.home[name]) for name in self.names},
+            at_home,
+        )
+        self.decided_at_home = at_home
+        self._use(self.home if at_home else self.learned)
+
+    def settle(self, pool: Pool, asked: NDArray[np.intp]) -> None:
+        """Compare both on the slot's instances that were not asked about (all, if none is left), and remember what the slot was like.
+
+        The one in use, after a round the one that learned, gives way if the other is cheaper by
+        more than a standard error: a slot is a small sample.
+
+        Args:
+            pool: the slot.
+            asked: rows [K] that were labelled.
+        """
+        if self.learned is not None:
+            self._compare(pool, asked, self.learned)
+        self.settle_as(pool.instances)
+
+    def settle_as(self, instances: Instances) -> None:
+        """Remember what a slot was like, and which of the two is the better one there.
+
+        The one in use.
+        """
+        self.slots = [*self.slots, (_likeness(instances)[0], self.at_home)][-REMEMBERED:]
+
+    def _compare(self, pool: Pool, asked: NDArray[np.intp], learned_weights: Weights) -> None:
+        rows = np.setdiff1d(np.arange(pool.instances.batch_size), asked)
+        rows = rows[:COMPARED] if len(rows) else np.arange(pool.instances.batch_size)
+        some = Pool(
+            pool.agent,
+            pool.instances.take(rows),
+            pool.prompts.take(rows),
+            pool.decision.take(rows),
+            pool.rng,
+        )
+        # whoever decided the slot has not changed since, unless it has just learned
+        known = _cost(some, some.decision)
+        home = known if self.decided_at_home else self._anew(some, self.home)
+        learned = self._anew(some, learned_weights) if self.decided_at_home or len(asked) else known
+        dearer = np.log(learned / home)
+        error = float(dearer.std() / np.sqrt(max(1, len(rows) - 1)))
+        self.at_home = bool(dearer.mean() > (-error if self.at_home else error))
+        self.decided_at_home = self.at_home
+        self._use(self.home if self.at_home else learned_weights)
+
+    def _anew(self, some: Pool, weights: Weights) -> NDArray[np.float64]:
+        """Return what the decisions of some weights cost [B]."""
+        self._use(weights)
+        return _cost(some, self.agent.decide(some.instances, some.prompts, some.rng))
+
+
+def _likeness(instances: Instances) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a slot's mean observation, of UEs and servers, and its standard error over the instances."""
+    capacity = instances.server_cpu_hz
+    sizes = observation.server_columns(capacity, capacity, np)[..., 1]
+    each = np.concatenate([observation.static_columns(instances).mean(axis=1), sizes], axis=1)
+    return each.mean(axis=0), each.std(axis=0) / np.sqrt(len(each)) + _FINEST
+
+
+def _cost(some: Pool, decision: Decision) -> NDArray[np.float64]:
+    return np.asarray(
+        physics.evaluate(some.instances, decision, some.prompts.objective(some.instances)).cost
+    )

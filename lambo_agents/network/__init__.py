@@ -1,0 +1,1 @@
+"""The asymmetric encoder-decoder (paper section IV-C), read top to bottom."""

@@ -1,0 +1,189 @@
+"""Networks on disk: one safetensors file whose JSON header says what it is.
+
+Never a pickle, never half a file.
+
+The header's metadata holds ``format`` (who wrote it) and ``json``: the network's config and
+whatever else belongs to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from lambo_agents.network.aed import AED
+from lambo_agents.network.config import AEDConfig
+from lambo_env.utils import files, validate
+
+FORMAT = "lambo-aed-1"
+WEIGHTS = Path(__file__).parents[1] / "weights"
+_PICKLE_STARTS = (b"\x80", b"PK")  # a pickle, and torch.save's zip of pickles
+
+
+class Loaded(NamedTuple):
+    """What a file held."""
+
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]  # with "config", the network's
+
+
+def save(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: AEDConfig, **meta: Any
+) -> None:
+    """Write tensors, their network's config and further JSON values, atomically."""
+    text = json.dumps({"config": config.to_dict(), **meta})
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with files.atomic_writer(path) as file:
+        file.write(safetensors.torch.save(whole, metadata={"format": FORMAT, "json": text}))
+
+
+def load(path: str | os.PathLike[str]) -> Loaded:
+    """Read a file that ``save`` wrote.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is a pickle, truncated, or another program's.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {str(path)!r}")
+    with open(path, "rb") as file:
+        start = file.read(9)
+    allowed = "a whole safetensors file written by this package"
+    if (
+        start.startswith(_PICKLE_STARTS) and start[8:] != b"{"
+    ):  # a safetensors file begins with 8 bytes of length and a brace
+        validate.refuse(
+            "checkpoint", str(path), f"{allowed}; this is a pickle, which is never opened"
+        )
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"checkpoint is {str(path)!r}; allowed: {allowed} ({error})") from error
+    if meta.get("format") != FORMAT:
+        found = meta.get("format", "none")
+        validate.refuse(
+            "checkpoint", str(path), f"{allowed} (format {FORMAT!r}; this one's is {found!r})"
+        )
+    try:
+        found = json.loads(meta.get("json", ""))
+    except ValueError:
+        found = None
+    whole = isinstance(found, dict) and isinstance(found.get("config"), dict)
+    validate.check("checkpoint", str(path), whole, f"{allowed} (the JSON of its header is damaged)")
+    return Loaded(tensors, found)
+
+
+def load_network(
+    path: str | os.PathLike[str], expect: AEDConfig | None = None
+) -> tuple[AED, dict[str, Any]]:
+    """Return the network of a file, ready to decide, and the file's JSON values.
+
+    Args:
+        path: a file that ``save`` wrote.
+        expect: refuse any other config.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: not such a file, another config than expected, or weights that do not fit their
+            config.
+    """
+    tensors, meta = load(path)
+    config = AEDConfig.from_dict(meta["config"])
+    if expect is not None:
+        check_config(config, expect, str(path))
+    _check_size(config, tensors, str(path))
+    aed = AED(config)
+    fit_tensors(
+        aed, {name: tensor for name, tensor in tensors.items() if "/" not in name}, str(path)
+    )
+    return aed.eval(), meta
+
+
+def _check_size(config: AEDConfig, tensors: Mapping[str, Tensor], path: str) -> None:
+    """Refuse a header that claims a network larger than the file's tensors, before memory is spent on it."""
+    layers = config.encoder_layers + config.decoder_layers
+    axis = max((max(tensor.shape, default=0) for tensor in tensors.values()), default=0)
+    validate.check(
+        f"checkpoint {path!r}: layers",
+        layers,
+        layers <= len(tensors),
+        f"<= {len(tensors)}, its weights",
+    )
+    for name, value in config.to_dict().items():
+        fits = (
+            isinstance(value, bool)
+            or not isinstance(value, int)
+            or value <= max(axis, len(tensors))
+        )
+        validate.check(
+            f"checkpoint {path!r}: AEDConfig.{name}",
+            value,
+            fits,
+            f"<= {axis}, its weights' longest axis",
+        )
+    most = config.d_model * max(3 * config.d_model, config.encoder_ff, config.decoder_ff)
+    held = max((tensor.numel() for tensor in tensors.values()), default=0)
+    validate.check(
+        f"checkpoint {path!r}: largest weight", most, most <= held, f"<= {held} numbers, as in it"
+    )
+
+
+def check_config(found: AEDConfig, expect: AEDConfig, path: str) -> None:
+    """Raise ``ValueError`` that names the first field in which two configs differ."""
+    theirs, ours = found.to_dict(), expect.to_dict()
+    for name, value in ours.items():
+        validate.check(
+            f"checkpoint {path!r}: AEDConfig.{name}",
+            theirs[name],
+            theirs[name] == value,
+            f"{value!r} here",
+        )
+
+
+def fit_tensors(aed: AED, tensors: Mapping[str, Tensor], path: str) -> None:
+    """Load weights into a network.
+
+    Raise ``ValueError`` that names the first that is missing, unknown, not finite or of another
+    shape.
+    """
+    expected = aed.state_dict()
+    for name in sorted({*expected, *tensors}):
+        want = tuple(expected[name].shape) if name in expected else None
+        got = tuple(tensors[name].shape) if name in tensors else None
+        validate.check(
+            f"checkpoint {path!r}: {name}",
+            got,
+            got == want,
+            f"shape {want}" if want else "no such weight",
+        )
+        kind, allowed = str(tensors[name].dtype), "finite floating-point numbers"
+        validate.check(
+            f"checkpoint {path!r}: {name}", kind, tensors[name].is_floating_point(), allowed
+        )
+        odd = tensors[name][~tensors[name].isfinite()].tolist()[:1]
+        validate.check(
+            f"checkpoint {path!r}: a number of {name}", (odd or [None])[0], not odd, allowed
+        )
+    aed.load_state_dict(dict(tensors))
+
+
+def weights_path(name: str) -> Path:
+    """Return the file of shipped weights by name, or ``name`` itself where it is a path."""
+    shipped = {path.stem: path for path in WEIGHTS.glob("*.safetensors")}
+    if name in shipped:
+        return shipped[name]
+    if name.endswith(".safetensors") or os.sep in name:
+        return Path(name)
+    raise ValueError(
+        f"unknown weights {name!r}{validate.closest(name, shipped) or ';'} known: {', '.join(sorted(shipped))}, or a path"
+    )

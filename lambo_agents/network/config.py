@@ -1,0 +1,198 @@
+"""What an asymmetric encoder-decoder is made of, as one frozen dataclass that is stored with the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from lambo_env.utils import validate
+
+VOCABULARY = 128  # 7-bit ASCII
+PROMPT_POSITIONS = 160
+_CHOICES = {
+    "servers": ("linear", "pointer"),
+    "prompt": ("tokens", "summary"),
+    "shares": ("one", "per_server"),
+    "share_rule": ("plain", "remaining"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AEDConfig:
+    """Shape of an AED; the defaults are the paper's reading (docs/paper.md), the presets below its sizes and the small ones.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    d_model: int = 1024
+    num_heads: int = 8
+    encoder_layers: int = 60
+    decoder_layers: int = 6
+    encoder_ff: int = 2048  # hidden units of an encoder layer's feed-forward part
+    decoder_ff: int = 2048
+    num_servers: int | None = (
+        4  # M that the linear embedding and heads are cut for; None: any M (pointer only)
+    )
+    # linear: one linear map of all servers' columns; pointer: servers are tokens, scored one by one
+    servers: str = "linear"
+    # tokens: the text joins the encoder's sequence; summary: a small encoder reads it to one vector
+    prompt: str = "tokens"
+    # of the decoder over the steps so far; without, servers' memories alone carry them (pointer)
+    self_attention: bool = True
+    shared_keys: bool = (
+        False  # the decoder's cross-attention has one key and value head for all query heads
+    )
+    shares: str = "one"  # sigmoids: one, or one per_server
+    # plain: sigmoid(y); remaining: sigmoid(log sqrt(load) - y), y the log of what is still to come
+    share_rule: str = "plain"
+    pair_width: int = 0  # hidden units of a (UE, server) pair; pointer only
+    memory_width: int = 0  # learned running sums that a server keeps of its UEs; pointer only
+    prompt_width: int = 0  # width of the summary's reader
+    prompt_layers: int = 0  # its gated convolutions
+    # meanings that the summary decides between, each with an embedding of its own; 0: none, it is a
+    # free vector
+    prompt_bins: int = 0
+    allocation_embedding: bool = (
+        False  # tell the network which allocation ("optimal" or "share") its places are for
+    )
+
+    def __post_init__(self) -> None:
+        """Validate every field."""
+        for name in (
+            "d_model",
+            "num_heads",
+            "encoder_layers",
+            "decoder_layers",
+            "encoder_ff",
+            "decoder_ff",
+        ):
+            validate.integer(f"AEDConfig.{name}", getattr(self, name))
+        for name in ("pair_width", "memory_width", "prompt_width", "prompt_layers", "prompt_bins"):
+            validate.integer(f"AEDConfig.{name}", getattr(self, name), low=0)
+        for name, options in _CHOICES.items():
+            validate.check(
+                f"AEDConfig.{name}",
+                getattr(self, name),
+                getattr(self, name) in options,
+                " or ".join(options),
+            )
+        validate.check(
+            "AEDConfig.d_model",
+            self.d_model,
+            self.d_model % self.num_heads == 0,
+            "a multiple of num_heads",
+        )
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if self.num_servers is not None:
+            validate.integer("AEDConfig.num_servers", self.num_servers)
+        pointer, summary = self.servers == "pointer", self.prompt == "summary"
+        validate.check(
+            "AEDConfig.num_servers",
+            self.num_servers,
+            pointer or self.num_servers is not None,
+            "an integer",
+        )
+        for name in ("pair_width", "memory_width"):
+            value = getattr(self, name)
+            validate.check(
+                f"AEDConfig.{name}",
+                value,
+                (value > 0) == pointer,
+                "> 0 with pointer servers, 0 with linear ones",
+            )
+        for name in ("prompt_width", "prompt_layers"):
+            value = getattr(self, name)
+            validate.check(
+                f"AEDConfig.{name}",
+                value,
+                (value > 0) == summary,
+                "> 0 with prompt 'summary', else 0",
+            )
+        bins = self.prompt_bins == 0 or (summary and self.prompt_bins > 1)
+        validate.check(
+            "AEDConfig.prompt_bins", self.prompt_bins, bins, "0, or >= 2 with prompt 'summary'"
+        )
+        kept = pointer or self.self_attention
+        validate.check(
+            "AEDConfig.self_attention", self.self_attention, kept, "True with linear servers"
+        )
+        plain = pointer or self.share_rule == "plain"
+        validate.check("AEDConfig.share_rule", self.share_rule, plain, "plain with linear servers")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> AEDConfig:
+        """Build from what ``to_dict`` gave; unknown fields are refused."""
+        validate.known_keys("AEDConfig", fields, [field.name for field in dataclasses.fields(cls)])
+        return cls(**fields)
+
+
+def _small(width: int, heads: int, layers: int, pair: int, memory: int, prompt: int) -> AEDConfig:
+    return AEDConfig(
+        d_model=width,
+        num_heads=heads,
+        encoder_layers=layers,
+        decoder_layers=1,
+        encoder_ff=2 * width,
+        decoder_ff=2 * width,
+        num_servers=None,
+        servers="pointer",
+        self_attention=False,
+        shared_keys=True,
+        prompt="summary",
+        shares="per_server",
+        share_rule="remaining",
+        pair_width=pair,
+        memory_width=memory,
+        prompt_width=prompt,
+        prompt_layers=3,
+        # latency shares in steps of 5 %, energy alone and latency alone at the ends
+        prompt_bins=21,
+        allocation_embedding=True,
+    )
+
+
+def lambo_xs() -> AEDConfig:
+    """About 0.1 M parameters."""
+    return _small(48, 2, 3, 24, 8, 24)
+
+
+def lambo_s() -> AEDConfig:
+    """About 0.6 M parameters: the shipped one; any number of servers."""
+    return _small(96, 3, 5, 32, 16, 48)
+
+
+def lambo_b() -> AEDConfig:
+    """About 2 M parameters."""
+    return _small(160, 5, 7, 48, 16, 64)
+
+
+def lambo_m() -> AEDConfig:
+    """LAMBO_M of the paper: 579,920,902 parameters, 60 + 6 layers."""
+    return AEDConfig(encoder_layers=60, decoder_layers=6)
+
+
+def lambo_l() -> AEDConfig:
+    """LAMBO_L of the paper: 1,159,515,142 parameters, 120 + 12 layers."""
+    return AEDConfig(encoder_layers=120, decoder_layers=12)
+
+
+PRESETS = {
+    "lambo_xs": lambo_xs,
+    "lambo_s": lambo_s,
+    "lambo_b": lambo_b,
+    "lambo_m": lambo_m,
+    "lambo_l": lambo_l,
+}
+
+
+def preset(name: str) -> AEDConfig:
+    """Return the preset of a name; dashes count as underscores."""
+    return PRESETS[validate.known(name.replace("-", "_"), PRESETS, "AED preset")]()

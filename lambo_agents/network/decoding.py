@@ -1,0 +1,344 @@
+"""Decisions from the network, step by step with cached keys and values, or scored in parallel once they are made.
+
+Shapes: B instances, O orders or rollouts of an instance, N UEs, M servers, P = M + 1 places. A
+rollout keeps the environments' rule: a place is legal while its floor fits into what is left; if
+none is, the task stays local and is late.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lambo_agents.network.aed import AED, Encoded, Inputs
+from lambo_agents.network.decision_order import confident_order
+from lambo_agents.network.server_encoding import Plan, State, in_order
+from lambo_env.offloading import observation, physics
+from lambo_env.offloading.instances import Instances, over_places
+
+ALLOCATIONS = ("optimal", "share")
+LEAP_ROWS = 4  # rollouts up to which a pass over all steps costs little more than a step
+_LAST_RESORT = (
+    -1e9
+)  # logit of the local place where it is late: chosen only if nothing else is legal
+NEVER = -1e30  # logit of an illegal place
+_RESCUES = (0.0, 10.0, 100.0)  # weights of a floor
+
+
+class Slot(NamedTuple):
+    """B slots as tensors: what the network sees, and what the rules need."""
+
+    inputs: Inputs
+    # float64 [B, N, P] floor / total of the place; 0 where local is in time, inf where hopeless
+    need: Tensor
+
+    def take(self, rows: slice) -> Slot:
+        """Return some of the slots."""
+        return Slot(self.inputs.take(rows), self.need[rows])
+
+    def ordered(self, order: Tensor) -> Slot:
+        """Return the slots with their UEs in ``order`` [B, N]."""
+        ues, need = (in_order(part, order[:, None])[:, 0] for part in (self.inputs.ues, self.need))
+        return Slot(self.inputs._replace(ues=ues), need)
+
+
+class Rollout(NamedTuple):
+    """One decision after the other, in the order of the plan."""
+
+    place: Tensor  # int64 [B, O, N]
+    taken: Tensor  # float64 [B, O, N] of the total of its server
+    log_prob: Tensor | None = None  # float32 [B, O, N] of each place, where asked for
+
+
+def distinct_texts(tokens: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
+    """Return the distinct rows of uint8 [B, 160], trimmed to the longest text, and which one each row is."""
+    texts, text = np.unique(tokens, axis=0, return_inverse=True)
+    length = max(1, int((texts != 0).sum(axis=1).max(initial=1)))
+    return torch.from_numpy(texts[:, :length].copy()), torch.from_numpy(
+        text.reshape(-1).astype(np.int64)
+    )
+
+
+def slot(
+    instances: Instances, tokens: np.ndarray[Any, Any], shares: bool | Tensor, device: str = "cpu"
+) -> Slot:
+    """Return NumPy instances and their prompts' tokens as what the network and the rules read."""
+    batch, capacity = instances.batch_size, instances.server_cpu_hz
+    floors = physics.floors_hz(instances) / capacity[:, None, :]
+    local = np.where(physics.is_late(physics.local_s(instances), instances.deadline_s), np.inf, 0.0)
+    size = observation.server_columns(capacity, capacity, np)[..., 1]
+    texts, text = distinct_texts(tokens)
+    columns = torch.from_numpy(observation.static_columns(instances)).float()
+    mode = shares if isinstance(shares, Tensor) else torch.full((batch,), shares)
+    inputs = Inputs(columns, torch.from_numpy(size).float(), texts, text, mode)
+    inputs = Inputs(*(part.to(device) for part in inputs))
+    return Slot(inputs, torch.from_numpy(over_places(local, floors, np)).to(device))
+
+
+def prepare(aed: AED, slots: Slot) -> tuple[Plan, Slot, Tensor]:
+    """Encode once; return the plan and the slots in the confident order, and that order [B, N]."""
+    return _prepared(aed, slots)[1:]
+
+
+def _prepared(aed: AED, slots: Slot) -> tuple[Encoded, Plan, Slot, Tensor]:
+    encoded = aed.encode(slots.inputs)
+    order = confident_order(aed, encoded, slots.need)
+    return encoded, aed.plan(encoded, order[:, None]), slots.ordered(order), order
+
+
+def given_order(values: Tensor, order: Tensor) -> Tensor:
+    """Return values [B, O, N] of the UEs in ``order`` [B, N] as the UEs were given."""
+    return torch.empty_like(values).scatter(2, order[:, None].expand_as(values), values)
+
+
+def gumbel(shape: tuple[int, ...], generator: torch.Generator, temperature: float = 1.0) -> Tensor:
+    """Return noise that turns an argmax of logits into a draw from the softmax of logits / temperature."""
+    return torch.empty(shape).exponential_(generator=generator).log_().mul_(-temperature)
+
+
+def states(plan: Plan, place: Tensor, taken: Tensor, places: int) -> tuple[State, Tensor]:
+    """Return the state before each step, and what is left in float64 [B, O, N, P], of decisions in the plan's order.
+
+    Args:
+        plan: its gifts fill the memories.
+        place: int64 [B, O, N].
+        taken: float64 [B, O, N] of the total of its server; 0 where local.
+        places: P.
+    """
+    chosen = place[..., None] == torch.arange(places, device=place.device)
+    used = taken[..., None] * chosen
+    left = 1 - (used.cumsum(2) - used)
+    left = torch.cat([torch.zeros_like(left[..., :1]), left[..., 1:]], dim=-1)
+    if plan.gift is None:
+        return State(left.to(plan.base.dtype)), left
+    gifts = chosen[..., None] * plan.gift[..., None, :]
+    return State(left.to(plan.base.dtype), gifts.cumsum(2) - gifts), left
+
+
+def forced(
+    aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return log pi(p | y_<i, x) [B, O, N, P] over the legal places, and share logits [B, O, N], along decisions y, all steps at once.
+
+    Args:
+        aed: the network.
+        plan: of B instances in O orders (or one).
+        need: float64 [B, O or 1, N, P] floors in the plan's order.
+        place: int64 [B, O, N].
+        taken: float64 [B, O, N].
+    """
+    state, left = states(plan, place, taken, need.shape[-1])
+    logits, rest = aed.steps(plan, state)
+    chosen = place[..., None] == torch.arange(need.shape[-1], device=place.device)
+    legal = (need - physics.FIT_TOLERANCE <= left) | chosen  # what was chosen was legal
+    shares = rest.gather(-1, place[..., None])[..., 0]
+    return torch.where(legal, logits, NEVER).log_softmax(-1), shares
+
+
+@torch.no_grad()
+def leap(
+    aed: AED,
+    plan: Plan,
+    slots: Slot,
+    count: int = 1,
+    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
+) -> tuple[Rollout, int]:
+    """Decide like ``rollout`` but all steps at once, again and again until nothing changes.
+
+    A pass over all steps decides each by the states that the last pass' places leave; step i is
+    right after i + 1 passes at the latest, and after a few in practice, since most decisions do not
+    hinge on the last ones before. For few rows a pass costs little more than a step. Only for
+    floors as what is taken (the closed form's allocation).
+
+    Returns:
+        The rollouts, in the plan's order, and the number of passes.
+    """
+    batch, steps, places = slots.need.shape
+    need, take, fallback = _rules(slots)
+    noise: Tensor | int = 0
+    if generator is not None:
+        noise = (
+            gumbel((steps, batch, count, places), generator, temperature)
+            .permute(1, 2, 0, 3)
+            .to(need.device)
+        )
+    place = torch.zeros(batch, count, steps, dtype=torch.int64, device=need.device)
+    if plan.prior is not None:
+        place = (
+            (torch.where(need <= 1, plan.prior, fallback) + noise).argmax(-1).expand(-1, count, -1)
+        )
+    passes = 0
+    while True:
+        passes += 1
+        taken = take.expand(-1, count, -1, -1).gather(-1, place[..., None])[..., 0]
+        state, left = states(plan, place, taken, places)
+        logits = aed.steps(plan, state)[0]
+        better = (torch.where(need <= left, logits, fallback) + noise).argmax(-1)
+        if torch.equal(better, place):
+            return Rollout(place, taken), passes
+        place = better
+
+
+def decide(
+    aed: AED,
+    plan: Plan,
+    slots: Slot,
+    count: int = 1,
+    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
+) -> Rollout:
+    """Decide all UEs, by ``leap`` for few rollouts of the closed form's allocation, else by ``rollout``."""
+    if slots.need.shape[0] * count <= LEAP_ROWS and not bool(slots.inputs.shares.any()):
+        return leap(aed, plan, slots, count, generator, temperature)[0]
+    return rollout(aed, plan, slots, count, generator, temperature)
+
+
+@torch.no_grad()
+def decide_all(
+    aed: AED,
+    slots: Slot,
+    count: int = 1,
+    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Return places and what they take [B, O, N], UEs as given.
+
+    The greedy rollout, rescued where tasks are late, then drawn ones.
+    """
+    encoded, plan, ordered, order = _prepared(aed, slots)
+    first = decide(aed, plan, ordered)
+    places, takes = [given_order(first.place, order)], [given_order(first.taken, order)]
+    _rescue(aed, encoded, slots, order, places[0], takes[0])
+    if count > 1:
+        drawn = decide(aed, plan, ordered, count - 1, generator, temperature)
+        places.append(given_order(drawn.place, order))
+        takes.append(given_order(drawn.taken, order))
+    return torch.cat(places, dim=1), torch.cat(takes, dim=1)
+
+
+def _rescue(
+    aed: AED, encoded: Encoded, slots: Slot, order: Tensor, place: Tensor, taken: Tensor
+) -> None:
+    """Decide again, in place [B, 1, N], what leaves a task late that an empty server could have served; keep what leaves the fewest.
+
+    Those who cannot stay local choose by rising least floor, so that one large task does not crowd
+    out several small ones, and a floor counts against its place, more in every round. No cost is
+    asked for. A network without a guess of its own is left as it is.
+    """
+    lost = _missed(slots.need, place)
+    least = slots.need[..., 1:].amin(-1).where(slots.need[..., 0] > 1, torch.inf)
+    for weight in _RESCUES:
+        rows = torch.nonzero(lost).flatten()
+        if not len(rows):
+            return
+        others = order[rows]
+        again = others.gather(1, least[rows].gather(1, others).argsort(dim=1, stable=True))
+        some = Slot(slots.inputs.take(rows), slots.need[rows])
+        plan, there = aed.plan(encoded.take(rows), again[:, None]), some.ordered(again)
+        if plan.prior is None:
+            return
+        guess = plan.prior - weight * there.need[:, None].clamp(max=1).to(plan.prior)
+        rolled = rollout(aed, plan._replace(prior=guess), there)
+        new = given_order(rolled.place, again)
+        late = _missed(some.need, new)
+        better = late < lost[rows]
+        at = rows[better]
+        place[at], taken[at], lost[at] = (
+            new[better],
+            given_order(rolled.taken, again)[better],
+            late[better],
+        )
+
+
+def _missed(need: Tensor, place: Tensor) -> Tensor:
+    """Return how many tasks [B] are late in places [B, 1, N] though they fit on some server, were it empty."""
+    late = (place[:, 0] == 0) & (need[..., 0] > 1)
+    return (late & (need[..., 1:] <= 1).any(-1)).sum(-1)
+
+
+def _rules(slots: Slot) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what must be left for a place [B, 1, N, P], what it takes, and the logits [P] that stand for illegal places."""
+    need = slots.need[:, None]
+    fallback = torch.full(need.shape[-1:], NEVER, device=need.device)
+    fallback[0] = _LAST_RESORT
+    return need - physics.FIT_TOLERANCE, need.where(need.isfinite(), 0.0), fallback
+
+
+@torch.no_grad()
+def rollout(
+    aed: AED,
+    plan: Plan,
+    slots: Slot,
+    count: int = 1,
+    generator: torch.Generator | None = None,
+    temperature: float = 1.0,
+    *,
+    log_probs: bool = False,
+) -> Rollout:
+    """Decide UE by UE, ``count`` times an instance with shared encoder.
+
+    Greedily, or drawn with a generator.
+
+    Args:
+        aed: the network.
+        plan: of the slots, in one order each.
+        slots: B slots.
+        count: O, rollouts an instance.
+        generator: of the draws; None is greedy.
+        temperature: of the draws; above 1 they differ more.
+        log_probs: also return the log-probability of each place, at temperature 1.
+
+    Returns:
+        The rollouts, in the plan's order.
+    """
+    batch, steps, places = slots.need.shape
+    device, shares = slots.need.device, slots.inputs.shares
+    any_share = bool(shares.any())
+    left = torch.ones(batch, count, places, dtype=torch.float64, device=device)
+    left[..., 0] = 0
+    width = 0 if plan.gift is None else plan.gift.shape[-1]
+    memory = torch.zeros(batch, count, places, width, device=device)
+    cache = aed.new_cache(batch * count, steps)
+    need, take, fallback = _rules(slots)
+    noise = (
+        None
+        if generator is None
+        else gumbel((steps, batch, count, places), generator, temperature).to(device)
+    )
+    numbers = torch.arange(places, device=device)
+    out_place = torch.empty(batch, count, steps, dtype=torch.int64, device=device)
+    out_taken = torch.zeros(batch, count, steps, dtype=torch.float64, device=device)
+    out_log_prob = torch.zeros(batch, count, steps, device=device) if log_probs else None
+    for i in range(steps):
+        now = plan.at(i)
+        state = State(left.float()[:, :, None], memory[:, :, None])
+        logits, rest = aed.steps(now, state, cache, i)
+        logits = torch.where(need[:, :, i] <= left, logits[:, :, 0], fallback)
+        place = (logits if noise is None else logits + noise[i]).argmax(-1, keepdim=True)
+        chosen = numbers == place
+        if out_log_prob is not None:
+            out_log_prob[:, :, i] = logits.log_softmax(-1).gather(-1, place)[..., 0]
+        out_place[:, :, i] = place[..., 0]
+        used = take[:, :, i] * chosen
+        if any_share:
+            share = rest[:, :, 0].sigmoid()
+            used = torch.where(shares[:, None, None], used + share * chosen * (left - used), used)
+        out_taken[:, :, i] = used.sum(-1)
+        left = left - used
+        if now.gift is not None:
+            memory = memory + chosen[..., None] * now.gift[:, :, 0, None, :]
+    return Rollout(out_place, out_taken, out_log_prob)
+
+
+def cpu_hz(
+    instances: Instances, place: np.ndarray[Any, Any], taken: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """Return the CPU [B, N] in cycles/s of what decisions took of their servers' totals [B, N]."""
+    capacity = np.concatenate(
+        [np.zeros_like(instances.server_cpu_hz[:, :1]), instances.server_cpu_hz], axis=1
+    )
+    return taken * np.take_along_axis(capacity, place, axis=1)

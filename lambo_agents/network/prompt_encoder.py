@@ -1,0 +1,106 @@
+"""The small network that reads a prompt's text, a character a token, and decides what it asks for.
+
+Shapes: U texts of L characters, W width. Convolutions see words and numbers; a running maximum
+tells each place what came before it, so that "70% latency, 30% energy" and "30% latency, 70%
+energy" differ; gated convolutions bind numbers to what they count.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lambo_agents.network.config import VOCABULARY, AEDConfig
+
+_STRIDE = 3  # characters a place, after the first two convolutions
+_DROPOUT = 0.1  # while it is trained
+
+
+class Gated(nn.Module):
+    """A gated convolution over the places, ``reach`` places apart."""
+
+    def __init__(self, width: int, reach: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.conv = nn.Conv1d(width, 2 * width, 5, padding=2 * reach, dilation=reach)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Return x [U, T, W] with what the neighbours say added."""
+        value, gate = (
+            self.conv((self.norm(x) * valid).transpose(1, 2)).transpose(1, 2).chunk(2, dim=-1)
+        )
+        return x + value * gate.sigmoid()
+
+
+class Reader(nn.Module):
+    """Texts [U, L] in, ``outputs`` numbers a text out, and how sure it is that latency is the first or only quantity named."""
+
+    def __init__(self, config: AEDConfig, outputs: int) -> None:
+        super().__init__()
+        width = config.prompt_width
+        self.chars = nn.Embedding(VOCABULARY, width // 2)
+        self.letters, self.words = (
+            nn.Conv1d(width // 2, width, 5, padding=2),
+            nn.Conv1d(width, width, 5, padding=2),
+        )
+        self.before = nn.Linear(2 * width, width)
+        self.blocks = nn.ModuleList(Gated(width, 2**depth) for depth in range(config.prompt_layers))
+        self.hidden, self.drop = nn.Linear(2 * width, 2 * width), nn.Dropout(_DROPOUT)
+        self.out, self.first = nn.Linear(2 * width, outputs), nn.Linear(2 * width, 2)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs [U, outputs] and the logits [U, 2] of latency or energy first.
+
+        Padding changes nothing.
+        """
+        tokens = functional.pad(tokens, (0, -tokens.shape[1] % _STRIDE))
+        there = (tokens > 0)[:, None]
+        x = self.chars(tokens.int()).transpose(1, 2) * there
+        x = functional.relu(self.letters(x)) * there
+        x = functional.relu(self.words(x)) * there
+        x = self.drop(functional.max_pool1d(x, _STRIDE).transpose(1, 2))
+        valid = there[:, 0, ::_STRIDE, None].to(x.dtype)
+        seen = functional.pad(x.cummax(1).values, (0, 0, 1, -1))
+        x = x + functional.relu(self.before(torch.cat([x, seen], dim=-1)))
+        for block in self.blocks:
+            x = block(x, valid)
+        mean, most = (
+            (x * valid).sum(1) / valid.sum(1).clamp(min=1),
+            torch.where(valid > 0, x, -1e3).amax(1),
+        )
+        x = self.drop(functional.relu(self.hidden(torch.cat([mean, most], dim=-1))))
+        return self.out(x), self.first(x)
+
+
+class PromptSummary(nn.Module):
+    """A reader turns the text into one token; each distinct text is read once.
+
+    With bins it decides between meanings, by a softmax, and each meaning has an embedding: all
+    texts that are understood alike then look alike, to the last digit, and a slip of reading
+    between them cannot blur the decisions.
+    """
+
+    def __init__(self, config: AEDConfig) -> None:
+        super().__init__()
+        bins = config.prompt_bins
+        self.reader = Reader(config, bins or config.d_model)
+        self.meanings = nn.Linear(bins, config.d_model, bias=False) if bins else None
+
+    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log-probabilities of the meanings [U, bins], of the share of what is named first [U, bins], and of which that is [U, 2].
+
+        A meaning is a latency share in even steps: the first quantity's where that is latency, else
+        what it leaves.
+        """
+        share, first = (logits.log_softmax(-1) for logits in self.reader(tokens))
+        return torch.logaddexp(first[:, :1] + share, first[:, 1:] + share.flip(-1)), share, first
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return one token [U, 1, D], None (it counts), and itself [U, D]."""
+        summary = (
+            self.reader(tokens)[0]
+            if self.meanings is None
+            else self.meanings(self.read(tokens)[0].exp())
+        )
+        return summary[:, None], None, summary

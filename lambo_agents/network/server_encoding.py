@@ -1,0 +1,274 @@
+"""How the network sees edge servers.
+
+One linear map of all of them (the paper), or tokens that are scored one by one (any M).
+
+Shapes: B instances, O orders or rollouts of an instance, N UEs, M servers, P = M + 1 places, T
+steps, D width, W pair width, R memory width. A plan is everything that can be known before the
+first decision: it is computed once and read step by step.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lambo_agents.network.config import AEDConfig
+
+NUM_PAIR_COLUMNS = 6
+_LARGEST_RATIO = 1e3
+_NONE = torch.empty(0)  # where a network has no such thing
+
+
+class Plan(NamedTuple):
+    """What the decoder reads at each step.
+
+    All but ``size`` and the last two have the steps at axis 2.
+    """
+
+    base: Tensor  # [B, O, N, D] encoded UE + mean prompt embedding
+    size: Tensor  # [B, 1, 1, M] total / largest
+    pair: Tensor | None = None  # [B, O, N, P, 2 W] what is fixed of a (UE, place)
+    prior: Tensor | None = None  # [B, O, N, P] the encoder's own log-odds of the places
+    gift: Tensor | None = None  # [B, O, N, R] what a UE adds to the memory of its place
+    log_root: Tensor | None = None  # [B, O, N, 1] log sqrt(load)
+    keys_values: tuple[
+        tuple[Tensor, Tensor], ...
+    ] = ()  # per layer [B, H, S, D / H], for cross-attention
+    valid: Tensor | None = None  # bool [B, 1, 1, S]
+
+    def at(self, step: int) -> Plan:
+        """Return the plan of one step, T = 1."""
+        now = slice(step, step + 1)
+        pair, prior, gift, log_root = (
+            None if part is None else part[:, :, now]
+            for part in (self.pair, self.prior, self.gift, self.log_root)
+        )
+        return Plan(
+            self.base[:, :, now],
+            self.size,
+            pair,
+            prior,
+            gift,
+            log_root,
+            self.keys_values,
+            self.valid,
+        )
+
+
+class State(NamedTuple):
+    """What the steps so far have left."""
+
+    left: Tensor  # [B, O, T, P] left / total of each place, 0 for the local one
+    memory: Tensor = _NONE  # [B, O, T, P, R] sum of the gifts of the UEs decided so far, x M / N
+
+
+class Embedded(NamedTuple):
+    """UEs and servers as they enter the encoder."""
+
+    ues: Tensor  # [B, N, D]
+    size: Tensor  # [B, M]
+    places: Tensor | None = None  # [B, P, D] the local place first; pointer only
+    pairs: Tensor = _NONE  # [B, N, P, E] columns of each (UE, place); pointer only
+    log_root: Tensor = _NONE  # [B, N, 1]; pointer only
+
+
+def in_order(values: Tensor, order: Tensor | None) -> Tensor:
+    """Return ``values`` [B, N, ...] as [B, O, N, ...] in the orders [B, O, N].
+
+    None keeps the one given order.
+    """
+    if order is None:
+        return values[:, None]
+    batch, ues = values.shape[:2]
+    first = torch.arange(0, batch * ues, ues, device=order.device)[:, None, None]
+    rows = values.reshape(batch * ues, *values.shape[2:]).index_select(0, (order + first).flatten())
+    return rows.view(*order.shape, *values.shape[2:])
+
+
+class LinearServers(nn.Module):
+    """The paper's maps.
+
+    A UE from its M + 4 columns, the MEC state from its 2 M, heads of M + 1 places and of shares.
+    """
+
+    def __init__(self, config: AEDConfig) -> None:
+        super().__init__()
+        servers, width = config.num_servers or 0, config.d_model
+        self.ue, self.mec = nn.Linear(servers + 4, width), nn.Linear(2 * servers, width)
+        self.place = nn.Linear(width, servers + 1)
+        self.share = nn.Linear(width, servers if config.shares == "per_server" else 1)
+
+    def embed(self, ues: Tensor, size: Tensor) -> Embedded:
+        """Return the UE embeddings; servers have no tokens here."""
+        return Embedded(self.ue(ues), size)
+
+    def mix(self, depth: int, tokens: Tensor, embedded: Embedded) -> Tensor:
+        """Return the encoder's tokens as they are."""
+        return tokens
+
+    def guess(self, tokens: Tensor, embedded: Embedded) -> None:
+        """Return None: the encoder has no opinion of its own about places."""
+
+    def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> Plan:
+        """Return the plan of B instances, without what the whole network adds."""
+        ues = tokens[:, -embedded.ues.shape[1] :]
+        return Plan(base=in_order(ues, order), size=embedded.size[:, None, None, :])
+
+    def enter(self, plan: Plan, state: State) -> tuple[Tensor, Tensor]:
+        """Return the MEC embedding [B, O, T, D] of the state left."""
+        left = state.left[..., 1:].clamp(min=0)
+        columns = torch.stack([left, plan.size.expand_as(left)], dim=-1)
+        return self.mec(columns.flatten(-2)), _NONE
+
+    def leave(self, x: Tensor, seen: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+        """Return logits of the places and of the share at each, both [B, O, T, P]."""
+        logits, share = self.place(x), self.share(x)
+        return logits, functional.pad(share, (1, 0)) if share.shape[-1] > 1 else share.expand_as(
+            logits
+        )
+
+
+def pair_columns(ues: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Return columns of each (UE, place) [B, N, P, 6] and log sqrt(load) [B, N, 1], from the observation's columns alone.
+
+    The first four squashed by x / (1 + x): time before a CPU runs over deadline; floor over the
+    fair share of a server; energy over local energy; cycles over the fair share. Then total /
+    largest, and whether the place is local.
+    """
+    ratio = (ues / (1 - ues).clamp(min=1 / _LARGEST_RATIO)).clamp(min=1 / _LARGEST_RATIO)
+    upload, local, load, _, power = ratio.split((size.shape[-1], 1, 1, 1, 1), dim=-1)
+    fair = (
+        load * (size.mean(-1, keepdim=True) / size)[:, None, :]
+    )  # cycles of the UE x N / M over those of the server
+    slack = 1 - upload
+    floor = torch.where(
+        slack > 1 / _LARGEST_RATIO, fair / slack.clamp(min=1 / _LARGEST_RATIO), _LARGEST_RATIO
+    )
+    squashed = [x / (1 + x) for x in (upload, floor, power * upload / local, fair)]
+    remote = torch.stack(
+        [*squashed, size[:, None, :].expand_as(fair), torch.zeros_like(fair)], dim=-1
+    )
+    zero, one = torch.zeros_like(local), torch.ones_like(local)
+    home = torch.stack(
+        [local / (1 + local), (local > 1).to(ues.dtype), one / 2, zero, zero, one], dim=-1
+    )
+    return torch.cat([home, remote], dim=2), load.log() / 2
+
+
+class Pairs(nn.Module):
+    """Hidden units of each pair of a UE and a place."""
+
+    def __init__(self, width: int, pair: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.ue, self.place = nn.Linear(width, pair), nn.Linear(width, pair, bias=False)
+        self.columns = nn.Linear(NUM_PAIR_COLUMNS, pair, bias=False)
+
+    def hidden(self, ues: Tensor, places: Tensor, pairs: Tensor) -> Tensor:
+        """Return what each (UE, place) has to say [B, N, P, W]."""
+        hidden = self.columns(pairs)  # the largest tensor there is: filled in place
+        hidden += self.ue(self.norm(ues))[:, :, None]
+        hidden += self.place(self.norm(places))[:, None]
+        return hidden.relu_()
+
+
+class Mix(Pairs):
+    """One round of messages between UEs and places over their pairs."""
+
+    def __init__(self, width: int, pair: int) -> None:
+        super().__init__(width, pair)
+        self.to_ue, self.to_place = nn.Linear(pair, width), nn.Linear(pair, width)
+
+    def forward(self, ues: Tensor, places: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return UEs [B, N, D] and places [B, P, D] with their messages added."""
+        hidden = self.hidden(ues, places, pairs)
+        return ues + self.to_ue(hidden.mean(2)), places + self.to_place(hidden.mean(1))
+
+
+class PointerServers(nn.Module):
+    """Servers as tokens: nothing depends on their number or order.
+
+    Each place remembers the UEs that it got (a learned sum), and the plan tells how much the
+    encoder expects to follow there, so that a step weighs what has come against what is still to
+    come.
+    """
+
+    def __init__(self, config: AEDConfig) -> None:
+        super().__init__()
+        width, pair, memory = config.d_model, config.pair_width, config.memory_width
+        self.remaining = config.share_rule == "remaining"
+        self.ue, self.place = nn.Linear(4, width), nn.Linear(2, width)
+        self.mixes = nn.ModuleList(Mix(width, pair) for _ in range(config.encoder_layers))
+        self.last = Pairs(width, pair)
+        self.prior = nn.Linear(pair, 1)
+        self.gift = nn.Linear(width, memory)
+        self.fixed = nn.Linear(pair + memory, 2 * pair)
+        self.own = nn.Linear(width, 2 * pair, bias=False)
+        self.moving = nn.Linear(1 + memory, 2 * pair, bias=False)
+        self.mec = nn.Linear(pair, width)
+        self.query = nn.Linear(width, pair, bias=False)
+        self.heads = nn.Linear(pair, 2)
+
+    def embed(self, ues: Tensor, size: Tensor) -> Embedded:
+        """Return UE and place tokens and the columns of their pairs."""
+        pairs, log_root = pair_columns(ues, size)
+        servers = functional.pad(size[..., None], (0, 1))
+        places = functional.pad(servers, (0, 0, 1, 0))
+        places[:, 0, 1] = 1
+        return Embedded(
+            self.ue(ues[..., size.shape[-1] :]), size, self.place(places), pairs, log_root
+        )
+
+    def split(self, tokens: Tensor, embedded: Embedded) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the prompt's, the places' and the UEs' tokens."""
+        num_ues, num_places = embedded.ues.shape[1], embedded.size.shape[1] + 1
+        text, places, ues = tokens.split(
+            (tokens.shape[1] - num_places - num_ues, num_places, num_ues), dim=1
+        )
+        return text, places, ues
+
+    def mix(self, depth: int, tokens: Tensor, embedded: Embedded) -> Tensor:
+        """Return the encoder's tokens after a round of messages over the pairs."""
+        text, places, ues = self.split(tokens, embedded)
+        ues, places = self.mixes[depth](ues, places, embedded.pairs)
+        return torch.cat([text, places, ues], dim=1)
+
+    def guess(self, tokens: Tensor, embedded: Embedded) -> Tensor:
+        """Return the encoder's own log-odds of the places [B, N, P], before any decision."""
+        _, places, ues = self.split(tokens, embedded)
+        return self.prior(self.last.hidden(ues, places, embedded.pairs))[..., 0]
+
+    def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> Plan:
+        """Return the plan of B instances, without what the whole network adds."""
+        _, places, ues = self.split(tokens, embedded)
+        hidden = self.last.hidden(ues, places, embedded.pairs)
+        prior, gift = self.prior(hidden)[..., 0], self.gift(ues)
+        scale = embedded.size.shape[1] / ues.shape[1]
+        expected = in_order(prior.softmax(-1)[..., None] * gift[:, :, None, :], order)
+        to_come = (expected.sum(2, keepdim=True) - expected.cumsum(2)) * scale
+        base = in_order(ues, order)
+        pair = (
+            self.fixed(torch.cat([in_order(hidden, order), to_come], dim=-1))
+            + self.own(base)[..., None, :]
+        )
+        rest = (
+            in_order(prior, order),
+            in_order(gift, order) * scale,
+            in_order(embedded.log_root, order),
+        )
+        return Plan(base, embedded.size[:, None, None, :], pair, *rest)
+
+    def enter(self, plan: Plan, state: State) -> tuple[Tensor, Tensor]:
+        """Return the MEC embedding [B, O, T, D] of the state left, and what the head will need of it [B, O, T, P, W]."""
+        seen = self.moving(torch.cat([state.left[..., None], state.memory], dim=-1)) + plan.pair
+        first, second = seen.chunk(2, dim=-1)
+        return self.mec(functional.relu(first).mean(-2)), second
+
+    def leave(self, x: Tensor, seen: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+        """Return logits of the places and of the share at each, both [B, O, T, P]."""
+        logits, rest = self.heads(functional.relu(seen + self.query(x)[..., None, :])).unbind(-1)
+        share = plan.log_root - rest if self.remaining else rest
+        return logits + plan.prior, share

@@ -1,0 +1,1 @@
+"""LAMBO's network as a policy of Stable-Baselines3."""

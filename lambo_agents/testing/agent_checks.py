@@ -1,0 +1,106 @@
+"""``check_agent``: whether an agent keeps the contract of ``lambo_agents.protocol``, in named checks with clear texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lambo_agents.testing.behaviour_checks import BEHAVIOUR, TEXTS, NotChecked, Probe
+from lambo_agents.testing.decision_checks import FAULTS
+from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.prompts import Prompts
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckRow:
+    """One check: what it found."""
+
+    name: str
+    ok: bool | None  # None: not checked, the detail says why
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckReport:
+    """All checks of one agent."""
+
+    agent: str
+    rows: tuple[CheckRow, ...]
+
+    @property
+    def failures(self) -> list[CheckRow]:
+        """The checks that failed."""
+        return [row for row in self.rows if row.ok is False]
+
+    def __str__(self) -> str:
+        """Return one line a check."""
+        words = {True: "ok", False: "FAIL", None: "skip"}
+        lines = [f"{words[row.ok]:4} {row.name:20} {row.detail}" for row in self.rows]
+        return "\n".join(
+            [f"{self.agent}: {len(self.failures)} of {len(self.rows)} checks failed", *lines]
+        )
+
+
+class AgentCheckError(AssertionError):
+    """Raised for an agent that fails a check; ``report`` has every row."""
+
+    def __init__(self, report: CheckReport) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+def check_agent(
+    agent: Any,
+    scenario: str | Scenario = "tiny",
+    *,
+    seed: int = 0,
+    torch_device: str | None = None,
+    limit_ms: float | None = None,
+    raise_on_failure: bool = True,
+) -> CheckReport:
+    """Run every check on ``agent`` and return the report.
+
+    Args:
+        agent: the object to check.
+        scenario: what the instances are drawn from; choose one that the agent supports.
+        seed: of the instances and of the agent's generator.
+        torch_device: also hand the agent torch instances on this device, such as "cpu".
+        limit_ms: the most that a decision may take, in ms an instance; None only reports the time.
+        raise_on_failure: False returns the report of a faulty agent too.
+
+    Raises:
+        AgentCheckError: some check failed; the text is the report.
+    """
+    instances = sample_instances(load_scenario(scenario), len(TEXTS), np.random.default_rng(seed))
+    probe = Probe(agent, instances, Prompts.of(list(TEXTS)), seed, torch_device, limit_ms)
+    report = CheckReport(type(agent).__name__, tuple(_rows(probe)))
+    if report.failures and raise_on_failure:
+        raise AgentCheckError(report)
+    return report
+
+
+def _rows(probe: Probe) -> list[CheckRow]:
+    """Run every check; those that build on a decision run only when there is a sound one."""
+    rows = [_row("decide", probe.can_decide)]
+    for name, fault in FAULTS.items():
+        if not rows[-1].ok:  # a wrong shape makes nonsense of what follows it
+            return rows
+        rows.append(_row(name, partial(fault, probe.instances, probe.decided)))
+    if rows[-1].ok:
+        rows += [_row(name, partial(check, probe)) for name, check in BEHAVIOUR.items()]
+    return rows
+
+
+def _row(name: str, check: Callable[[], str | None]) -> CheckRow:
+    try:
+        return CheckRow(name, True, check() or "")
+    except NotChecked as reason:
+        return CheckRow(name, None, str(reason))
+    except Exception as error:  # whatever a stranger's agent raises is a finding
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return CheckRow(name, False, text)

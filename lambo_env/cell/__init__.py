@@ -1,0 +1,1 @@
+"""What worlds share: positions, mobility, channel, seeds."""

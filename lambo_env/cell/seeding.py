@@ -1,0 +1,42 @@
+"""Where instances come from.
+
+Evaluation and training draw from generators that never meet, whatever the seeds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lambo_env.offloading.scenario import Scenario
+from lambo_env.utils import validate
+
+_TRAINING, _EVALUATION, _DECISION = 0, 1, 2  # first entry of the spawn key
+
+
+def evaluation_rng(root: int, scenario: Scenario, block: int) -> np.random.Generator:
+    """Return the generator of one block of evaluation instances, the same for every agent."""
+    return _generator(root, _EVALUATION, scenario.hash, block)
+
+
+def training_rng(root: int, scenario: Scenario, stream: int) -> np.random.Generator:
+    """Return the generator of one stream of training instances.
+
+    It meets no evaluation block of any root.
+    """
+    return _generator(root, _TRAINING, scenario.hash, stream)
+
+
+def decision_rng(root: int, content_hash: str, block: int) -> np.random.Generator:
+    """Return the generator that an agent decides one block with.
+
+    ``content_hash`` is the scenario's or the file's.
+    """
+    return _generator(root, _DECISION, content_hash, block)
+
+
+def _generator(root: int, kind: int, content_hash: str, index: int) -> np.random.Generator:
+    root, index = validate.integer("root", root, low=0), validate.integer("block", index, low=0)
+    first_32_bits = int(content_hash[:8], 16)
+    return np.random.default_rng(
+        np.random.SeedSequence(root, spawn_key=(kind, first_32_bits, index))
+    )

@@ -1,0 +1,1 @@
+"""The shells of Gymnasium and PettingZoo, for every world alike."""

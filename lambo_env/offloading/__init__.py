@@ -1,0 +1,1 @@
+"""The paper's world: one-shot task offloading in a cell."""

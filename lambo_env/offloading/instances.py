@@ -1,0 +1,348 @@
+"""The data that flows through the suite: Instances in, Decision out, Outcome scored.
+
+Shapes: B instances, N UEs, M edge servers, P = M + 1 places (0 is local, m is server m).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+import array_api_compat.numpy
+import numpy as np
+
+from lambo_env.utils import files, validate
+
+# an array of any array-API namespace (NumPy, torch); the standard has no static type for it
+Array = Any
+LOCAL = 0
+
+
+def over_places(local: Array, remote: Array, xp: Any) -> Array:
+    """Join values of the local place [..., N] and of the servers [..., N, M] to values over places [..., N, M + 1]."""
+    return xp.concat([local[..., None], remote], axis=-1)
+
+
+def at_place(values: Array, place: Array, xp: Any) -> Array:
+    """Pick from ``values`` [..., N, M + 1] the entry at ``place`` [..., N]."""
+    return xp.take_along_axis(values, xp.astype(place, xp.int64)[..., None], axis=-1)[..., 0]
+
+
+def at_server(values: Array, place: Array, xp: Any) -> Array:
+    """Pick from ``values`` [..., N, M] the server of ``place`` [..., N].
+
+    A local UE gets the first server's, to be masked.
+    """
+    index = xp.where(place == LOCAL, 0, xp.astype(place, xp.int64) - 1)
+    return xp.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+
+
+def one_hot_servers(place: Array, num_servers: int, xp: Any) -> Array:
+    """Return whether UE n is on server m, bool [..., N, M]."""
+    servers = xp.arange(1, num_servers + 1, device=array_api_compat.device(place))
+    return place[..., None] == servers
+
+
+def set_at(array: Array, index: Any, value: Array) -> Array:
+    """Return a copy of ``array`` with ``value`` written at ``index`` (a tuple of index arrays, or one array).
+
+    The array API has no scatter; NumPy copies and assigns, torch uses ``index_put``, through which
+    gradients flow.
+    """
+    index = index if isinstance(index, tuple) else (index,)
+    if isinstance(array, np.ndarray):
+        out = array.copy()
+        out[index] = value
+        return out
+    return array.index_put(index, value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Instances:
+    """A batch of single-slot offloading problems.
+
+    Every number that physics reads, and nothing else.
+
+    Arrays may be NumPy (float64) or torch, all of one namespace and device. Checked at
+    construction.
+
+    Raises:
+        ValueError: on a wrong shape, NaN, or a value outside the range that the field names.
+    """
+
+    data_bits: Array  # [B, N] bits to upload
+    cycles: Array  # [B, N] CPU cycles to run
+    deadline_s: Array  # [B, N]
+    local_cpu_hz: Array  # [B, N] cycles/s of the UE
+    local_power_w: Array  # [B, N] drawn while the UE computes
+    tx_power_w: Array  # [B, N] drawn while the UE uploads
+    uplink_bps: Array  # [B, N, M]
+    server_cpu_hz: Array  # [B, M] capacity in cycles/s
+    late_penalty: Array  # [B] dimensionless, >= 0
+
+    def __post_init__(self) -> None:
+        """Turn lists into arrays, then check shapes and ranges."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not array_api_compat.is_array_api_obj(value) or array_api_compat.is_numpy_array(
+                value
+            ):
+                object.__setattr__(self, field.name, _float_array(f"Instances.{field.name}", value))
+        self._check_shapes()
+        self._check_values()
+
+    def _check_shapes(self) -> None:
+        links = tuple(self.uplink_bps.shape)
+        validate.check(
+            "Instances.uplink_bps.shape",
+            links,
+            len(links) == 3 and min(links) >= 1,
+            "[B, N, M], each >= 1",
+        )
+        batch, ues, servers = links
+        expected = {
+            "server_cpu_hz": (batch, servers),
+            "late_penalty": (batch,),
+            "uplink_bps": links,
+        }
+        for field in dataclasses.fields(self):
+            shape, want = (
+                tuple(getattr(self, field.name).shape),
+                expected.get(field.name, (batch, ues)),
+            )
+            validate.check(
+                f"Instances.{field.name}.shape",
+                shape,
+                shape == want,
+                f"{want} to go with uplink_bps {links}",
+            )
+
+    def _check_values(self) -> None:
+        xp = self.xp
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            zero_ok = field.name in ("late_penalty", "data_bits", "local_power_w", "tx_power_w")
+            ok = xp.isfinite(value) & ((value >= 0) if zero_ok else (value > 0))
+            validate.each(
+                f"Instances.{field.name}", value, ok, f"finite and {'>= 0' if zero_ok else '> 0'}"
+            )
+
+    @classmethod
+    def unchecked(cls, **fields: Array) -> Instances:
+        """Build from arrays that are right by construction (internal: skips every check)."""
+        self = object.__new__(cls)
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+        return self
+
+    @property
+    def xp(self) -> Any:
+        """The array namespace of the fields."""
+        if (
+            type(self.uplink_bps) is np.ndarray
+        ):  # the general answer takes longer than a sum over one slot
+            return array_api_compat.numpy
+        return array_api_compat.array_namespace(self.uplink_bps)
+
+    @property
+    def batch_size(self) -> int:
+        """B, the number of instances."""
+        return self.uplink_bps.shape[0]
+
+    @property
+    def num_ues(self) -> int:
+        """N, the number of UEs an instance."""
+        return self.uplink_bps.shape[1]
+
+    @property
+    def num_servers(self) -> int:
+        """M, the number of edge servers an instance."""
+        return self.uplink_bps.shape[2]
+
+    def __len__(self) -> int:
+        """Return B."""
+        return self.batch_size
+
+    def _map(self, function: Any) -> Instances:
+        return Instances.unchecked(
+            **{f.name: function(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        )
+
+    def take(self, rows: Any) -> Instances:
+        """Return the instances at ``rows`` (an int, slice, list, bool or index array)."""
+        if isinstance(rows, (int, np.integer)):
+            inside = bool(-self.batch_size <= rows < self.batch_size)
+            validate.check(
+                "Instances.take(rows)", rows, inside, f"a row of 0..{self.batch_size - 1}"
+            )
+            rows = [int(rows)]
+        return self._map(lambda value: value[rows])
+
+    def repeat(self, count: int) -> Instances:
+        """Return each instance ``count`` times in a row: [B * count]."""
+        count, xp = validate.integer("Instances.repeat(count)", count), self.xp
+        return self._map(lambda value: xp.repeat(value, count, axis=0))
+
+    def replace(self, **fields: Array) -> Instances:
+        """Return a copy with some fields replaced; checked like a new one."""
+        validate.known_keys("Instances", fields, [f.name for f in dataclasses.fields(self)])
+        return dataclasses.replace(self, **fields)
+
+    def order(self, permutation: Array) -> Instances:
+        """Return the instances with their UEs reordered by ``permutation`` [B, N] (row b lists the old indices)."""
+        xp = self.xp
+        per_ue = {f.name for f in dataclasses.fields(self)} - {
+            "uplink_bps",
+            "server_cpu_hz",
+            "late_penalty",
+        }
+        fields = {
+            name: xp.take_along_axis(getattr(self, name), permutation, axis=1) for name in per_ue
+        }
+        index = xp.broadcast_to(permutation[..., None], self.uplink_bps.shape)
+        links = xp.take_along_axis(self.uplink_bps, index, axis=1)
+        return Instances.unchecked(
+            **fields,
+            uplink_bps=links,
+            server_cpu_hz=self.server_cpu_hz,
+            late_penalty=self.late_penalty,
+        )
+
+    def to(self, xp: Any, device: Any = None, dtype: Any = None) -> Instances:
+        """Return the instances in another namespace ("numpy" or a module such as torch), device or dtype."""
+        if xp is np or xp == "numpy":
+            return self._map(lambda value: np.asarray(_detached(value), dtype=dtype or np.float64))
+        xp = array_api_compat.array_namespace(
+            xp.asarray(0.0)
+        )  # a bare module such as torch -> its standard namespace
+        return self._map(lambda value: xp.asarray(value, device=device, dtype=dtype))
+
+    @staticmethod
+    def concat(parts: Sequence[Instances]) -> Instances:
+        """Join batches of the same N and M along B."""
+        validate.check("Instances.concat(parts)", len(parts), len(parts) > 0, "at least one batch")
+        shapes = {(part.num_ues, part.num_servers) for part in parts}
+        validate.check(
+            "Instances.concat(parts)",
+            sorted(shapes),
+            len(shapes) == 1,
+            "batches of one (num_ues, num_servers)",
+        )
+        xp = parts[0].xp
+        names = [f.name for f in dataclasses.fields(Instances)]
+        return Instances.unchecked(
+            **{n: xp.concat([getattr(p, n) for p in parts], axis=0) for n in names}
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to an ``.npz`` file, atomically."""
+        with files.atomic_writer(path) as file:
+            fields: dict[str, Any] = {
+                f.name: np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)
+            }
+            np.savez_compressed(file, **fields)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Instances:
+        """Read a file that ``save`` wrote; anything else is refused with the reason."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        validate.check(
+            "Instances.load(path)", str(path), Path(path).is_file(), "an existing .npz file"
+        )
+        try:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+                fields = {name: file[name] for name in names}
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EOFError,
+            AttributeError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise ValueError(
+                f"Instances.load(path) is {str(path)!r}; allowed: a whole .npz of Instances ({error})"
+            ) from error
+        return cls(**fields)
+
+
+def _detached(value: Array) -> Array:
+    return value.detach().cpu() if hasattr(value, "detach") else value
+
+
+def _float_array(field: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    try:
+        out = np.asarray(value)
+        validate.check(field, value, out.dtype.kind in "fiu", "an array of numbers")
+        return out.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as error:
+        if "allowed" in str(error):
+            raise
+        validate.refuse(field, value, "an array of numbers")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What to minimise.
+
+    Cost = cost_per_s x mean latency + cost_per_j x total energy + lateness (c_L, c_E).
+    """
+
+    cost_per_s: Array  # [B]
+    cost_per_j: Array  # [B]
+
+    def take(self, rows: Any) -> Objective:
+        """Return the objectives at ``rows``."""
+        return Objective(cost_per_s=self.cost_per_s[rows], cost_per_j=self.cost_per_j[rows])
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """Where each UE's task runs and the server CPU that it gets; ``check`` looks at the values."""
+
+    place: Array  # int [B, N], 0 local, m server m
+    cpu_hz: Array  # [B, N] cycles/s of the server, 0 where local or dropped
+
+    def take(self, rows: Any) -> Decision:
+        """Return the decisions at ``rows``."""
+        return Decision(self.place[rows], self.cpu_hz[rows])
+
+    def check(self, instances: Instances, tolerance: float) -> None:
+        """Raise ``ValueError`` that names the first thing wrong.
+
+        Shape, place, CPU, or what a server allots beyond its capacity.
+        """
+        xp, shape, servers = instances.xp, tuple(instances.cycles.shape), instances.num_servers
+        for name in ("place", "cpu_hz"):
+            got = tuple(getattr(self, name).shape)
+            validate.check(f"Decision.{name}.shape", got, got == shape, f"[B, N] = {shape}")
+        place, cpu = self.place, self.cpu_hz
+        whole = xp.isdtype(place.dtype, "integral")
+        validate.check("Decision.place.dtype", str(place.dtype), whole, "an integer dtype")
+        validate.each(
+            "Decision.place", place, (place >= 0) & (place <= servers), f"0 (local) .. {servers}"
+        )
+        validate.each("Decision.cpu_hz", cpu, xp.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
+        local_ok = (place != LOCAL) | (cpu == 0)
+        validate.each(
+            "Decision.cpu_hz", cpu, local_ok, "0 for a local task (a server's CPU needs place > 0)"
+        )
+        total = xp.sum(xp.where(one_hot_servers(place, servers, xp), cpu[..., None], 0.0), axis=1)
+        fits = total <= instances.server_cpu_hz * (1 + tolerance)
+        validate.each("Decision.cpu_hz summed over server", total, fits, "at most server_cpu_hz")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a decision costs: the physical quantities a UE, and the cost of the objective."""
+
+    latency_s: Array  # [B, N], inf where dropped
+    energy_j: Array  # [B, N]
+    late: Array  # bool [B, N]
+    cost: Array  # [B] in s, J or dimensionless, as the objective says

@@ -1,0 +1,1 @@
+"""Contracts that any environment of the suite must keep."""

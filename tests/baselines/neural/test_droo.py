@@ -1,0 +1,352 @@
+"""DROO: on its own frames, its quantisation over M + 1 places, learning on the MEC world, training that resumes, bad input."""
+
+import numpy as np
+import pytest
+import torch
+from data_files import shared_data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baselines.neural import networks
+from baselines.neural.droo import training as droo_training
+from baselines.neural.droo import wpmec
+from baselines.neural.droo.agent import (
+    Droo,
+    DrooConfig,
+    DrooFrozen,
+    DrooSmall,
+    candidate_costs,
+    order_preserving,
+)
+from baselines.neural.droo.training import DrooTraining
+from baselines.neural.networks import NetConfig, PlaceNet
+from lambo_agents.testing.agent_checks import check_agent
+from lambo_env.datasets.droo import load_droo
+from lambo_env.offloading import physics
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.wpmec.instances import Frames, generate
+
+TINY = NetConfig(num_ues=6, depth=0, hidden=(16,))
+
+
+@pytest.fixture
+def agent():
+    return Droo(None, net=TINY, config=DrooConfig(most_candidates=6))
+
+
+@pytest.fixture
+def prompts(tiny):
+    return Prompts.of(["minimum latency", "minimum energy"] * (len(tiny) // 2))
+
+
+# ---- on its own frames ---------------------------------------------------------------------------
+
+
+def original_candidates(relaxed, count):
+    """The quantiser as the authors wrote it, one frame at a time."""
+    out = [1 * (relaxed > 0.5)]
+    distance = np.argsort(np.abs(relaxed - 0.5))
+    for k in range(count - 1):
+        threshold = relaxed[distance[k]]
+        out.append(1 * (relaxed > threshold) if threshold > 0.5 else 1 * (relaxed >= threshold))
+    return np.array(out)
+
+
+def test_binary_candidates_are_the_originals(rng):
+    relaxed = rng.random((20, 7))
+    ours = wpmec.order_preserving(relaxed, 7)
+    for row in range(20):
+        np.testing.assert_array_equal(ours[row], original_candidates(relaxed[row], 7))
+
+
+@pytest.mark.parametrize(("devices", "frames", "least"), [(10, 4000, 0.985), (6, 4000, 0.99)])
+def test_it_learns_its_own_frames(devices, frames, least):
+    data = load_droo(shared_data(f"droo-data_{devices}.mat")).take(slice(0, frames))
+    trace = wpmec.run(Frames(data.gain), seed=0)
+    rate = trace.rate_bps / data.rate_bps
+    assert rate[-frames // 5 :].mean() >= least
+    assert rate.max() <= 1 + 1e-5
+    assert trace.candidates[0] == devices
+    assert trace.candidates[-frames // 5 :].mean() < 0.7 * devices
+    assert trace.first_rate_bps[-frames // 5 :].mean() <= trace.rate_bps[-frames // 5 :].mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("devices", "least"), [(10, 0.995), (6, 0.99)])
+def test_it_reaches_the_headline_on_all_frames(devices, least):
+    data = load_droo(shared_data(f"droo-data_{devices}.mat"))
+    for seed in range(2):
+        rate = wpmec.run(Frames(data.gain), seed=seed).rate_bps / data.rate_bps
+        assert rate[-len(rate) // 5 :].mean() >= least
+
+
+def test_a_seed_decides_a_run_and_leaves_torch_alone(rng):
+    frames = generate(5, 70, rng)
+    torch.manual_seed(7)
+    before, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    first, again, other = (wpmec.run(frames, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.rate_bps, again.rate_bps)
+    assert np.any(first.first_rate_bps != other.first_rate_bps)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_frames_may_come_in_any_portions(rng):
+    frames = generate(5, 90, rng)
+    whole = wpmec.DrooWpmec(5, seed=1).play(frames)
+    agent = wpmec.DrooWpmec(5, seed=1)
+    parts = [agent.play(frames.take(slice(*ends))) for ends in ((0, 7), (7, 8), (8, 61), (61, 90))]
+    for column, pieces in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_allclose(column, np.concatenate(pieces), rtol=1e-9)
+
+
+def test_the_empty_row_of_the_original_is_a_sample(rng):
+    frames = generate(4, 5, rng)
+    ours, original = wpmec.DrooWpmec(4), wpmec.DrooWpmec(4, wpmec.ORIGINAL)
+    for agent in (ours, original):
+        agent.play(frames)
+    assert np.all(ours._inputs[:5] > 0)
+    assert np.all(original._inputs[0] == 0)
+    np.testing.assert_array_equal(original._inputs[1:6], ours._inputs[:5])
+
+
+def test_bad_settings_of_wpmec_are_refused(rng):
+    agent = wpmec.DrooWpmec(3)
+    for call in (agent.play, agent.decide):
+        with pytest.raises(ValueError, match="frames.num_devices is 4; allowed: 3"):
+            call(generate(4, 2, rng))
+    with pytest.raises(ValueError, match=r"beta1 is 1.0; allowed: in \[0, 1\)"):
+        wpmec.DrooWpmecConfig(beta1=1.0)
+    with pytest.raises(ValueError, match="train_every is 0"):
+        wpmec.DrooWpmecConfig(train_every=0)
+
+
+# ---- quantisation over places --------------------------------------------------------------------
+
+
+def test_with_one_server_the_candidates_are_the_binary_ones(rng):
+    relaxed = rng.random((30, 8))
+    logits = np.stack([np.zeros_like(relaxed), np.log(relaxed / (1 - relaxed))], axis=-1)
+    np.testing.assert_array_equal(order_preserving(logits, 8), wpmec.order_preserving(relaxed, 8))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 40))
+def test_nobody_moves_before_a_less_certain_one(seed, count):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(2, 5, 4))
+    logits[rng.random(logits.shape) < 0.2] = -np.inf
+    logits[..., 0] = np.where(np.all(np.isinf(logits), axis=-1), 0, logits[..., 0])
+    places = order_preserving(logits, count)
+    first = np.argmax(logits, axis=-1)
+    np.testing.assert_array_equal(places[:, 0], first)
+    margin = np.max(logits, axis=-1, keepdims=True) - logits
+    for row in range(2):
+        widest = 0.0
+        for candidate in places[row, 1:]:
+            moved = np.flatnonzero(candidate != first[row])
+            if not moved.size:
+                continue  # every open place has been offered
+            (target,) = set(candidate[moved].tolist())
+            reach = margin[row, moved, target].max()
+            could = (margin[row, :, target] <= reach) & (first[row] != target)
+            np.testing.assert_array_equal(np.flatnonzero(could), moved)
+            assert reach >= widest
+            widest = reach
+
+
+def test_closed_places_are_never_offered(rng):
+    logits = rng.normal(size=(3, 6, 5))
+    logits[..., 2] = -np.inf
+    assert np.all(order_preserving(logits, 200) != 2)
+
+
+def test_costs_of_candidates_are_those_of_physics(tiny, prompts, rng):
+    places = rng.integers(0, 5, (8, 4, 6))
+    goal = prompts.objective(tiny)
+    together = candidate_costs(tiny, places, goal)
+    for k in range(4):
+        np.testing.assert_allclose(
+            together[:, k], physics.association_cost(tiny, places[:, k], goal), rtol=1e-12
+        )
+
+
+# ---- the agent -----------------------------------------------------------------------------------
+
+
+def test_agents_keep_the_contract():
+    report = check_agent(Droo(None, net=TINY), torch_device="cpu")
+    assert {row.name for row in report.rows if row.ok is None} == {"one UE", "one server"}
+    check_agent(DrooFrozen(None, net=NetConfig(num_ues=6, depth=5, width=8)))
+
+
+def test_more_candidates_never_cost_more(tiny, prompts, rng):
+    cost = [
+        physics.evaluate(
+            tiny,
+            Droo(None, candidates=count, net=TINY).decide(tiny, prompts, rng),
+            prompts.objective(tiny),
+        ).cost
+        for count in (1, 3, 10)
+    ]
+    assert np.all(cost[1] <= cost[0] + 1e-12)
+    assert np.all(cost[2] <= cost[1] + 1e-12)
+    assert np.any(cost[2] < cost[0])
+
+
+def test_a_network_of_another_size_says_so(agent, rng):
+    instances = sample_instances(load_scenario("tiny").replace(num_ues=7), 1, rng)
+    assert (
+        agent.supports(instances)
+        == "the network is made for 6 UEs and 4 servers; these have 7 and 4"
+    )
+    with pytest.raises(ValueError, match="made for 6 UEs"):
+        agent.decide(instances, Prompts.of("minimum latency"), rng)
+
+
+def test_adapting_learns_every_tenth_slot_and_chooses_k(agent, rng):
+    scenario = load_scenario("tiny")
+    weights = [p.detach().clone() for p in agent.net.parameters()]
+
+    def changed():
+        return any(
+            not torch.equal(a, b) for a, b in zip(weights, agent.net.parameters(), strict=True)
+        )
+
+    for slot in range(1, 33):
+        instances, prompts = sample_instances(scenario, 1, rng), Prompts.of("minimum latency")
+        assert agent.adapt(instances, prompts, agent.decide(instances, prompts, rng), rng) == 0
+        assert changed() == (slot >= 10)
+    assert agent.memory.stored == 32
+    assert 2 <= agent.candidates <= 6
+
+
+def test_it_gets_better_while_it_plays(rng):
+    scenario = load_scenario("tiny")
+    agent = Droo(None, net=TINY, config=DrooConfig(most_candidates=8))
+    held = sample_instances(scenario, 200, np.random.default_rng(9))
+    wish = Prompts.of("minimum energy", 200)
+
+    def frozen_cost():
+        logits, _ = networks.place_logits(
+            agent.net, held, networks.columns(held, wish.latency_weight)
+        )
+        return physics.association_cost(
+            held, np.argmax(logits, axis=-1), wish.objective(held)
+        ).mean()
+
+    before = frozen_cost()
+    for _ in range(80):
+        instances, prompts = sample_instances(scenario, 10, rng), Prompts.of("minimum energy", 10)
+        agent.adapt(instances, prompts, agent.decide(instances, prompts, rng), rng)
+    assert frozen_cost() < 0.95 * before
+
+
+def test_sizes():
+    assert networks.parameters(PlaceNet(NetConfig())) == 325_654  # nearest width below 326,662
+    deep = [m for m in PlaceNet(NetConfig()).modules() if isinstance(m, torch.nn.Linear)]
+    assert len(deep) == 60
+    assert abs(networks.parameters(PlaceNet(NetConfig(width=70))) - 326_662) > 326_662 - 325_654
+
+
+def test_sixty_layers_pass_gradients_to_the_first():
+    net = PlaceNet(NetConfig(num_ues=6))
+    logits, _ = net(torch.rand(32, net.config.inputs))
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.randint(5, (32 * 6,))).backward()
+    norms = [m.weight.grad.norm() for m in net.modules() if isinstance(m, torch.nn.Linear)]
+    assert norms[0] > 0.01 * norms[-1]
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: NetConfig(depth=2), "NetConfig.depth is 2; allowed: 0 or >= 3"),
+        (lambda: NetConfig(hidden=(8,)), "NetConfig.hidden"),
+        (lambda: NetConfig(depth=0), "NetConfig.hidden"),
+        (lambda: NetConfig(num_ues=0), "NetConfig.num_ues is 0"),
+        (lambda: DrooConfig(batch=0), "DrooConfig.batch is 0"),
+        (lambda: DrooConfig(learning_rate=0.0), "DrooConfig.learning_rate is 0.0"),
+        (lambda: Droo(None, candidates=0, net=TINY), "Droo.candidates is 0"),
+        (lambda: Droo("dro"), "unknown weights 'dro'"),
+        (lambda: Droo("absent.safetensors"), "absent.safetensors"),
+        (lambda: DrooTraining(size="big"), "unknown DrooTraining.size 'big'"),
+        (lambda: DrooTraining(slots=0), "DrooTraining.slots is 0"),
+    ],
+)
+def test_bad_settings_are_refused(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def tensors_of(path):
+    return networks.load(path)[0]
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    options = DrooTraining(size="droo-small", scenario="tiny", slots=60, save_every=2)
+    droo_training.train(options, tmp_path / "whole.safetensors")
+    saves, save = [], droo_training._Run._save
+
+    def killed(run):
+        save(run)
+        saves.append(run.block)
+        if len(saves) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(droo_training._Run, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        droo_training.train(options, tmp_path / "killed.safetensors")
+    monkeypatch.setattr(droo_training._Run, "_save", save)
+    assert not (tmp_path / "killed.safetensors").exists()
+    droo_training.train(options, tmp_path / "killed.safetensors")
+    whole, killed_ = (
+        tensors_of(tmp_path / "whole.safetensors"),
+        tensors_of(tmp_path / "killed.safetensors"),
+    )
+    assert all(torch.equal(whole[name], killed_[name]) for name in whole)
+
+
+def test_a_state_of_other_options_is_refused(tmp_path):
+    droo_training.train(
+        DrooTraining(size="droo-small", scenario="tiny", slots=10), tmp_path / "a.safetensors"
+    )
+    with pytest.raises(
+        ValueError, match="seed of the run saved in .*a.state is 0; allowed: 1; or remove the file"
+    ):
+        droo_training.train(
+            DrooTraining(size="droo-small", scenario="tiny", slots=10, seed=1),
+            tmp_path / "a.safetensors",
+        )
+
+
+def test_weights_load_and_broken_ones_are_refused(tmp_path, tiny, prompts, rng):
+    path = tmp_path / "a.safetensors"
+    card = droo_training.train(DrooTraining(size="droo-small", scenario="tiny", slots=20), path)
+    assert card["labels"] == 0
+    assert path.with_suffix(".json").is_file()
+    agent = DrooFrozen(str(path))
+    physics.evaluate(tiny, agent.decide(tiny, prompts, rng), prompts.objective(tiny))
+    whole = path.read_bytes()
+    for broken in (b"", whole[:200], whole[:-50], b"PK\x03\x04 a pickle in a zip"):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="a whole .safetensors file written by this package"):
+            DrooFrozen(str(path))
+
+
+@pytest.mark.parametrize("kind", [Droo, DrooFrozen, DrooSmall])
+def test_shipped_weights_beat_local_play(kind, rng):
+    agent = kind()
+    instances = sample_instances(load_scenario("paper"), 16, rng)
+    for text in ("minimum latency", "minimum energy"):
+        prompts = Prompts.of(text, 16)
+        outcome = physics.evaluate(
+            instances, agent.decide(instances, prompts, rng), prompts.objective(instances)
+        )
+        local = physics.association_cost(
+            instances, np.zeros((16, 50), int), prompts.objective(instances)
+        )
+        assert outcome.cost.mean() < 0.95 * local.mean()

@@ -1,0 +1,242 @@
+"""Reports: numbers that follow from the rows, no mixture of worlds, figures and pages that stand alone."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.report import tables as summary
+from benchmarks.report.report import (
+    markdown_table,
+    overviews,
+    print_comparison,
+    print_report,
+    write_report,
+)
+from benchmarks.sweep.config import FORMAT, sweep_from
+from benchmarks.sweep.results import MANIFEST, RESULTS
+
+
+def row(
+    agent: str, block: int = 0, *, weight: float = 1.0, scale: float = 1.02, **fields: Any
+) -> dict[str, Any]:
+    """A made-up row: costs are ``scale`` times bounds that differ from block to block."""
+    bound = np.linspace(0.8, 0.9, 8) + 0.01 * block
+    plain = {
+        "format": FORMAT,
+        "cell": f"{agent}-{block}-{weight}",
+        "agent": agent,
+        "name": agent,
+        "scenario": "tiny",
+        "scenario_hash": "00f16ad84b7b4445",
+        "prompt": {1.0: "minimum latency", 0.0: "minimum energy"}[weight],
+        "latency_weight": weight,
+        "block": block,
+        "root": 0,
+        "instances": 8,
+        "cost": (bound * scale).tolist(),
+        "latency_s": (bound * scale).tolist(),
+        "energy_j": (bound * 50).tolist(),
+        "late": [0.0] * 8,
+        "bound": bound.tolist(),
+        "proven": [True] * 8,
+        "single_ms": 2.0,
+        "batched_ms": 0.5,
+        "parameters": None,
+        "labels_used": 0,
+        "evaluator_in_loop": False,
+    }
+    return {**plain, **fields}
+
+
+@pytest.fixture
+def put(tmp_path: Path):
+    """Return a function that makes a results folder of rows."""
+
+    def make(*rows: dict[str, Any], runs: int = 1) -> Path:
+        agents = list(dict.fromkeys(row["agent"] for row in rows))
+        sweep = sweep_from(
+            {"agents": agents, "scenarios": ["tiny"], "prompts": ["minimum latency"]}, "test"
+        )
+        run = {"command": "lambo bench", "started": "2030-01-01", "jobs": 1, "commit": None}
+        run |= {
+            "machine": {"cpu": "abacus", "cores": 1},
+            "versions": {"lambo-mec": "0", "numpy": "1"},
+        }
+        manifest = {
+            "format": FORMAT,
+            "sweep": sweep.to_dict(),
+            "empty": {"droo": "no torch"},
+            "failed": {},
+            "runs": [run] * runs,
+        }
+        (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+        (tmp_path / RESULTS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return tmp_path
+
+    return make
+
+
+def test_means_and_gaps_follow_from_the_rows(put):
+    folder = put(row("a"), row("a", 1), row("b", scale=1.1), row("b", 1, scale=1.1, late=[0.5] * 8))
+    (table,) = summary.tabulate(summary.load(folder))
+    first, second = table.lines
+    assert table.bound == pytest.approx(0.855)
+    assert first.cost.mean == pytest.approx(0.855 * 1.02)
+    assert first.gap_percent.mean == pytest.approx(2.0)
+    assert second.gap_percent.mean == pytest.approx(10.0)
+    assert (first.late_percent, second.late_percent) == (0.0, 25.0)
+    assert first.cost.low < first.cost.mean < first.cost.high
+    assert (first.instances, first.unit, first.single_ms, first.batched_ms) == (16, "s", 2.0, 0.5)
+
+
+def test_a_later_row_replaces_an_earlier_one_about_the_same(put):
+    folder = put(row("a", scale=1.5), row("a", scale=1.1, cell="newer"))
+    (table,) = summary.tabulate(summary.load(folder))
+    assert table.lines[0].gap_percent.mean == pytest.approx(10.0)
+
+
+def test_worlds_are_never_mixed(put):
+    folder = put(row("a"), row("b", scenario_hash="ffffffffffffffff"))
+    with pytest.raises(ValueError, match="hashes of scenario 'tiny'.*never mixed"):
+        summary.load(folder)
+
+
+def test_roots_are_never_mixed(put):
+    with pytest.raises(ValueError, match="roots of the results"):
+        summary.load(put(row("a"), row("b", root=1)))
+
+
+def test_missing_blocks_unproven_bounds_and_impossible_costs_are_said(put):
+    folder = put(row("a"), row("a", 1), row("b", scale=0.9), row("c", 1, proven=[False] * 8))
+    (table,) = summary.tabulate(summary.load(folder))
+    notes = " ".join(table.notes)
+    assert "Not every agent has every block" in notes
+    assert "b costs less than the certified bound" in notes
+    page = write_report(summary.load(folder), folder / "report.md", figures=False)[0].read_text()
+    assert "bounds were not proven" in page
+
+
+def test_rows_without_bounds_have_no_gap(put):
+    (table,) = summary.tabulate(summary.load(put(row("a", bound=[None] * 8))))
+    assert table.bound is None
+    assert table.lines[0].gap_percent is None
+
+
+def test_a_torn_last_line_is_told_and_left_out(put):
+    folder = put(row("a"), row("b"))
+    path = folder / RESULTS
+    path.write_bytes(path.read_bytes()[:-20])
+    results = summary.load(folder)
+    assert [found["agent"] for found in results.rows] == ["a"]
+    assert "cut short" in results.notes[0]
+
+
+def test_the_report_stands_alone(put, capsys: pytest.CaptureFixture[str]):
+    folder = put(
+        row("a"), row("b", scale=1.1, parameters=12345), row("a", weight=0.0), row("b", weight=0.0)
+    )
+    results = summary.load(folder)
+    markdown, page = write_report(results, folder / "out" / "sub.md")
+    text = markdown.read_text()
+    pictures = re.findall(r"\(figures/([^)]+)\)", text)
+    assert len(pictures) == 3
+    for name in pictures:
+        data = (markdown.parent / "figures" / name).read_bytes()
+        assert data.startswith(b"\x89PNG") and len(data) > 5000
+    for word in (
+        "00f16ad84b7b4445",
+        "12,345",
+        "certified bound",
+        "minimum energy",
+        "droo: no result: no torch",
+        "abacus",
+    ):
+        assert word in text
+    html = page.read_text()
+    assert html.count("<svg") == 3 and html.count("<table>") == 2
+    assert not re.search(r"(src|href)=.https?:", html)  # nothing is fetched
+    print_report(results)
+    assert "12,345" in capsys.readouterr().out
+
+
+def test_reports_of_the_same_rows_are_equal(put):
+    folder = put(row("a"), row("b", scale=1.1))
+    pages = [write_report(summary.load(folder), folder / f"{k}.md")[1].read_bytes() for k in (0, 1)]
+    assert pages[0] == pages[1]
+
+
+def test_compare_is_paired_over_the_blocks_that_both_have(put, capsys: pytest.CaptureFixture[str]):
+    folder = put(row("a"), row("a", 1), row("b", scale=1.1), row("b", 2))
+    results = summary.load(folder)
+    ((_, _, unit, found),) = summary.compare_agents(results, "a", "b")
+    assert (found.instances, unit) == (8, "s")
+    assert found.difference.mean == pytest.approx(-0.08 * 0.85)
+    assert found.difference.high < 0
+    print_comparison(results, "a", "b")
+    assert "a is lower" in capsys.readouterr().out
+
+
+def test_compare_refuses_strangers_and_agents_that_never_met(put):
+    results = summary.load(put(row("alpha"), row("beta", 1)))
+    with pytest.raises(ValueError, match="did you mean 'alpha'"):
+        summary.compare_agents(results, "alhpa", "beta")
+    with pytest.raises(ValueError, match="blocks shared by alpha and beta"):
+        summary.compare_agents(results, "alpha", "beta")
+
+
+def test_a_report_goes_to_markdown_only(put):
+    folder = put(row("a"))
+    with pytest.raises(ValueError, match=r"ends in \.md"):
+        write_report(summary.load(folder), folder / "report.txt")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.80321, "0.8032"),
+        (29.8321, "29.83"),
+        (0.00112233, "0.001122"),
+        (12345.6, "12346"),
+        (0.0, "0"),
+        (None, "-"),
+        (float("nan"), "-"),
+    ],
+)
+def test_numbers_have_four_digits(value: float | None, text: str):
+    assert summary.digits(value) == text
+
+
+def test_a_gap_that_rounds_to_nothing_has_no_sign():
+    assert [summary.gap_text(value) for value in (-1e-6, 0.0, 0.0123, 1.234)] == [
+        "0.000",
+        "0.000",
+        "0.012",
+        "1.23",
+    ]
+
+
+def test_bars_in_texts_do_not_break_a_markdown_table():
+    assert markdown_table(("a", "b"), [("x|y", "1")]).splitlines()[-1] == "| x\\|y | 1 |"
+
+
+def test_a_sweep_over_several_worlds_begins_with_an_overview_of_gaps(
+    put: Any, tmp_path: Path
+) -> None:
+    worlds = [
+        row("local", scenario=name, scenario_hash=name, cell=name, scale=1 + k / 100)
+        for k, name in enumerate("abc")
+    ]
+    tables = summary.tabulate(summary.load(put(*worlds)))
+    ((title, header, rows),) = overviews(tables)
+    assert "local" in title
+    assert header == ["scenario", "minimum latency"]
+    assert [line[0] for line in rows] == ["a", "b", "c"]
+    assert [line[1].split()[0] for line in rows] == ["0.000", "1.00", "2.00"]
+    assert not list(overviews(tables[:2]))  # two worlds need none
+    write_report(summary.load(tmp_path), tmp_path / "report.md", figures=False)
+    text = (tmp_path / "report.md").read_text()
+    assert text.index(title) < text.index("on a (a)")

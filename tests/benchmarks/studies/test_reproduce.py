@@ -1,0 +1,73 @@
+"""``lambo reproduce``: what it measures on a short run, what it prints, bad input."""
+
+import math
+
+import pytest
+from data_files import shared_data
+
+from benchmarks import cli
+from benchmarks.studies import reproduce
+
+
+def test_a_short_run_of_droo_measures_all_it_names():
+    figures = {
+        f.name: f for f in reproduce.droo(shared_data("droo-data_6.mat"), seeds=2, frames=600)
+    }
+    last, own = figures["normalised rate, last 20 %"], figures["the network's own modes, last 20 %"]
+    assert 0.9 < own.value.mean <= last.value.mean <= 1 + 1e-5
+    assert last.value.low <= last.value.mean <= last.value.high
+    assert 1 < figures["candidates K, last 20 %"].value.mean <= 6
+    assert figures["allocation against the file"].value.mean < 1e-4
+    assert figures["CPU ms a frame"].value.mean > 0
+    times = figures["their ms over CPU ms"].value
+    assert times.low <= times.mean <= times.high
+    assert math.isnan(figures["allocation against the file"].value.low)
+
+
+def test_the_command_prints_numbers_and_differences(capsys):
+    code = cli.main(
+        ["reproduce", "droo", str(shared_data("droo-data_6.mat")), "--seeds", "1", "--frames", "64"]
+    )
+    text = capsys.readouterr().out
+    assert code == 0
+    assert "normalised rate, last 20 %" in text
+    assert "evaluator in the loop" in text
+    assert "What differs:" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["droo", "absent.mat"], "allowed: an existing .mat file of DROO's frames"),
+        (["are", "absent.mat"], "allowed: an existing .mat file of ARE's data set"),
+    ],
+)
+def test_missing_files_are_refused(arguments, text, capsys):
+    assert cli.main(["reproduce", *arguments]) == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"seeds": 0}, "seeds is 0"),
+        ({"frames": 10_001}, "frames is 10001; allowed: at most 10000"),
+        ({"variant": "orginal"}, "did you mean 'original'"),
+    ],
+)
+def test_bad_arguments_are_refused(fields, text):
+    with pytest.raises(ValueError, match=text):
+        reproduce.droo(shared_data("droo-data_6.mat"), **fields)
+
+
+@pytest.mark.slow
+def test_ares_network_comes_near_its_labels():
+    figures = {f.name: f.value.mean for f in reproduce.are(shared_data("are-Data1.mat"), seeds=1)}
+    assert figures["static, closed form: places as labelled"] > 0.8
+    assert 0.485 < figures["static, closed form: latency, s a UE"] < 0.515
+    assert (
+        figures["static, closed form: latency, s a UE"]
+        <= figures["static, own shares: latency, s a UE"]
+    )
+    assert figures["stream, closed form: places as labelled"] > 0.8
+    assert 0 < figures["labels that the stream asked for"] <= 300

@@ -1,0 +1,247 @@
+"""The command line.
+
+Every verb answers, bad input is one clear line and exit code 2, nothing is left behind.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import cli
+from benchmarks.commands.bench import BenchOptions, choose, split
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.offloading.slots import sample_instances
+
+SWEEP = """
+agents = ["local", "greedy", "exact", "not-there"]
+scenarios = ["tiny"]
+prompts = ["minimum latency", "minimum energy"]
+instances = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run in an empty folder, with a sweep file and with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAMBO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mine.toml").write_text(SWEEP)
+    return tmp_path
+
+
+def test_bench_makes_a_report_and_continues(scratch: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["bench", "mine.toml", "--jobs", "1"]) == 0
+    first = capsys.readouterr()
+    assert "6 cells played, 0 kept" in first.out
+    assert "certified bound" in first.out
+    assert "not-there: no result: unknown agent 'not-there'" in first.out
+    assert {path.name for path in (scratch / "results" / "mine").iterdir()} >= {
+        *("results.jsonl", "manifest.json", "report.md", "report.html", "figures", "bounds"),
+    }
+    assert cli.main(["bench", "mine.toml", "--jobs", "1", "--no-figures"]) == 0
+    assert "0 cells played, 6 kept" in capsys.readouterr().out
+    assert cli.main(["report", "results/mine", "--compare", "greedy", "local"]) == 0
+    assert "greedy is lower" in capsys.readouterr().out
+    assert cli.main(["report", "results/mine", "-o", "mine.md"]) == 0
+    assert (scratch / "mine.md").is_file() and (scratch / "mine.html").is_file()
+
+
+def test_bench_chooses_agents_scenarios_prompts_and_files(
+    scratch: Path, capsys: pytest.CaptureFixture[str]
+):
+    common = [
+        "bench",
+        "mine.toml",
+        "--jobs",
+        "1",
+        "--no-figures",
+        "--agents",
+        "local, random",
+        "--prompts",
+        "minimum energy",
+    ]
+    assert cli.main([*common, "--scenarios", "tiny", "--out", "a"]) == 0
+    assert "2 cells played" in capsys.readouterr().out
+    sample_instances(load_scenario("tiny"), 5, np.random.default_rng(0)).save(scratch / "five.npz")
+    assert cli.main([*common, "--instances", "five.npz", "--out", "b"]) == 0
+    out = capsys.readouterr().out
+    assert "4 cells played" in out  # two agents, two blocks of at most three
+    assert "on five (" in out
+
+
+def test_bench_chooses_by_the_sweeps_own_names_commas_included():
+    sweep = choose(
+        BenchOptions("de", agents="de, 1 s,greedy, lambo-s, best of 16, polished,lambo-s")
+    )
+    assert [agent.label for agent in sweep.agents] == [
+        "de, 1 s",
+        "greedy",
+        "lambo-s, best of 16, polished",
+        "lambo-s",
+    ]
+    assert sweep.agents[0].kwargs["generations"] == 300
+    sweep = choose(BenchOptions("generalise", scenarios="cycles x1.5,tiny"))
+    assert [source.name for source in sweep.scenarios] == ["cycles x1.5", "tiny"]
+    assert split("b, a, b, c", {"a, b"}) == ["b", "a, b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("list agents", ["greedy", "local-search", "lambo-mec"]),
+        ("list scenarios", ["paper", "hetero", "6b4df35477816657"]),
+        ("list prompts", ["latency", "energy", "mix"]),
+        ("list prompts --all", ["held_out", "train"]),
+        ("list sweeps", ["paper", "quick", "ci"]),
+        ("scenario show tiny", ["num_ues = 6"]),
+        (
+            "evaluate greedy --scenario tiny --instances 4",
+            ["minimum latency", "minimum energy", "gap %"],
+        ),
+        (
+            "evaluate local --scenario tiny --instances 2 --prompt 'minimum energy' --no-bound",
+            ["minimum energy"],
+        ),
+        ("check agent local", ["capacity", "ok"]),
+        ("check env LAMBO-MEC-v0", ["ok"]),
+        (
+            "throughput --agents local,greedy --scenario tiny --budget-s 0.02",
+            ["local-search", "cores"],
+        ),
+        ("scenario check tiny --instances 4", ["stale CSI", "greedy"]),
+        ("--help", ["bench", "report", "scenario"]),
+        ("bench --help", ["--agents", "--fresh"]),
+    ],
+)
+def test_verbs_answer(line: str, words: list[str], capsys: pytest.CaptureFixture[str]):
+    import shlex
+
+    assert cli.main(shlex.split(line)) == 0
+    out = capsys.readouterr().out
+    for word in words:
+        assert word in out
+
+
+def test_scenario_show_prints_what_loads_again(scratch: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["scenario", "show", "hetero"]) == 0
+    (scratch / "copy.toml").write_text(capsys.readouterr().out)
+    assert load_scenario(str(scratch / "copy.toml")) == load_scenario("hetero")
+
+
+def test_version_cites_the_paper(capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["--version"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("lambo ") and "2308.15078" in out
+
+
+BAD = [
+    ("benhc", "bench"),
+    ("bench papper", "did you mean 'paper'"),
+    ("bench gone.toml", "an existing .toml file"),
+    ("bench broken.toml", "valid TOML"),
+    ("bench unknown.toml", "did you mean 'instances'"),
+    ("bench wrong.toml", "Sweep.instances is -3; allowed: an integer >= 1"),
+    ("bench mine.toml --agents gredy", "did you mean 'greedy'"),
+    ("bench mine.toml --agents local,,greedy", "names separated by commas"),
+    ("bench mine.toml --scenarios tinny", "did you mean 'tiny'"),
+    ("bench mine.toml --prompts faster", "prompt"),
+    ("bench mine.toml --instances gone.npz", "an existing .npz file"),
+    ("bench mine.toml --instances are:gone.mat", "an existing .mat file"),
+    ("bench mine.toml --instances broken.toml", "Instances"),
+    ("bench mine.toml --jobs -1", "--jobs is -1"),
+    ("bench mine.toml --jobs two", "--jobs"),
+    ("bench mine.toml --agent local", "--agents"),
+    ("bench mine.toml --out broken.toml", "a folder"),
+    ("report gone", "a folder that `lambo bench` wrote"),
+    ("report .", "results.jsonl"),
+    ("report foreign", "line 1 is damaged or foreign"),
+    ("evaluate gredy", "did you mean 'greedy'"),
+    ("evaluate greedy --scenario gone.toml", "an existing .toml file"),
+    ("evaluate greedy --prompt nonsense", "prompt"),
+    ("evaluate greedy --instances 0", "Sweep.instances is 0"),
+    ("scenario show papr", "did you mean 'paper'"),
+    ("scenario check broken.toml", "valid TOML"),
+    ("scenario check tiny --instances 0", "allowed: an integer >= 1"),
+    ("check agent gredy", "did you mean 'greedy'"),
+    ("check env LAMBO-MEC-v9", "unknown environment 'LAMBO-MEC-v9'"),
+    ("check env Lambo", "unknown environment"),
+    ("throughput boats", "agents"),
+    ("throughput --budget-s -1", "--budget-s is -1"),
+    ("throughput solvers --scenario dense", "unknown scenario of the plan 'dense'"),
+    (
+        "throughput envs --agents local",
+        "--agents is 'local'; allowed: nothing: `envs` does not read it",
+    ),
+    ("throughput decoding --budget-s 1", "--budget-s is 1.0"),
+    ("study --empty-names", "names is (); allowed: one or more of ladder"),
+    ("train --layers 2.5 1", "is '2.5'; allowed: an integer"),
+    ("train --device abacus --out gone", "ACLConfig.device is 'abacus'"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), BAD)
+def test_bad_input_is_one_clear_line(
+    scratch: Path, line: str, words: str, capsys: pytest.CaptureFixture[str]
+):
+    (scratch / "broken.toml").write_text("agents = [")
+    (scratch / "unknown.toml").write_text(SWEEP + "instancess = 3\n")
+    (scratch / "wrong.toml").write_text(SWEEP.replace("= 3", "= -3"))
+    (scratch / "foreign").mkdir()
+    (scratch / "foreign" / "results.jsonl").write_text("something else\n")
+    before = sorted(scratch.rglob("*"))
+    assert cli.main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lambo: error: ") and err.count("\n") == 1
+    assert words in err
+    assert sorted(scratch.rglob("*")) == before  # no partial state
+
+
+def test_an_agent_that_raises_makes_exit_code_1(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from baselines.heuristics.simple import Local
+
+    monkeypatch.setattr(Local, "decide", lambda *_: 1 / 0)
+    assert (
+        cli.main(["bench", "mine.toml", "--agents", "local,greedy", "--jobs", "1", "--no-figures"])
+        == 1
+    )
+    assert "local on tiny: FAILED: ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_an_interrupted_sweep_says_how_to_continue(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from baselines.heuristics.simple import Greedy
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Greedy, "decide", interrupt)
+    line = ["bench", "mine.toml", "--agents", "local,greedy", "--jobs", "1", "--no-figures"]
+    assert cli.main(line) == 130
+    assert "the same command continues" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(scratch)
+    assert cli.main(line) == 0
+    assert "3 cells played, 1 kept" in capsys.readouterr().out
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from benchmarks import cli; cli.main(['--help']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"torch", "scipy", "matplotlib", "numpy", "joblib"} & loaded == set()
+
+
+def test_every_verb_has_a_help_text_and_a_function():
+    import importlib
+
+    for target, text in cli.COMMANDS.values():
+        module, _, name = target.partition(":")
+        assert callable(getattr(importlib.import_module(f"benchmarks.commands.{module}"), name))
+        assert text.endswith(".")
