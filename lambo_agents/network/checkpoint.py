@@ -1,86 +1,41 @@
-"""Networks on disk: one safetensors file whose JSON header says what it is.
-
-Never a pickle, never half a file.
-
-The header's metadata holds ``format`` (who wrote it) and ``json``: the network's config and
-whatever else belongs to it.
-"""
+"""AEDs on disk: the weights with the config of the network that they fit."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
+from lambo_agents import weights_io
 from lambo_agents.network.aed import AED
 from lambo_agents.network.config import AEDConfig
-from lambo_env.utils import files, validate
+from lambo_agents.weights_io import Weights
+from lambo_env.utils import validate
 
 FORMAT = "lambo-aed-1"
 WEIGHTS = Path(__file__).parents[1] / "weights"
-_PICKLE_STARTS = (b"\x80", b"PK")  # a pickle, and torch.save's zip of pickles
-
-
-class Loaded(NamedTuple):
-    """What a file held."""
-
-    tensors: dict[str, Tensor]
-    meta: dict[str, Any]  # with "config", the network's
 
 
 def save(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: AEDConfig, **meta: Any
 ) -> None:
     """Write tensors, their network's config and further JSON values, atomically."""
-    text = json.dumps({"config": config.to_dict(), **meta})
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with files.atomic_writer(path) as file:
-        file.write(safetensors.torch.save(whole, metadata={"format": FORMAT, "json": text}))
+    weights_io.save(path, tensors, FORMAT, {"config": config.to_dict(), **meta})
 
 
-def load(path: str | os.PathLike[str]) -> Loaded:
-    """Read a file that ``save`` wrote.
+def load(path: str | os.PathLike[str]) -> Weights:
+    """Read a file that ``save`` wrote; its JSON values have the network's "config".
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is a pickle, truncated, or another program's.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {str(path)!r}")
-    with open(path, "rb") as file:
-        start = file.read(9)
-    allowed = "a whole safetensors file written by this package"
-    if (
-        start.startswith(_PICKLE_STARTS) and start[8:] != b"{"
-    ):  # a safetensors file begins with 8 bytes of length and a brace
-        validate.refuse(
-            "checkpoint", str(path), f"{allowed}; this is a pickle, which is never opened"
-        )
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            meta = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"checkpoint is {str(path)!r}; allowed: {allowed} ({error})") from error
-    if meta.get("format") != FORMAT:
-        found = meta.get("format", "none")
-        validate.refuse(
-            "checkpoint", str(path), f"{allowed} (format {FORMAT!r}; this one's is {found!r})"
-        )
-    try:
-        found = json.loads(meta.get("json", ""))
-    except ValueError:
-        found = None
-    whole = isinstance(found, dict) and isinstance(found.get("config"), dict)
-    validate.check("checkpoint", str(path), whole, f"{allowed} (the JSON of its header is damaged)")
-    return Loaded(tensors, found)
+    weights = weights_io.load(path, FORMAT)
+    weights_io.check_header(path, isinstance(weights.meta.get("config"), dict))
+    return weights
 
 
 def load_network(
@@ -177,13 +132,6 @@ def fit_tensors(aed: AED, tensors: Mapping[str, Tensor], path: str) -> None:
     aed.load_state_dict(dict(tensors))
 
 
-def weights_path(name: str) -> Path:
+def weights_path(name: str | os.PathLike[str]) -> Path:
     """Return the file of shipped weights by name, or ``name`` itself where it is a path."""
-    shipped = {path.stem: path for path in WEIGHTS.glob("*.safetensors")}
-    if name in shipped:
-        return shipped[name]
-    if name.endswith(".safetensors") or os.sep in name:
-        return Path(name)
-    raise ValueError(
-        f"unknown weights {name!r}{validate.closest(name, shipped) or ';'} known: {', '.join(sorted(shipped))}, or a path"
-    )
+    return weights_io.weights_path(name, WEIGHTS)

@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("lambo_env", "lambo_agents", "baselines", "benchmarks")
 OPEN_TO_BASELINES = {
     "lambo_agents.protocol",
+    "lambo_agents.registry",
     "lambo_agents.adapter",
+    "lambo_agents.weights_io",
     "lambo_agents.testing.agent_checks",
 }
 
@@ -131,8 +133,9 @@ def test_no_import_cycle():
         ("import lambo_env", {"torch", "scipy.stats", "matplotlib", "pandas", "pygame"}),
         ("import lambo_agents, baselines", {"torch", "matplotlib", "pandas"}),
         (
-            "import lambo_agents.protocol, lambo_agents.registry, lambo_agents.adapter, lambo_agents.testing.agent_checks",
-            {"torch"},
+            "import lambo_agents.protocol, lambo_agents.registry, lambo_agents.adapter,"
+            "lambo_agents.weights_io, lambo_agents.testing.agent_checks",
+            {"torch", "safetensors"},
         ),
     ],
 )
