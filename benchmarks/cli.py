@@ -44,6 +44,7 @@ COMMANDS = {
         "Play drifting streams: ALEF beside a frozen network, fine-tuning and heuristics.",
     ),
     "list agents": ("lists:agents", "List every agent found, broken plug-ins with their error."),
+    "list envs": ("lists:envs", "List every environment id, broken ones with their error."),
     "list scenarios": ("lists:scenarios", "List the scenario presets."),
     "list drifts": ("lists:drifts", "List the drifts: what changes and when."),
     "list prompts": ("lists:prompts", "List what a prompt may say."),

@@ -1,4 +1,4 @@
-"""``lambo list agents|scenarios|drifts|prompts|sweeps``."""
+"""``lambo list agents|envs|scenarios|drifts|prompts|sweeps``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,17 @@ def agents() -> None:
         for spec in agent_specs()
     ]
     print_table(("agent", "from", "evaluator in loop", "labels", "what it does"), rows)
+
+
+def envs() -> None:
+    """Print every environment id; one that cannot be loaded is listed with the reason."""
+    from lambo_env.registration import ENVIRONMENTS
+
+    rows = [
+        (row.id, row.world, f"cannot be loaded: {row.error}" if row.error else row.summary)
+        for row in ENVIRONMENTS.values()
+    ]
+    print_table(("environment", "world", "what is decided"), rows)
 
 
 def scenarios() -> None:

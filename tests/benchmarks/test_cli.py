@@ -92,6 +92,7 @@ def test_bench_chooses_by_the_sweeps_own_names_commas_included():
     ("line", "words"),
     [
         ("list agents", ["greedy", "local-search", "lambo-mec"]),
+        ("list envs", ["LAMBO-MEC-v0", "LAMBO-WPMEC-v0", "wpmec", "devices offload"]),
         ("list scenarios", ["paper", "hetero", "6b4df35477816657"]),
         ("list prompts", ["latency", "energy", "mix"]),
         ("list prompts --all", ["held_out", "train"]),

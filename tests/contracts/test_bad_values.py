@@ -70,6 +70,13 @@ SPECIAL: dict[tuple[str, str], tuple[Any, ...]] = {
     ("AreSmall", "shares"): ("1", [0.1], [math.nan] * 4, [-0.1] * 4, {"a": 1}),
     ("Frames", "gain"): ("1", [1e-6], [[-1e-6]], [[math.nan]], [[8.4]]),
     ("Frames", "weight"): ("1", [1.0], [1.0, 0.0], [1.0, math.nan], [[1.0, 1.0]]),
+    ("load_scenario", "source"): ("", 3, 1.5, ["x"], {"num_uess": 3}, {"world": "flat"}),
+    ("sample_instances", "scenario"): OBJECT,
+    ("sample_instances", "num_instances"): (-7, 2.5, "3", math.nan, [4]),
+    ("sample_instances", "rng"): (3, 1.5, "seed", [0], np.random),
+    **dict.fromkeys(
+        (("register_env", "summary"), ("register_world", "summary")), (3, 1.5, ["x"], True, b"x")
+    ),
     ("ALEF", "folder"): (3, 1.5, ["x"], True, {"a": 1}),
 }
 # What an error may say instead of the parameter's name: the function that was handed the value
@@ -83,6 +90,8 @@ ALSO_CALLED = {
     "expert": ("agent",),
 }
 MANDATORY: dict[str, dict[str, Any]] = {
+    "register_env": {"id": "Absent-v0", "world": "offloading", "entry_point": "absent:Env"},
+    "register_world": {"name": "absent"},
     "load_droo": {"path": "absent.mat"},
     "load_drift": {"name": "capacity-abrupt"},
     "generate": {"num_devices": 3, "batch": 2, "rng": np.random.default_rng(0)},
@@ -110,7 +119,7 @@ FUNCTIONS = (
 ELSEWHERE = {
     Scenario: "test_scenario",
     Instances: "test_instances",
-    lambo_env.evaluate: "test_physics",
+    **dict.fromkeys((lambo_env.evaluate, lambo_env.allocate, lambo_env.upload_s), "test_physics"),
 }
 HOLDERS = (Decision, Objective, lambo_env.Outcome)  # plain: `evaluate` checks what they hold
 

@@ -1,0 +1,321 @@
+"""The registry of worlds and of environment ids: two tables, walked by everything that walks ids.
+
+Rows are strings until something is asked of them. So listing imports nothing, and a row whose
+module is broken is listed with its error and harms no other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from lambo_env.utils import validate
+
+DEFAULT_WORLD = "offloading"
+_NAME, _ID = re.compile(r"[A-Za-z][\w-]*"), re.compile(r"[A-Za-z][\w.-]*-v\d+")
+SCENARIOS = Path(__file__).parent / "scenarios"
+OFFERS = {
+    "scenario": "class of its scenarios",
+    "load_scenario": "(a preset's name, a TOML path, a mapping or a scenario) -> scenario",
+    "instances": "class of its instances",
+    "sample_instances": "(scenario, num_instances, rng) -> instances [B]",
+    "evaluate": "(instances, decision, objective) -> outcome, which has cost [B]",
+    "allocate": "(instances, modes or places ...) -> the optimal shares of what is decided",
+    "upload_s": "(instances) -> upload times in s",
+    "local_cost": "(instances, prompts) -> cost [B] of running all locally: one relative reward",
+    "checks": "dict of name -> check(harness) of its environments beyond those of every world",
+    "frozen": "(id) -> what its golden files freeze beyond spaces and rewards",
+    "picture": "(what the batch's picture returns) -> uint8 [height, width, 3]",
+    "text": "(what the batch's picture returns) -> str",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """One physics, and where each thing that it offers is to be found.
+
+    Args:
+        name: of the world.
+        summary: one line.
+        offers: of OFFERS, each as "module:attribute"; none is mandatory.
+
+    Raises:
+        ValueError: an offer that nobody asks for, or not of the form "module:attribute".
+    """
+
+    name: str
+    summary: str
+    offers: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        """Check every string."""
+        named = isinstance(self.name, str) and _NAME.fullmatch(self.name) is not None
+        validate.check("World.name", self.name, named, "letters, digits, _ and -")
+        validate.of_kind("World.summary", self.summary, str)
+        validate.known_keys(f"World({self.name!r}).offers", self.offers, OFFERS)
+        for offer, target in self.offers.items():
+            _check_target(f"World({self.name!r}).{offer}", target)
+
+    def get(self, offer: str) -> Any:
+        """Import and return what the world offers.
+
+        Raises:
+            ValueError: it offers no such thing.
+            ImportError: its module cannot be imported; the text names the cause.
+        """
+        validate.known(offer, self.offers, f"offer of world {self.name!r}")
+        return load(self.offers[offer])
+
+    @property
+    def error(self) -> str | None:
+        """Why something that it offers cannot be imported, or None."""
+        return _error(*self.offers.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """One environment id.
+
+    Args:
+        id: with its version, such as "LAMBO-MEC-v0".
+        world: whose physics it plays.
+        entry_point: "module:Class" of the single environment.
+        vector_entry_point: of the native vector environment; None where there is none.
+        summary: one line, what is decided.
+        kwargs: arguments that the id fixes anew; ``gym.make`` overrides them.
+
+    Raises:
+        ValueError: an unknown world, or a field that is not of its form.
+    """
+
+    id: str
+    world: str
+    entry_point: str
+    vector_entry_point: str | None
+    summary: str
+    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        named = isinstance(self.id, str) and _ID.fullmatch(self.id) is not None
+        validate.check("Environment.id", self.id, named, 'such as "LAMBO-MEC-v0"')
+        validate.known(self.world, WORLDS, "world")
+        _check_target("Environment.entry_point", self.entry_point)
+        if self.vector_entry_point is not None:
+            _check_target("Environment.vector_entry_point", self.vector_entry_point)
+        validate.of_kind("Environment.summary", self.summary, str)
+        validate.of_kind("Environment.kwargs", self.kwargs, Mapping)
+
+    @property
+    def error(self) -> str | None:
+        """Why it cannot be played, or None."""
+        targets = filter(None, (self.entry_point, self.vector_entry_point))
+        return WORLDS[self.world].error or _error(*targets)
+
+
+WORLDS: dict[str, World] = {}
+ENVIRONMENTS: dict[str, Environment] = {}
+
+
+def register_world(name: str, summary: str = "", **offers: str) -> None:
+    """Add a world, in this process; nothing is imported yet. The same again changes nothing.
+
+    Args:
+        name: of the world.
+        summary: one line.
+        **offers: of OFFERS, each as "module:attribute".
+
+    Raises:
+        ValueError: a name that means another world already, or a bad offer.
+    """
+    _add(WORLDS, "world", name, World(name, summary, offers))
+
+
+def register_env(
+    id: str,  # noqa: A002
+    world: str,
+    entry_point: str,
+    vector_entry_point: str | None = None,
+    summary: str = "",
+    kwargs: Mapping[str, Any] | None = None,
+) -> None:
+    """Add an environment id, here and at Gymnasium, in this process; nothing is imported yet.
+
+    The same again changes nothing. The arguments are those of ``Environment``.
+
+    Raises:
+        ValueError: an unknown world, an id that means something else already, here or at
+            Gymnasium, or a bad entry point.
+    """
+    row = Environment(id, world, entry_point, vector_entry_point, summary, kwargs or {})
+    taken = gym.registry.get(id)
+    if taken is not None and taken.entry_point != entry_point:
+        text = f"environment {id!r} is registered already ({taken.entry_point}); choose another"
+        raise ValueError(text)
+    _add(ENVIRONMENTS, "environment", id, row)
+    if taken is None:
+        # Gymnasium's passive checker stumbles at the first step where the first reset was refused;
+        # `lambo check env` checks more.
+        gym.register(
+            id,
+            entry_point=entry_point,
+            vector_entry_point=vector_entry_point,
+            disable_env_checker=True,
+            kwargs=dict(row.kwargs),
+        )
+
+
+def list_envs() -> list[str]:
+    """Return the ids of all environments, broken ones included; imports none of them."""
+    return list(ENVIRONMENTS)
+
+
+def world_of(thing: Any, offer: str) -> World:
+    """Return the world whose ``offer`` ("instances", "scenario") is a class of ``thing``.
+
+    The default world, whose functions tell what is wrong, where there is none.
+    """
+    names = {f"{kind.__module__}:{kind.__qualname__}" for kind in type(thing).__mro__}
+    owners = [world for world in WORLDS.values() if world.offers.get(offer) in names]
+    return owners[0] if owners else WORLDS[DEFAULT_WORLD]
+
+
+# ---- one name for every world --------------------------------------------------------------------
+
+
+def evaluate(instances: Any, decision: Any, objective: Any, **options: Any) -> Any:
+    """Return the outcome of a decision [B]: ``physics.evaluate`` of the instances' world."""
+    return world_of(instances, "instances").get("evaluate")(
+        instances, decision, objective, **options
+    )
+
+
+def allocate(instances: Any, *decided: Any, **options: Any) -> Any:
+    """Return the optimal shares of what is decided: ``allocate`` of the instances' world."""
+    return world_of(instances, "instances").get("allocate")(instances, *decided, **options)
+
+
+def upload_s(instances: Any) -> Any:
+    """Return the upload times in s: ``physics.upload_s`` of the instances' world."""
+    return world_of(instances, "instances").get("upload_s")(instances)
+
+
+def sample_instances(scenario: Any, num_instances: int, rng: Any) -> Any:
+    """Return instances drawn from a scenario: ``sample_instances`` of its world."""
+    return world_of(scenario, "scenario").get("sample_instances")(scenario, num_instances, rng)
+
+
+def load_scenario(source: Any) -> Any:
+    """Return the scenario of a preset's name, a TOML path, a mapping of fields, or as it is.
+
+    The key ``world`` of a file or mapping names its world; "offloading" where it has none.
+
+    Raises:
+        ValueError: an unknown name or world, a missing or broken file, a bad field.
+    """
+    fields = source if isinstance(source, Mapping) else _fields(source)
+    if "world" not in fields:
+        return world_of(source, "scenario").get("load_scenario")(source)
+    world = WORLDS[validate.known(fields["world"], WORLDS, "world")]
+    return world.get("load_scenario")({k: v for k, v in fields.items() if k != "world"})
+
+
+def _fields(source: Any) -> Mapping[str, Any]:
+    """Return what a scenario's file says, nothing where it cannot be read: its world tells why."""
+    try:
+        path = SCENARIOS / f"{name}.toml" if (name := os.fspath(source)) else Path()
+        return tomllib.loads((path if path.is_file() else Path(name)).read_text(encoding="utf-8"))
+    except (TypeError, ValueError, OSError):
+        return {}
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
+def load(target: str) -> Any:
+    """Import what "module:attribute" names.
+
+    Raises:
+        ImportError: it fails, in whatever way; the text names the cause.
+    """
+    module, _, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (Exception, SystemExit) as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise ImportError(f"{target} cannot be imported: {cause}") from error
+
+
+def _error(*targets: str) -> str | None:
+    for target in targets:
+        try:
+            load(target)
+        except ImportError as error:
+            return str(error)
+    return None
+
+
+def _add(table: dict[str, Any], what: str, name: str, row: Any) -> None:
+    if table.setdefault(name, row) != row:
+        raise ValueError(f"{what} {name!r} is registered already ({table[name]}); choose another")
+
+
+def _check_target(field: str, target: Any) -> None:
+    parts = target.split(":") if isinstance(target, str) else []
+    validate.check(field, target, len(parts) == 2 and all(parts), '"module:attribute"')
+
+
+register_world(
+    "offloading",
+    "The paper's cell: UEs offload tasks to edge servers.",
+    scenario="lambo_env.offloading.scenario:Scenario",
+    load_scenario="lambo_env.offloading.scenario:load_scenario",
+    instances="lambo_env.offloading.instances:Instances",
+    sample_instances="lambo_env.offloading.slots:sample_instances",
+    evaluate="lambo_env.offloading.physics:evaluate",
+    allocate="lambo_env.offloading.physics:allocate",
+    upload_s="lambo_env.offloading.physics:upload_s",
+)
+register_world(
+    "wpmec",
+    "DROO's problem: devices powered by radio compute locally or offload, frame by frame.",
+    instances="lambo_env.wpmec.instances:Frames",
+    allocate="lambo_env.wpmec.physics:allocate",
+)
+register_env(
+    "LAMBO-MEC-v0",
+    "offloading",
+    "lambo_env.envs.env:JointEnv",
+    "lambo_env.envs.vector_env:JointVectorEnv",
+    "Place and CPU share of each task, UE by UE: the paper's joint decision.",
+)
+register_env(
+    "LAMBO-MEC-Association-v0",
+    "offloading",
+    "lambo_env.envs.env:AssociationEnv",
+    "lambo_env.envs.vector_env:AssociationVectorEnv",
+    "The place of each task, UE by UE; the closed form allots the servers' CPU.",
+)
+register_env(
+    "LAMBO-MEC-Drift-v0",
+    "offloading",
+    "lambo_env.envs.drift_env:DriftEnv",
+    "lambo_env.envs.drift_env:DriftVectorEnv",
+    "LAMBO-MEC-v0 in a world that changes under way: capacities, tasks, channel or where the UEs"
+    " are.",
+)
+register_env(
+    "LAMBO-WPMEC-v0",
+    "wpmec",
+    "lambo_env.wpmec.env:WpmecEnv",
+    None,
+    "DROO's problem: which devices offload in each frame; the shares are solved to optimum inside.",
+)
