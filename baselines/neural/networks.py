@@ -233,17 +233,6 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep small networks on one core: at these sizes waking a second costs more than it does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 # ---- files ---------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,6 @@ Absolute times say more about the machine.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +18,7 @@ from lambo_env.offloading.scenario import Scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.timing import measure
 
 REFERENCE = "local-search"
 LARGEST_BATCH = 1000
@@ -27,10 +27,10 @@ ROUNDS = 5  # each times the agent and the reference in turn, so that a busy mom
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """Decision time an instance at one batch size."""
+    """Decision time per instance at one batch size."""
 
     batch: int
-    milliseconds: float  # an instance, median over rounds
+    milliseconds: float  # per instance, median over rounds
     ratio: float  # to the reference at the same batch size, median over rounds
 
 
@@ -61,24 +61,18 @@ class Clock:
     def seconds(self, agent: Agent, batch: int) -> float:
         """Return how long one decision of the first ``batch`` instances takes."""
         rows = slice(0, batch)
-        instances, prompts, rng = (
-            self.instances.take(rows),
-            self.prompts.take(rows),
-            decision_rng(*self.seed),
-        )
-        start = time.perf_counter()
-        agent.decide(instances, prompts, rng)
-        return time.perf_counter() - start
+        given = self.instances.take(rows), self.prompts.take(rows), decision_rng(*self.seed)
+        return float(measure(lambda: agent.decide(*given)).wall_s[0])
 
     def speed(self, agent: Agent, reference: Agent, batch: int, rounds: int = ROUNDS) -> Speed:
-        """Return the speed of an agent at a batch size, rounds of it and of the reference alternating."""
-        spent = np.array(
+        """Return the speed of an agent at a batch size; it and the reference take turns."""
+        spent_s = np.array(
             [[self.seconds(agent, batch), self.seconds(reference, batch)] for _ in range(rounds)]
         )
         return Speed(
             batch,
-            1e3 * float(np.median(spent[:, 0])) / batch,
-            float(np.median(spent[:, 0] / spent[:, 1])),
+            1e3 * float(np.median(spent_s[:, 0])) / batch,
+            float(np.median(spent_s[:, 0] / spent_s[:, 1])),
         )
 
 
@@ -104,11 +98,14 @@ def agent_speeds(
 
 
 def _affordable(clock: Clock, agent: Agent, limit_s: float, once_s: float) -> int:
-    """Return the largest of 1, 10, 100, 1000 instances that one decision decides within ``limit_s``, going by the smaller ones."""
-    batch, spent = 1, once_s
-    while batch < LARGEST_BATCH and 10 * spent <= limit_s:
+    """Return the largest of 1, 10, 100, 1000 instances whose decision takes at most ``limit_s``.
+
+    It is foretold from the time of the batch a tenth its size.
+    """
+    batch, spent_s = 1, once_s
+    while batch < LARGEST_BATCH and 10 * spent_s <= limit_s:
         batch *= 10
-        spent = clock.seconds(agent, batch)
+        spent_s = clock.seconds(agent, batch)
     return batch
 
 
@@ -119,11 +116,11 @@ def _agent_speed(name: str, clock: Clock, reference: Agent, budget_s: float) -> 
         if reason is not None:
             return AgentSpeed(name, reason=reason)
         clock.seconds(agent, 1)  # warm-up: imports, caches
-        once = clock.seconds(agent, 1)
+        once_s = clock.seconds(agent, 1)
     except ImportError as error:
         return AgentSpeed(name, reason=str(error))
-    rounds = int(np.clip(budget_s / max(once, 1e-9), 1, ROUNDS))
-    batch = _affordable(clock, agent, budget_s / rounds, once)
+    rounds = int(np.clip(budget_s / max(once_s, 1e-9), 1, ROUNDS))
+    batch = _affordable(clock, agent, budget_s / rounds, once_s)
     return AgentSpeed(
         name, clock.speed(agent, reference, 1, rounds), clock.speed(agent, reference, batch, rounds)
     )

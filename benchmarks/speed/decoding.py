@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.timing import measure
 
 BATCHES = (1, 256)
 ROUNDS = 9
@@ -36,7 +35,7 @@ ROUNDS = 9
 
 @dataclasses.dataclass(frozen=True)
 class DecodeSpeed:
-    """Milliseconds an instance, best of some rounds."""
+    """Milliseconds per instance, best of some rounds."""
 
     batch: int
     ours_ms: float
@@ -101,45 +100,35 @@ def decode_speed(
     """
     validate.integer("batch", batch)
     validate.integer("rounds", rounds)
-    world = load_scenario(scenario)
-    instances, asked = (
-        sample_instances(world, batch, evaluation_rng(0, world, 0)),
-        Prompts.of(prompt, batch),
-    )
-    rng = np.random.default_rng(0)
+    scenario = load_scenario(scenario)
+    instances = sample_instances(scenario, batch, evaluation_rng(0, scenario, 0))
+    prompts, rng = Prompts.of(prompt, batch), np.random.default_rng(0)
 
-    def each_ms(one: LamboAgent) -> float:
-        one.decide(instances, asked, rng)  # compiles, where asked for
-        return 1e3 * _best_s(lambda: one.decide(instances, asked, rng), rounds) / batch
+    def decide_ms(variant: LamboAgent) -> float:
+        variant.decide(instances, prompts, rng)  # compiles, where asked for
+        timing = measure(lambda: variant.decide(instances, prompts, rng), rounds)
+        return 1e3 * float(timing.wall_s.min()) / batch
 
-    plain = _best_s(
-        lambda: plain_places(agent.aed, decoding.slot(instances, asked.tokens, False)),
+    plain = measure(
+        lambda: plain_places(agent.aed, decoding.slot(instances, prompts.tokens, False)),
         max(1, rounds // 3),
     )
     return DecodeSpeed(
         batch,
-        ours_ms=each_ms(agent),
-        low_ms=each_ms(LamboAgent(agent.aed, precision="bf16")),
-        compiled_ms=each_ms(LamboAgent(agent.aed, precision="bf16", compiled=True))
+        ours_ms=decide_ms(agent),
+        low_ms=decide_ms(LamboAgent(agent.aed, precision="bf16")),
+        compiled_ms=decide_ms(LamboAgent(agent.aed, precision="bf16", compiled=True))
         if compiled
         else None,
-        plain_ms=1e3 * plain / batch,
+        plain_ms=1e3 * float(plain.wall_s.min()) / batch,
     )
 
 
-def _best_s(work: Callable[[], object], rounds: int) -> float:
-    spent = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - start)
-    return min(spent)
-
-
 def neighbour_ms(batch: int, rounds: int = ROUNDS) -> float | None:
-    """Return what RL4CO's attention model of 0.69 M parameters takes for a vehicle routing instance of 50 customers; None without RL4CO.
+    """Return the ms per instance of RL4CO's attention model; None without RL4CO.
 
-    Another problem of about as many decisions, random weights: an order of magnitude, not a race.
+    It has 0.69 M random parameters and routes a vehicle to 50 customers: another problem of about
+    as many decisions, for the order of magnitude.
     """
     if importlib.util.find_spec("rl4co") is None:
         return None
@@ -151,7 +140,8 @@ def neighbour_ms(batch: int, rounds: int = ROUNDS) -> float | None:
     problems = env.reset(batch_size=[batch])
     options = {"phase": "test", "decode_type": "greedy", "calc_reward": False}
     with torch.inference_mode():
-        return 1e3 * _best_s(lambda: policy(problems.clone(), env, **options), rounds) / batch
+        timing = measure(lambda: policy(problems.clone(), env, **options), rounds)
+    return 1e3 * float(timing.wall_s.min()) / batch
 
 
 def print_decode_throughput(scenario: str = "paper") -> None:
@@ -166,7 +156,7 @@ def print_decode_throughput(scenario: str = "paper") -> None:
         rows.append((str(batch), *times, f"{speed.plain_ms / speed.ours_ms:.1f}"))
     header = (
         "instances at once",
-        "lambo-s, ms an instance",
+        "lambo-s, ms per instance",
         "encoder in bf16",
         "and compiled",
         "plain loop",

@@ -1,4 +1,4 @@
-"""Steps a second of the environments.
+"""Steps per second of the environments.
 
 Native vector, single, Gymnasium's Sync and AsyncVectorEnv, and mobile-env beside them.
 
@@ -14,7 +14,6 @@ import dataclasses
 import gc
 import importlib.util
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.report.console import print_table
 from lambo_env.offloading.dynamics import encode_action
 from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.utils.timing import measure
 
 IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
 MOBILE_ENV_ID = "mobile-medium-central-v0"
@@ -41,7 +41,7 @@ class EnvSpeed:
     env: str
     way: str
     num_envs: int
-    decisions_per_s: float  # UE decisions a second, best run
+    decisions_per_s: float  # UE decisions per second, best run
     decisions_per_s_median: float
     decisions_per_cpu_s: float | None  # best run, by CPU time; None where other processes work too
 
@@ -66,7 +66,7 @@ def env_throughput(
 
 
 def print_env_throughput(scenario: str | Scenario = "paper", repeats: int = REPEATS) -> None:
-    """Print the speeds as a table, with the load of the machine, which they cannot be read without."""
+    """Print the speeds as a table, with the load of the machine."""
     rows = [
         (
             s.env,
@@ -82,19 +82,21 @@ def print_env_throughput(scenario: str | Scenario = "paper", repeats: int = REPE
         "environments",
         "UE decisions/s, best",
         "median",
-        "best, a CPU second",
+        "best per CPU second",
     )
     print_table(
         header,
         rows,
-        f"scenario {getattr(scenario, 'hash', scenario)}, one process but Async, {repeats} runs each",
+        f"scenario {getattr(scenario, 'hash', scenario)}, "
+        f"one process but Async, {repeats} runs each",
     )
     if importlib.util.find_spec("pygame") is not None:
         from benchmarks.speed.rendering import picture_times
 
         times = picture_times(scenario)
         print(
-            f"a picture: median {times.median_ms:.1f} ms CPU, 95 % within {times.q95_ms:.1f}, the first {times.first_ms:.0f}"
+            f"a picture: median {times.median_ms:.1f} ms CPU, "
+            f"95 % within {times.q95_ms:.1f}, the first {times.first_ms:.0f}"
         )
     if hasattr(os, "getloadavg"):
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -127,22 +129,17 @@ def _policy(env_id: str, steps: int, num_envs: int, num_places: int) -> Act:
     return lambda mask, k: (places[k] * mask).argmax(axis=1)
 
 
-def _best(run: Callable[[], None], decisions: int, repeats: int) -> tuple[float, float, float]:
-    """Return decisions a second of the best and of the median run, and of the best by CPU time, after one that only warms up."""
+def _speeds(run: Callable[[], None], decisions: int, repeats: int) -> tuple[float, ...]:
+    """Return the decisions per second of the best and the median run, and per CPU second.
+
+    One run before them warms up.
+    """
     # what earlier runs left behind would be looked through, and its memory missed, in this one
     gc.collect()
     run()
-    seconds, cpu_seconds = [], []
-    for _ in range(repeats):
-        start, cpu_start = time.perf_counter(), time.process_time()
-        run()
-        cpu_seconds.append(time.process_time() - cpu_start)
-        seconds.append(time.perf_counter() - start)
-    return (
-        decisions / min(seconds),
-        decisions / float(np.median(seconds)),
-        decisions / max(min(cpu_seconds), 1e-9),
-    )
+    timing = measure(run, repeats)
+    seconds = timing.wall_s.min(), np.median(timing.wall_s), max(timing.cpu_s.min(), 1e-9)
+    return tuple(decisions / float(spent_s) for spent_s in seconds)
 
 
 def _play(env: Any, act: Act, episodes: int, ues: int) -> Callable[[], None]:
@@ -165,7 +162,7 @@ def _play(env: Any, act: Act, episodes: int, ues: int) -> Callable[[], None]:
 def _vector(env_id: str, scenario: Scenario, num_envs: int, repeats: int, copy: bool) -> EnvSpeed:
     env, ues = gym.make_vec(env_id, num_envs, scenario=scenario, copy=copy), scenario.num_ues
     act = _policy(env_id, ues + 1, num_envs, scenario.num_servers + 1)
-    speeds = _best(_play(env, act, 2, ues), 2 * ues * num_envs, repeats)
+    speeds = _speeds(_play(env, act, 2, ues), 2 * ues * num_envs, repeats)
     env.close()
     return EnvSpeed(
         env_id, "native vector" if copy else "native vector, copy=False", num_envs, *speeds
@@ -175,7 +172,7 @@ def _vector(env_id: str, scenario: Scenario, num_envs: int, repeats: int, copy: 
 def _wrapped(env_id: str, scenario: Scenario, way: Any, repeats: int) -> EnvSpeed:
     env, ues = way([lambda: gym.make(env_id, scenario=scenario)] * SMALL), scenario.num_ues
     act = _policy(env_id, ues + 1, SMALL, scenario.num_servers + 1)
-    best, median, best_cpu = _best(_play(env, act, 2, ues), 2 * ues * SMALL, repeats)
+    best, median, best_cpu = _speeds(_play(env, act, 2, ues), 2 * ues * SMALL, repeats)
     env.close()
     return EnvSpeed(
         env_id, way.__name__, SMALL, best, median, None if way is AsyncVectorEnv else best_cpu
@@ -197,7 +194,7 @@ def _single(env_id: str, scenario: Scenario, repeats: int, episodes: int = 20) -
                 info = env.step(action)[-1]
 
     env.reset(seed=0)
-    speeds = _best(run, episodes * ues, repeats)
+    speeds = _speeds(run, episodes * ues, repeats)
     env.close()
     return EnvSpeed(env_id, "single, gym.make", 1, *speeds)
 
@@ -216,6 +213,6 @@ def _mobile_env(repeats: int, steps: int = 100) -> EnvSpeed:
                 env.reset()
 
     users = len(actions[0])
-    speeds = _best(run, steps * users, repeats)
+    speeds = _speeds(run, steps * users, repeats)
     env.close()
     return EnvSpeed(MOBILE_ENV_ID, "single, gym.make", 1, *speeds)

@@ -6,23 +6,24 @@ Each moment of an episode is drawn, the first drawing of a process left out.
 from __future__ import annotations
 
 import dataclasses
-import time
+import functools
 from typing import Any
 
 import numpy as np
 
 from lambo_env.envs.env import JointEnv
 from lambo_env.rendering import renderer
+from lambo_env.utils.timing import measure
 
 
 @dataclasses.dataclass(frozen=True)
 class PictureTimes:
-    """CPU milliseconds a picture of an episode, 800 x 600, RGB array included."""
+    """CPU milliseconds per picture of an episode, 800 x 600, RGB array included."""
 
     pictures: int
     median_ms: float
     q95_ms: float
-    first_ms: float  # fonts and marks are made; once a process
+    first_ms: float  # fonts and marks are made; once per process
 
 
 def picture_times(scenario: Any = "paper", seed: int = 0, rounds: int = 3) -> PictureTimes:
@@ -30,10 +31,8 @@ def picture_times(scenario: Any = "paper", seed: int = 0, rounds: int = 3) -> Pi
 
     The best of ``rounds`` of each moment.
     """
-    env, rng = (
-        JointEnv(scenario, "minimum latency", render_mode="rgb_array"),
-        np.random.default_rng(seed),
-    )
+    env = JointEnv(scenario, "minimum latency", render_mode="rgb_array")
+    rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     frames, over = [env.frame()], False
     while not over:
@@ -41,16 +40,7 @@ def picture_times(scenario: Any = "paper", seed: int = 0, rounds: int = 3) -> Pi
         middle = 2 * (place + 0.5) / (env.scenario.num_servers + 1) - 1
         over = env.step(np.asarray([middle, -0.8]))[2]
         frames.append(env.frame())
-    first = _milliseconds(frames[0])
-    times = np.asarray([[_milliseconds(frame) for frame in frames] for _ in range(rounds)]).min(
-        axis=0
-    )
-    return PictureTimes(
-        len(frames), float(np.median(times)), float(np.quantile(times, 0.95)), first
-    )
-
-
-def _milliseconds(frame: Any) -> float:
-    start = time.process_time()
-    renderer.picture(frame)
-    return 1e3 * (time.process_time() - start)
+    pictures = [functools.partial(renderer.picture, frame) for frame in frames]
+    first_ms = 1e3 * float(measure(pictures[0]).cpu_s[0])
+    times_ms = [1e3 * measure(picture, rounds).cpu_s.min() for picture in pictures]
+    return PictureTimes(len(frames), *map(float, np.quantile(times_ms, [0.5, 0.95])), first_ms)

@@ -1,4 +1,4 @@
-"""Steps a second as Stable-Baselines3 sees them.
+"""Steps per second as Stable-Baselines3 sees them.
 
 The native vector environment beside DummyVecEnv, masks asked for at each step.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,13 +15,14 @@ import numpy as np
 
 from baselines.sb3.vec_env import as_sb3
 from benchmarks.report.console import print_table
+from lambo_env.utils.timing import measure
 
 IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
 
 
 @dataclasses.dataclass(frozen=True)
 class SB3Speed:
-    """Steps a second of both, medians over rounds in which they took turns.
+    """Steps per second of both, medians over rounds in which they took turns.
 
     CPU seconds, so that a busy machine does not count.
     """
@@ -37,7 +37,7 @@ class SB3Speed:
 def sb3_speed(
     env_id: str, scenario: str = "paper", num_envs: int = 64, episodes: int = 1, rounds: int = 3
 ) -> SB3Speed:
-    """Time ``as_sb3`` against ``DummyVecEnv`` of the single environment under the same random legal actions."""
+    """Time ``as_sb3`` against ``DummyVecEnv`` under the same random legal actions."""
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     native = as_sb3(env_id, num_envs, scenario=scenario)
@@ -61,14 +61,16 @@ def _steps_per_s(env: Any, steps: int) -> float:
     env.reset()
     places = env.get_attr("scenario", [0])[0].num_servers + 1
     joint = env.action_space.shape == (2,)
-    start = time.process_time()
-    for _ in range(steps):
-        masks = np.stack(env.env_method("action_masks"))
-        place = (rng.random(masks.shape) * masks).argmax(1)
-        share = rng.random(len(place))
-        unit = np.stack([(place + 0.5) / places, share], axis=1)
-        env.step((2 * unit - 1).astype(np.float32) if joint else place)
-    return steps * env.num_envs / (time.process_time() - start)
+
+    def play() -> None:
+        for _ in range(steps):
+            masks = np.stack(env.env_method("action_masks"))
+            place = (rng.random(masks.shape) * masks).argmax(1)
+            share = rng.random(len(place))
+            unit = np.stack([(place + 0.5) / places, share], axis=1)
+            env.step((2 * unit - 1).astype(np.float32) if joint else place)
+
+    return steps * env.num_envs / float(measure(play).cpu_s[0])
 
 
 def print_sb3_throughput(scenario: str = "paper") -> None:

@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report.statistics import Interval, mean_interval
+from benchmarks.report.statistics import Interval, gap_percent, mean_interval
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.offloading import physics
-from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.offloading.instances import Decision
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.timing import Timing, measure
 
 if TYPE_CHECKING:
     from lambo_agents.protocol import Solved
 
 LATENCY, ENERGY, MIX = "minimum latency", "minimum energy", "50% latency, 50% energy"
 # (scenario, prompts, gaps of Exact, the last of which bounds the others' gaps, share of the
-# instances, limit of an instance in s)
+# instances, time limit per instance in s)
 PLAN = (
     ("paper", (LATENCY, ENERGY, MIX), (1e-3, 1e-4), 1.0, 60.0),
     ("hetero", (LATENCY, ENERGY), (1e-3,), 1.0, 60.0),
@@ -39,8 +39,6 @@ PLAN = (
 )
 EVOLVED = 0.02  # share of the instances that DE decides
 ROUNDS = 3  # of the quick ones, the best counts
-
-Floats = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +49,8 @@ class SolverTime:
     scenario: str
     prompt: str
     instances: int
-    cpu_ms: float  # an instance
-    gap: Interval  # relative, to the tightest bound at hand
+    cpu_ms: float  # per instance
+    gap_percent: Interval  # to the tightest bound at hand
     proven: float  # share of instances whose bound reached Exact's gap
 
 
@@ -73,63 +71,50 @@ def solver_times(instances: int, scenarios: tuple[str, ...] = ()) -> Iterator[So
     for name, prompts, gaps, share, limit_s in PLAN:
         if not scenarios or name in scenarios:
             for prompt in prompts:
-                yield from _world(name, prompt, gaps, max(2, round(share * instances)), limit_s)
+                yield from _solver_rows(
+                    name, prompt, gaps, max(2, round(share * instances)), limit_s
+                )
 
 
-def _world(
-    name: str, prompt: str, gaps: tuple[float, ...], count: int, limit_s: float
+def _solver_rows(
+    name: str, text: str, gaps: tuple[float, ...], count: int, limit_s: float
 ) -> Iterator[SolverTime]:
     from baselines.search.differential_evolution import BUDGETS, DE
     from baselines.search.exact import Exact
     from baselines.search.local_search import LocalSearch
 
     scenario = load_scenario(name)
-    instances, asked = (
-        sample_instances(scenario, count, evaluation_rng(0, scenario, 0)),
-        Prompts.of(prompt, count),
-    )
-    runs: list[tuple[str, Solved, float]] = []
+    instances = sample_instances(scenario, count, evaluation_rng(0, scenario, 0))
+    prompts = Prompts.of(text, count)
+    solves: dict[str, Timing[Solved]] = {}
     for gap in gaps:
         solver = Exact(gap=gap, time_limit_s=limit_s)
-        solved, seconds = _timed(lambda solver=solver: solver.solve(instances, asked), 1)  # type: ignore[misc]
-        runs.append((f"exact, {gap:.2%}", solved, seconds))
-    lower = np.max([solved.lower_bound for _, solved, _ in runs], axis=0)
+        solves[f"exact, {gap:.2%}"] = measure(functools.partial(solver.solve, instances, prompts))
+    lower = np.max([timing.result.lower_bound for timing in solves.values()], axis=0)
+    objective = prompts.objective(instances)
 
     def row(
-        solver: str, decision: Decision, seconds: float, rows: int, proven: float
+        label: str, decision: Decision, cpu_s: NDArray[np.float64], proven: float = 0.0
     ) -> SolverTime:
-        cost = _cost(instances.take(slice(0, rows)), decision, asked.take(slice(0, rows)))
-        gap = mean_interval(cost / lower[:rows] - 1)
-        return SolverTime(solver, name, prompt, rows, 1e3 * seconds / rows, gap, proven)
+        rows = slice(0, len(decision.place))
+        cost = physics.evaluate(instances.take(rows), decision, objective.take(rows)).cost
+        gap = mean_interval(gap_percent(cost, lower[rows]))
+        cpu_ms = 1e3 * float(cpu_s.min()) / rows.stop
+        return SolverTime(label, name, text, rows.stop, cpu_ms, gap, proven)
 
-    for label, solved, seconds in runs:
-        yield row(label, solved.decision, seconds, count, float(np.mean(solved.proven)))
+    for label, timing in solves.items():
+        solved = timing.result
+        yield row(label, solved.decision, timing.cpu_s, float(np.mean(solved.proven)))
     search, rng = LocalSearch(), np.random.default_rng(0)
-    decision, seconds = _timed(lambda: search.decide(instances, asked, rng), ROUNDS)
-    yield row("local-search", decision, seconds, count, 0.0)
+    timed = measure(lambda: search.decide(instances, prompts, rng), ROUNDS)
+    yield row("local-search", timed.result, timed.cpu_s)
     if name == "paper":
-        few = max(2, round(EVOLVED * count))
-        part, wishes = instances.take(slice(0, few)), asked.take(slice(0, few))
+        few = slice(0, max(2, round(EVOLVED * count)))
+        given = instances.take(few), prompts.take(few)
         for budget_s, setting in BUDGETS.items():
-            agent = DE(**setting)
-            decision, seconds = _timed(
-                functools.partial(agent.decide, part, wishes, np.random.default_rng(0)), 1
-            )
-            yield row(f"de, {budget_s} s", decision, seconds, few, 0.0)
-
-
-def _timed(work: Callable[[], Any], rounds: int) -> tuple[Any, float]:
-    """Return what ``work`` gives and its least CPU time of some rounds in s."""
-    spent = []
-    for _ in range(rounds):
-        start = time.process_time()
-        found = work()
-        spent.append(time.process_time() - start)
-    return found, min(spent)
-
-
-def _cost(instances: Instances, decision: Decision, asked: Prompts) -> Floats:
-    return np.asarray(physics.evaluate(instances, decision, asked.objective(instances)).cost)
+            agent, rng = DE(**setting), np.random.default_rng(0)
+            timed = measure(functools.partial(agent.decide, *given, rng))
+            yield row(f"de, {budget_s} s", timed.result, timed.cpu_s)
 
 
 def print_solver_times(instances: int, scenarios: tuple[str, ...] = ()) -> None:
@@ -137,11 +122,13 @@ def print_solver_times(instances: int, scenarios: tuple[str, ...] = ()) -> None:
     for k, r in enumerate(solver_times(instances, scenarios)):
         if k == 0:  # bad arguments are known by then
             print(
-                f"{'solver':14} {'scenario':9} {'prompt':24} {'instances':>9} {'CPU ms each':>12} {'gap %':>8}  95 %"
+                f"{'solver':14} {'scenario':9} {'prompt':24} {'instances':>9} "
+                f"{'CPU ms each':>12} {'gap %':>8}  95 %"
             )
-        gap = f"{100 * r.gap.mean:8.4f}  [{100 * r.gap.low:.4f}, {100 * r.gap.high:.4f}]"
+        gap = f"{r.gap_percent.mean:8.4f}  [{r.gap_percent.low:.4f}, {r.gap_percent.high:.4f}]"
         proven = f"  proven {r.proven:.1%}" if r.solver.startswith("exact") else ""
         print(
-            f"{r.solver:14} {r.scenario:9} {r.prompt:24} {r.instances:9} {r.cpu_ms:12.4f} {gap}{proven}",
+            f"{r.solver:14} {r.scenario:9} {r.prompt:24} {r.instances:9} "
+            f"{r.cpu_ms:12.4f} {gap}{proven}",
             flush=True,
         )

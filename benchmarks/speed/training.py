@@ -1,4 +1,4 @@
-"""Decisions a second that a training learns from.
+"""Decisions per second that a training learns from.
 
 ACL beside Stable-Baselines3 with the same network, batch and threads.
 
@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 
@@ -24,6 +22,7 @@ from lambo_agents.acl.config import PRECISIONS, ACLConfig
 from lambo_agents.acl.trainer import Trainer, flushed
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.utils import validate
+from lambo_env.utils.timing import measure, one_thread
 
 PRESET = "lambo_s"
 ROLLOUTS = 8  # of an instance, ACL's default
@@ -33,7 +32,7 @@ ALGOS = ("a2c", "ppo")
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSpeed:
-    """Decisions a CPU second, medians over rounds in which all took turns."""
+    """Decisions per CPU second, medians over rounds in which all took turns."""
 
     slots: int  # an update learns from
     acl: float
@@ -59,7 +58,7 @@ def training_speed(
     validate.check("slots", slots, slots > 0 and slots % ROLLOUTS == 0, allowed)
     validate.integer("rounds", rounds)
     decisions = slots * load_scenario(scenario).num_ues
-    with _one_thread(), flushed():
+    with one_thread(), flushed():
         ways = {"acl": _acl(scenario, preset, slots)} | {
             a: _sb3(a, scenario, preset, slots) for a in ALGOS
         }
@@ -68,7 +67,7 @@ def training_speed(
             update()
         for _ in range(rounds):
             for way, update in ways.items():
-                found[way].append(decisions / _cpu_s(update))
+                found[way].append(decisions / float(measure(update).cpu_s[0]))
     middle = {way: statistics.median(speeds) for way, speeds in found.items()}
     ratio = {
         a: statistics.median(x / y for x, y in zip(found["acl"], found[a], strict=True))
@@ -92,7 +91,7 @@ def _acl(
 
 
 def rollout_speed(scenario: str = "paper", slots: int = LARGE, rounds: int = 5) -> dict[str, float]:
-    """Return the rollouts a second that ACL draws and learns from, by precision.
+    """Return the rollouts per second that ACL draws and learns from, by precision.
 
     On from lambo-s, all threads, wall clock, best round.
     """
@@ -100,44 +99,23 @@ def rollout_speed(scenario: str = "paper", slots: int = LARGE, rounds: int = 5) 
     found = {}
     for precision in PRECISIONS:
         with flushed():
-            update, spent = _acl(scenario, PRESET, slots, precision, "lambo-s"), []
+            update = _acl(scenario, PRESET, slots, precision, "lambo-s")
             update()
-            for _ in range(rounds):
-                start = time.perf_counter()
-                update()
-                spent.append(time.perf_counter() - start)
-        found[precision] = slots / min(spent)
+            found[precision] = slots / float(measure(update, rounds).wall_s.min())
     return found
 
 
 def _sb3(algo: str, scenario: str, preset: str, slots: int) -> Callable[[], object]:
     shipped = load_config(algo, scenario=scenario, num_envs=slots, policy_kwargs={"aed": preset})
     num_ues = load_scenario(scenario).num_ues
-    batch = (
-        {"batch_size": slots * num_ues} if algo == "ppo" else {}
-    )  # whole, which suits SB3: a slot is encoded once a pass
+    # whole, which suits SB3: a slot is encoded once per pass
+    batch = {"batch_size": slots * num_ues} if algo == "ppo" else {}
     model = build(shipped.replace(algorithm={**shipped.algorithm, **batch, "n_steps": num_ues}))
     return lambda: model.learn(slots * num_ues, reset_num_timesteps=False)
 
 
-def _cpu_s(update: Callable[[], object]) -> float:
-    start = time.process_time()
-    update()
-    return time.process_time() - start
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def print_training_throughput(scenario: str = "paper", slots: int = 64, rounds: int = 1) -> None:
-    """Print the decisions a second of each, and how many times as many ACL does."""
+    """Print the decisions per second of each, and how many times as many ACL does."""
     speed = training_speed(scenario, slots=slots, rounds=rounds)
     rows = [("ACL", f"{speed.acl:,.0f}", "1")]
     for algo, found in speed.sb3.items():
@@ -146,9 +124,10 @@ def print_training_throughput(scenario: str = "paper", slots: int = 64, rounds: 
     print_table(
         header,
         rows,
-        f"rollout + update of {PRESET} on {scenario}, {slots} slots an update, one thread",
+        f"rollout + update of {PRESET} on {scenario}, {slots} slots per update, one thread",
     )
     for precision, rollouts in rollout_speed(scenario).items():
         print(
-            f"ACL in {precision}, {torch.get_num_threads()} threads: {rollouts:,.0f} rollouts/s, {LARGE} an update"
+            f"ACL in {precision}, {torch.get_num_threads()} threads: "
+            f"{rollouts:,.0f} rollouts/s, {LARGE} per update"
         )

@@ -10,9 +10,10 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, cast
+from typing import Any
 
 from benchmarks.sweep import provenance
+from lambo_env.utils.timing import one_thread
 
 Keyed = Iterable[tuple[Any, tuple[Any, ...]]]
 RunAll = Callable[[Callable[..., Any], Keyed], Iterator[tuple[Any, Any]]]
@@ -33,15 +34,6 @@ def _here(function: Callable[..., Any], items: Keyed) -> Iterator[tuple[Any, Any
         yield key, function(*arguments)
 
 
-def _one_thread() -> contextlib.AbstractContextManager[Any]:
-    """Keep this process's numerical libraries to one thread, as workers are, where threadpoolctl is installed."""
-    try:
-        import threadpoolctl
-    except ImportError:
-        return contextlib.nullcontext()
-    return cast("contextlib.AbstractContextManager[Any]", threadpoolctl.threadpool_limits(1))
-
-
 def default_jobs() -> int:
     """Return one job a core, or one in all without joblib."""
     return provenance.cores() if importlib.util.find_spec("joblib") else 1
@@ -52,7 +44,7 @@ def pool(jobs: int, tasks: int) -> Iterator[RunAll]:
     """Yield a function that maps over (key, arguments) pairs and yields (key, answer) as they are done."""
     jobs = min(jobs, tasks)
     if jobs <= 1:
-        with _one_thread():
+        with one_thread():
             yield _here
         return
     try:

@@ -27,6 +27,7 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, at_server, one_hot_servers
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.timing import one_thread
 
 HIDDEN = (64, 32)
 ALLOCATIONS = ("optimal", "head")
@@ -282,7 +283,7 @@ def train(
     seed: int = 0,
 ) -> dict[str, Any]:
     """Train on all given scenarios and write weights to ``path`` (.safetensors) with a card beside them; return the card."""
-    with networks.one_thread():
+    with one_thread():
         start = time.process_time()
         agent = fit_static(instances, labels, config, seed)
         seconds = time.process_time() - start

@@ -23,6 +23,7 @@ from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, validate
+from lambo_env.utils.timing import one_thread
 
 SIZES: dict[str, dict[str, Any]] = {"are": {}, "are-2": {"depth": 0, "hidden": (120, 80)}}
 SHARD = 250  # labels a file
@@ -71,7 +72,7 @@ def train(options: AreTraining, expert: Agent, path: str | os.PathLike[str]) -> 
             other options.
     """
     path = Path(path)
-    with networks.one_thread():
+    with one_thread():
         start = time.process_time()
         lesson = labelled(options, expert, path.with_suffix(".labels"))
         labelling = time.process_time() - start

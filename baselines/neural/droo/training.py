@@ -24,6 +24,7 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.timing import one_thread
 
 SIZES: dict[str, dict[str, Any]] = {"droo": {}, "droo-small": {"depth": 0, "hidden": (120, 80)}}
 
@@ -65,7 +66,7 @@ def train(options: DrooTraining, path: str | os.PathLike[str]) -> dict[str, Any]
     Raises:
         ValueError: the state beside ``path`` belongs to other options.
     """
-    with networks.one_thread():
+    with one_thread():
         return _Run(options, Path(path)).run()
 
 

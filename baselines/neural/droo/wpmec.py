@@ -23,6 +23,7 @@ from torch import nn
 
 from baselines.neural import networks
 from lambo_env.utils import validate
+from lambo_env.utils.timing import one_thread
 from lambo_env.wpmec import physics
 from lambo_env.wpmec.instances import Frames
 
@@ -215,7 +216,7 @@ def _inputs(frames: Frames) -> NDArray[np.float32]:
 
 def run(frames: Frames, config: DrooWpmecConfig | None = None, seed: int = 0) -> Trace:
     """Play all frames once, in order, on one core, and return what came of it."""
-    with networks.one_thread():
+    with one_thread():
         start, cpu = time.perf_counter(), time.process_time()
         agent = DrooWpmec(frames.num_devices, config, seed)
         rate, first, count = agent.play(frames)
