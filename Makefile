@@ -5,10 +5,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test test-all lint types format docs wheel ci clean
+.PHONY: help setup bench test test-all test-shuffled coverage lint types format docs wheel ci clean
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything the suite needs
 
@@ -28,6 +28,12 @@ test: $(READY) ## run the tests (ARGS="..." for pytest options)
 
 test-all: $(READY) ## run the tests, the slow ones too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -q -m "slow or not slow" $(ARGS)
+
+test-shuffled: $(READY) ## run the tests in one process and in random order
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --random-order $(ARGS)
+
+coverage: $(READY) ## run the tests and show which lines they leave out
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -q --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 lint: $(READY) ## check style and formatting
 	$(BIN)/ruff check .

@@ -57,6 +57,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
     """
 
     _shares: bool
+    _renderer: Any = None  # here: older Gymnasiums close what was refused, too
 
     def __init__(
         self,
@@ -94,7 +95,6 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         self._seeds: tuple[int, ...] = ()
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
         self._playing = False
-        self._renderer: Any = None
         allocator.keep_freed()
 
     # ---- generators ------------------------------------------------------------------------------

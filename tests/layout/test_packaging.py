@@ -35,6 +35,16 @@ def test_constraints_pin_exactly_the_direct_dependencies(config: configparser.Co
     assert set(pins()) - {"setuptools"} == asked - {"lambo-mec"}
 
 
+def test_the_oldest_versions_are_the_lower_bounds(config: configparser.ConfigParser):
+    extras = config["options.extras_require"]
+    tools = {"docs", "dev", "all"}
+    sections = [config["options"]["install_requires"]]
+    sections += [extras[name] for name in extras if name not in tools]
+    bounds = {line for section in sections for line in section.split("\n") if ">=" in line}
+    written = (ROOT / "constraints-minimum.txt").read_text(encoding="utf-8").splitlines()
+    assert {line.replace("==", ">=") for line in written if not line.startswith("#")} == bounds
+
+
 def test_torch_is_the_agreed_release():
     assert pins()["torch"] == "2.13.0"
 
