@@ -21,6 +21,7 @@ from lambo_agents.network.aed import AED
 from lambo_agents.network.device import known_device
 from lambo_agents.protocol import Improver
 from lambo_agents.registry import make_agent
+from lambo_agents.rows import LABELS
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
@@ -28,13 +29,8 @@ from lambo_env.utils import allocator, validate
 
 DECODINGS = ("greedy", "sample")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-LABELS = {
-    "lambo-s": 414_000
-}  # about, of local search, in all trainings that made shipped weights; a file counts its last one alone
-WARM, HOT = (
-    1.2,
-    8.0,
-)  # temperatures of samples that are taken as they are, and of those that are polished
+# temperatures of samples that are taken as they are, and of those that are polished
+WARM, HOT = 1.2, 8.0
 HOTTEST = 100  # temperature: far more than uniform, far less than what keeps illegal places out
 _ROWS = 512  # rollouts worked on at once: their state stays in a processor's cache
 
@@ -70,8 +66,6 @@ class LamboAgent:
         ValueError: an unknown option, or weights that cannot be loaded.
         FileNotFoundError: a path with nothing at it.
     """
-
-    labels_used = LABELS["lambo-s"]
 
     def __init__(
         self,

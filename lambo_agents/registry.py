@@ -1,9 +1,14 @@
-"""Agents by name: strings until one is made, so that listing is cheap and a broken plug-in harms nobody.
+"""Agents by name: strings until one is made, so that a broken plug-in harms nobody.
 
 A name comes from an entry point of the group ``lambo.agents`` (of this distribution or of
-anybody's) or from ``register_agent``. The entry point's value is a class, a factory, or an
-``AgentSpec`` constant, by which several names share one class; its bracket names the extra that it
-needs: ``name = package.module:Class [extra]``.
+anybody's) or from ``register_agent``. An entry point names one of two things; its bracket names
+the extra that the agent needs.
+
+- A class or a factory: ``nearest = package.module:Nearest [extra]``. What the tables say of it is
+  read from the class.
+- A row, which is an ``AgentSpec`` constant: ``nearest-2 = package.rows:NEAREST_2 [extra]``. So
+  several names share one class with other arguments. In a module that imports nothing heavy a row
+  also tells the facts of an agent whose extra is missing.
 """
 
 from __future__ import annotations
@@ -40,10 +45,9 @@ class AgentSpec:
     entry_point: str  # "module:Class"; a factory function will do
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extra: str | None = None  # the extra to install, as in pip install "lambo-mec[torch]"
-    evaluator_in_loop: bool = (
-        False  # whether decide scores candidates with the simulator before it answers
-    )
-    labels_used: int = 0  # expert decisions that its training saw
+    # whether decide scores candidates with the simulator before it answers; None: as its class says
+    evaluator_in_loop: bool | None = None
+    labels_used: int | None = None  # expert decisions its training saw; None: as its class says
     summary: str = ""
     origin: str = IN_CODE  # the distribution that brings it
     error: str | None = None  # why it cannot be loaded
@@ -186,7 +190,10 @@ def _installed(points: Mapping[str, list[importlib.metadata.EntryPoint]]) -> boo
 
 
 def _missing_metadata() -> str:
-    return f"{DISTRIBUTION} brings no entry points: its metadata is missing or old; run `pip install -e .` in its folder"
+    return (
+        f"{DISTRIBUTION} brings no entry points: its metadata is missing or old; "
+        "run `pip install -e .` in its folder"
+    )
 
 
 def _from_points(name: str, points: list[importlib.metadata.EntryPoint]) -> AgentSpec:
@@ -200,7 +207,8 @@ def _from_points(name: str, points: list[importlib.metadata.EntryPoint]) -> Agen
         claims = ", ".join(f"{_owner(point)} ({point.value})" for point in points)
         error = f"several packages claim the name: {claims}"
     elif not (_NAME.fullmatch(name) and _ENTRY.fullmatch(entry)):
-        error = f"entry point {name!r} = {point.value!r} of {origin}; allowed: name = module:Class, no spaces in the name"
+        allowed = "name = module:Class, no spaces in the name"
+        error = f"entry point {name!r} = {point.value!r} of {origin}; allowed: {allowed}"
     if error:
         return AgentSpec(name, entry, origin=origin, error=error)
     spec = AgentSpec(name, entry, origin=origin, extra=next(iter(point.extras), None))
@@ -208,27 +216,32 @@ def _from_points(name: str, points: list[importlib.metadata.EntryPoint]) -> Agen
 
 
 def _described(spec: AgentSpec) -> AgentSpec:
-    """Return the spec completed by what its class declares, or with the error of importing it."""
+    """Return a spec with the facts of its row or, where that says nothing, of its class.
+
+    ``error`` says why the class cannot be imported.
+    """
+    target: Any = None
     try:
         target = _load(spec)
+        if isinstance(target, AgentSpec):
+            given: dict[str, Any] = {
+                "name": spec.name,
+                "origin": spec.origin,
+                "extra": target.extra or spec.extra,
+            }
+            spec = dataclasses.replace(target, kwargs={**target.kwargs, **spec.kwargs}, **given)
+            target = _load(spec)
     except ImportError as error:
-        return dataclasses.replace(spec, error=str(error))
-    if isinstance(target, AgentSpec):
-        return dataclasses.replace(
-            target, name=spec.name, origin=spec.origin, extra=target.extra or spec.extra
-        )
-    text = (inspect.getdoc(target) or "").partition("\n")[0]
-    declared = {
-        field: getattr(spec, field)
-        if isinstance(value := getattr(target, field, None), property) or value is None
-        else value
-        for field in (
-            "evaluator_in_loop",
-            "labels_used",
-            "extra",
-        )  # a property tells of instances only
-    }
-    return dataclasses.replace(spec, summary=getattr(target, "summary", text), **declared)
+        spec = dataclasses.replace(spec, error=str(error))
+    text = getattr(target, "summary", (inspect.getdoc(target) or "").partition("\n")[0])
+    facts: dict[str, Any] = {"evaluator_in_loop": False, "labels_used": 0, "extra": None}
+    for name in facts:
+        declared = getattr(target, name, None)
+        if getattr(spec, name) is not None:
+            facts[name] = getattr(spec, name)
+        elif not isinstance(declared, property | None):  # a property tells of instances only
+            facts[name] = declared
+    return dataclasses.replace(spec, summary=spec.summary or ("" if spec.error else text), **facts)
 
 
 def _load(spec: AgentSpec) -> Any:
@@ -251,7 +264,7 @@ def _load(spec: AgentSpec) -> Any:
             f"agent {spec.name!r} ({spec.origin}) cannot be imported: {cause}{hint}"
         ) from error
     if not callable(target) and not isinstance(target, AgentSpec):
-        raise ImportError(
-            f"{spec.entry_point} is a {type(target).__name__}; allowed: a class, a factory or an AgentSpec"
-        )
+        kind = type(target).__name__
+        allowed = "a class, a factory or an AgentSpec"
+        raise ImportError(f"{spec.entry_point} is a {kind}; allowed: {allowed}")
     return target

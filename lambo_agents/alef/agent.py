@@ -32,7 +32,7 @@ from lambo_agents.alef.replay import PREFIX, Rehearsal
 from lambo_agents.network import checkpoint
 from lambo_agents.network.aed import AED
 from lambo_agents.protocol import Agent
-from lambo_agents.registry import AgentSpec, make_agent
+from lambo_agents.registry import make_agent
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
@@ -355,12 +355,3 @@ def _expert(expert: str | Agent, options: dict[str, Any], timeout_s: float | Non
     allowed = "a registered agent's name, or an agent with decide(instances, prompts, rng)"
     validate.check("ALEF.expert", expert, decides and not options, allowed)
     return Expert(expert, type(expert).__name__, timeout_s)
-
-
-LAMBO_S = AgentSpec(
-    name="lambo-s+alef",
-    entry_point="lambo_agents.alef.agent:ALEF",
-    kwargs={"weights": "lambo-s"},
-    extra="torch",
-    summary="LAMBO that tracks a drifting world: its decoder learns from an expert's labels of the most doubtful instances.",
-)

@@ -45,10 +45,9 @@ class Plugins:
 @pytest.fixture
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
     yield Plugins(tmp_path)
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 GOOD = '''
@@ -227,7 +226,8 @@ def test_two_packages_with_one_name_are_refused(plugins: Plugins):
 def test_several_names_share_a_class_through_spec_constants(plugins: Plugins):
     code = GOOD + (
         "from lambo_agents.registry import AgentSpec\n"
-        "BIG = AgentSpec('x', 'sized:Mine', {'server': 4}, extra='torch', labels_used=9, summary='Big.')\n"
+        "BIG = AgentSpec('x', 'sized:Mine', {'server': 4},"
+        " extra='torch', labels_used=9, summary='Big.')\n"
         "SMALL = AgentSpec('x', 'sized:Mine', {'server': 1})\n"
     )
     plugins.add("sized-agents", "size-b = sized:BIG\nsize-s+tuned = sized:SMALL", "sized", code)
@@ -236,6 +236,31 @@ def test_several_names_share_a_class_through_spec_constants(plugins: Plugins):
     spec = agent_spec("size-b")
     assert (spec.name, spec.origin, spec.extra) == ("size-b", "sized-agents", "torch")
     assert (spec.labels_used, spec.summary) == (9, "Big.")
+
+
+def test_a_row_tells_the_facts_of_an_agent_whose_extra_is_missing(plugins: Plugins):
+    rows = (
+        "from lambo_agents.registry import AgentSpec\n"
+        "DEEP = AgentSpec('x', 'deep:Mine', extra='torch', evaluator_in_loop=True, labels_used=9)\n"
+    )
+    plugins.add("deep-agents", "deep-b = deep_rows:DEEP", "deep_rows", rows)
+    (plugins.folder / "deep.py").write_text("import torch_of_nobody")
+    spec = agent_spec("deep-b")
+    assert (spec.evaluator_in_loop, spec.labels_used, spec.extra) == (True, 9, "torch")
+    assert "No module named 'torch_of_nobody'" in spec.error
+    with pytest.raises(ImportError, match=r'"deep-agents\[torch\]"'):
+        make_agent("deep-b")
+
+
+def test_what_a_row_leaves_open_is_read_from_its_class(plugins: Plugins):
+    code = GOOD + (
+        "from lambo_agents.registry import AgentSpec\n"
+        "FROZEN = AgentSpec('x', 'open_rows:Mine', {'server': 2}, evaluator_in_loop=False)\n"
+    )
+    plugins.add("open-agents", "frozen-b = open_rows:FROZEN", "open_rows", code)
+    spec = agent_spec("frozen-b")
+    assert (spec.evaluator_in_loop, spec.labels_used) == (False, 7)
+    assert spec.summary == "Sends everything to server one."
 
 
 def test_a_spec_travels_to_another_process_and_makes_the_agent():

@@ -1,0 +1,21 @@
+"""The rows of this package's agents in the registry: plain data, so that no extra is needed."""
+
+from lambo_agents.registry import AgentSpec
+
+# About, of local search, in all trainings that made shipped weights; a file counts its last alone.
+LABELS = {"lambo-s": 414_000}
+
+LAMBO_S = AgentSpec(
+    name="lambo-s",
+    entry_point="lambo_agents.agent:LamboAgent",
+    extra="torch",
+    labels_used=LABELS["lambo-s"],
+    summary="Reads the prompts' text and the slot's observation columns.",
+)
+LAMBO_S_ALEF = AgentSpec(
+    name="lambo-s+alef",
+    entry_point="lambo_agents.alef.agent:ALEF",
+    kwargs={"weights": "lambo-s"},
+    extra="torch",
+    summary="LAMBO that follows a drifting world: an expert labels its most doubtful instances.",
+)
