@@ -16,7 +16,7 @@ from benchmarks.report.console import print_table
 
 if TYPE_CHECKING:
     from benchmarks.report.statistics import Interval
-    from benchmarks.studies.reproduce import Figure
+    from benchmarks.studies.reproductions.quantity import Quantity
 
 
 @Parameter(name="*")
@@ -37,13 +37,12 @@ class DrooOptions:
 
 def droo(options: DrooOptions) -> None:
     """Play DROO on its own frames, and say what its normalised rate is."""
-    from benchmarks.studies import reproduce
+    from benchmarks.studies.reproductions import droo as study
 
-    figures = reproduce.droo(options.data, options.seeds, options.frames, options.variant)
     _print(
-        figures,
+        study.reproduce(options.data, options.seeds, options.frames, options.variant),
         f"DROO ({options.variant}) on {options.data}, {options.seeds} seeds",
-        reproduce.DROO_DIFFERENCES,
+        study.DIFFERENCES,
     )
 
 
@@ -58,27 +57,26 @@ class AreOptions:
     seeds: int = 5
     """Runs."""
     optimum: bool = False
-    """Train nothing: solve every scenario to 0.01 % (minutes) and hold the shipped labels against it."""
+    """Train nothing: solve every scenario to 0.01 % (minutes), compare with the shipped labels."""
 
 
 def are(options: AreOptions) -> None:
     """Train ARE's original network on its own scenarios, and score the last 60."""
-    from benchmarks.studies import reproduce
+    from benchmarks.studies.reproductions import are as study
 
     if options.optimum:
-        _print(
-            reproduce.are_optimum(options.data), f"the optimum and the labels of {options.data}", ()
-        )
+        quantities = study.compare_labels(options.data)
+        _print(quantities, f"the optimum and the labels of {options.data}", ())
         return
     _print(
-        reproduce.are(options.data, options.seeds),
+        study.reproduce(options.data, options.seeds),
         f"ARE on {options.data}, {options.seeds} seeds",
-        reproduce.ARE_DIFFERENCES,
+        study.DIFFERENCES,
     )
 
 
-def _print(figures: Iterable[Figure], title: str, differences: Sequence[str]) -> None:
-    rows = [(f.name, f"{f.value.mean:.6g}", _ends(f.value), f.theirs, f.note) for f in figures]
+def _print(quantities: Iterable[Quantity], title: str, differences: Sequence[str]) -> None:
+    rows = [(q.name, f"{q.value.mean:.6g}", _ends(q.value), q.theirs, q.note) for q in quantities]
     print_table(("", "ours", "95 %", "theirs", ""), rows, title)
     if differences:
         print("What differs:")

@@ -6,22 +6,25 @@ import pytest
 from data_files import shared_data
 
 from benchmarks import cli
-from benchmarks.studies import reproduce
+from benchmarks.studies.reproductions import are, droo
 
 
 def test_a_short_run_of_droo_measures_all_it_names():
-    figures = {
-        f.name: f for f in reproduce.droo(shared_data("droo-data_6.mat"), seeds=2, frames=600)
+    quantities = {
+        q.name: q for q in droo.reproduce(shared_data("droo-data_6.mat"), seeds=2, frames=600)
     }
-    last, own = figures["normalised rate, last 20 %"], figures["the network's own modes, last 20 %"]
+    last, own = (
+        quantities["normalised rate, last 20 %"],
+        quantities["the network's own modes, last 20 %"],
+    )
     assert 0.9 < own.value.mean <= last.value.mean <= 1 + 1e-5
     assert last.value.low <= last.value.mean <= last.value.high
-    assert 1 < figures["candidates K, last 20 %"].value.mean <= 6
-    assert figures["allocation against the file"].value.mean < 1e-4
-    assert figures["CPU ms a frame"].value.mean > 0
-    times = figures["their ms over CPU ms"].value
+    assert 1 < quantities["candidates K, last 20 %"].value.mean <= 6
+    assert quantities["allocation against the file"].value.mean < 1e-4
+    assert quantities["CPU ms per frame"].value.mean > 0
+    times = quantities["their ms over CPU ms"].value
     assert times.low <= times.mean <= times.high
-    assert math.isnan(figures["allocation against the file"].value.low)
+    assert math.isnan(quantities["allocation against the file"].value.low)
 
 
 def test_the_command_prints_numbers_and_differences(capsys):
@@ -57,17 +60,19 @@ def test_missing_files_are_refused(arguments, text, capsys):
 )
 def test_bad_arguments_are_refused(fields, text):
     with pytest.raises(ValueError, match=text):
-        reproduce.droo(shared_data("droo-data_6.mat"), **fields)
+        droo.reproduce(shared_data("droo-data_6.mat"), **fields)
 
 
 @pytest.mark.slow
 def test_ares_network_comes_near_its_labels():
-    figures = {f.name: f.value.mean for f in reproduce.are(shared_data("are-Data1.mat"), seeds=1)}
-    assert figures["static, closed form: places as labelled"] > 0.8
-    assert 0.485 < figures["static, closed form: latency, s a UE"] < 0.515
+    quantities = {
+        q.name: q.value.mean for q in are.reproduce(shared_data("are-Data1.mat"), seeds=1)
+    }
+    assert quantities["static, closed form: places as labelled"] > 0.8
+    assert 0.485 < quantities["static, closed form: latency, s per UE"] < 0.515
     assert (
-        figures["static, closed form: latency, s a UE"]
-        <= figures["static, own shares: latency, s a UE"]
+        quantities["static, closed form: latency, s per UE"]
+        <= quantities["static, own shares: latency, s per UE"]
     )
-    assert figures["stream, closed form: places as labelled"] > 0.8
-    assert 0 < figures["labels that the stream asked for"] <= 300
+    assert quantities["stream, closed form: places as labelled"] > 0.8
+    assert 0 < quantities["labels that the stream asked for"] <= 300
