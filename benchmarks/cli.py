@@ -15,7 +15,7 @@ from typing import Any, get_args
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from benchmarks.sweep import provenance
-from benchmarks.sweep.pool import WorkerDiedError
+from benchmarks.sweep.engines.engine import WorkerDiedError
 
 # "group name" or "name" -> ("module of benchmarks.commands:function", help)
 COMMANDS = {

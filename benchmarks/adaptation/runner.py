@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.adaptation.plan import FORMAT, Adaptation, Cell
 from benchmarks.sweep import provenance
-from benchmarks.sweep.pool import default_jobs, pool
+from benchmarks.sweep.engines.joblib import default_jobs, start_engine
 from benchmarks.sweep.results import MANIFEST
 from lambo_agents import registry
 from lambo_agents.protocol import Adaptive, unsupported
@@ -82,8 +82,8 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
             todo.append(cell)
         else:
             done[cell.name] = kept
-    with pool(jobs, len(todo)) as run_all:
-        for cell, row in run_all(play, ((cell, (cell, folder)) for cell in todo)):
+    with start_engine(jobs, len(todo)) as engine:
+        for cell, row in engine(play, ((cell, (cell, folder)) for cell in todo)):
             done[cell.name] = row
             if tell is not None:
                 tell(row)

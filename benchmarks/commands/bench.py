@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from benchmarks.sweep.config import LABELS, AgentEntry, Sweep, load_sweep
 from benchmarks.sweep.instance_sources import file_source, scenario_source
-from benchmarks.sweep.runner import Finished, run_sweep
+from benchmarks.sweep.runner import SweepSummary, run_sweep
 from lambo_agents.registry import list_agents
 from lambo_env.utils import validate
 
@@ -45,12 +45,15 @@ class BenchOptions:
 
 def bench(options: BenchOptions = BenchOptions()) -> int:
     """Play the sweep and report; 1 when an agent raised."""
-    from benchmarks.report.progress import make_watch
+    from benchmarks.report.progress import shown
 
     sweep = choose(options)
     folder = options.out or Path("results") / sweep.name
-    finished = run_sweep(sweep, folder, jobs=options.jobs, fresh=options.fresh, watch=make_watch())
-    return _tell(finished, options.figures)
+    with shown() as on_progress:
+        summary = run_sweep(
+            sweep, folder, jobs=options.jobs, fresh=options.fresh, on_progress=on_progress
+        )
+    return _report(summary, options.figures)
 
 
 def choose(options: BenchOptions) -> Sweep:
@@ -99,18 +102,19 @@ def split(text: str, known: Collection[str] = ()) -> list[str]:
     return names
 
 
-def _tell(finished: Finished, figures: bool) -> int:
+def _report(summary: SweepSummary, figures: bool) -> int:
     from benchmarks.report.report import print_report, write_report
     from benchmarks.report.tables import load
 
-    for note in finished.notes:
+    for note in summary.notes:
         print(note, file=sys.stderr)
-    results = load(finished.folder)
-    written = write_report(results, finished.folder / "report.md", figures=figures)
+    results = load(summary.folder)
+    written = write_report(results, summary.folder / "report.md", figures=figures)
     print_report(results)
-    for what, reason in {**finished.empty, **finished.failed}.items():
-        print(f"{what}: {'FAILED' if what in finished.failed else 'no result'}: {reason}")
+    for what, reason in {**summary.empty, **summary.failed}.items():
+        print(f"{what}: {'FAILED' if what in summary.failed else 'no result'}: {reason}")
     print(
-        f"{finished.played} cells played, {finished.kept} kept; {', '.join(str(path) for path in written)}"
+        f"{summary.played} cells played, {summary.cached} kept; "
+        f"{', '.join(str(path) for path in written)}"
     )
-    return 1 if finished.failed else 0
+    return 1 if summary.failed else 0

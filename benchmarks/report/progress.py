@@ -2,147 +2,93 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table as RichTable
 
 from benchmarks.report.statistics import gap_percent
-from benchmarks.report.tables import digits, gap_text, unit_of
+from benchmarks.report.tables import digits, gap_text, unit_of, values
 from benchmarks.sweep.config import Cell
-from benchmarks.sweep.results import Row
+from benchmarks.sweep.results import CellResult
+from benchmarks.sweep.runner import OnProgress, Progress
 
 
-def mean_gap(row: Row) -> float:
-    """Return the mean gap of a row in percent, NaN without bounds."""
-    return float(np.mean(gap_percent(row["cost"], np.array(row["bound"], dtype=float))))
+@contextlib.contextmanager
+def shown() -> Iterator[OnProgress]:
+    """Yield an ``on_progress`` that suits where the error stream goes."""
+    console, start_s = Console(stderr=True), time.monotonic()
+    if not console.is_terminal:
+        yield print_event
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda progress: live.update(progress_table(progress, time.monotonic() - start_s))
 
 
-class PlainWatch:
-    """One line an event, for files and pipes."""
+def mean_gap(result: CellResult) -> float:
+    """Return the mean gap of a result in percent, NaN without bounds."""
+    return float(np.mean(gap_percent(values([result], "cost"), values([result], "bound"))))
 
-    def __init__(self) -> None:
-        self.count = self.total = 0
-        self.told: set[str] = set()
 
-    def begin(self, cells: list[Cell], rows: list[Row]) -> None:
-        """Say how much is there already."""
-        done = {row["cell"] for row in rows}
-        self.total, self.count = len(cells), sum(cell.id in done for cell in cells)
-        self._say(f"{self.count} of {self.total} cells done")
-
-    def bound(self, done: int, total: int) -> None:
-        """Say how many bounds are proven."""
-        self._say(f"bounds: {done} of {total} blocks proven")
-
-    def row(self, row: Row) -> None:
-        """Say what a cell gave."""
-        self.count += 1
-        cost = f"{digits(float(np.mean(row['cost'])))} {unit_of(row['latency_weight'])}".strip()
-        gap = mean_gap(row)
+def print_event(progress: Progress) -> None:
+    """Print what happened last as a line."""
+    text, last = "", progress.last
+    count = f"{len(progress.results)} of {len(progress.cells)}"
+    if isinstance(last, CellResult):
+        cost = f"{digits(float(np.mean(values([last], 'cost'))))} {unit_of(last.latency_weight)}".strip()
+        gap = mean_gap(last)
         tail = "" if np.isnan(gap) else f", gap {gap_text(gap)} %"
-        where = f"{row['scenario']}, {row['prompt']}, block {row['block']}"
-        self._say(
-            f"[{self.count}/{self.total}] {row['agent']} on {where}: {cost}{tail}, {digits(row['batched_ms'], 3)} ms"
-        )
-
-    def empty(self, cell: Cell, reason: str) -> None:
-        """Say once an agent and scenario why cells stay empty."""
-        what = f"{cell.agent.label} on {cell.source.name}"
-        if what not in self.told:
-            self.told.add(what)
-            self._say(f"{what}: no result: {reason}")
-
-    def end(self) -> None:
-        """Nothing is left open."""
-
-    def _say(self, text: str) -> None:
+        where = f"{last.agent} on {last.scenario}, {last.prompt}, block {last.block}"
+        text = f"[{count}] {where}: {cost}{tail}, {digits(last.batched_ms, 3)} ms"
+    elif isinstance(last, Cell):
+        if len(_empty_like(last, progress)) == 1:  # said once per agent and scenario
+            reason = progress.reasons[last.id]
+            text = f"{last.agent.label} on {last.source.name}: no result: {reason}"
+    elif progress.proven:
+        text = f"bounds: {progress.proven} of {progress.to_prove} blocks proven"
+    else:
+        text = f"{count} cells done"
+    if text:
         print(text, file=sys.stderr, flush=True)
 
 
-class LiveWatch:
-    """A table of agents and prompts that fills as cells finish."""
-
-    def __init__(self) -> None:
-        from rich.live import Live
-
-        self.live = Live(console=_console(), refresh_per_second=4, transient=True)
-        self.cells: list[Cell] = []
-        self.rows: dict[str, Row] = {}
-        self.reasons: dict[str, str] = {}
-        self.bounds = (0, 0)
-        self.start = time.monotonic()
-
-    def begin(self, cells: list[Cell], rows: list[Row]) -> None:
-        """Open the table with what is there already."""
-        self.cells = cells
-        wanted = {cell.id for cell in cells}
-        self.rows = {row["cell"]: row for row in rows if row["cell"] in wanted}
-        self.live.start()
-        self._show()
-
-    def bound(self, done: int, total: int) -> None:
-        """Show how many bounds are proven."""
-        self.bounds = (done, total)
-        self._show()
-
-    def row(self, row: Row) -> None:
-        """Fill one more cell."""
-        self.rows[row["cell"]] = row
-        self._show()
-
-    def empty(self, cell: Cell, reason: str) -> None:
-        """Mark an agent's cells as empty."""
-        self.reasons[cell.id] = reason
-        self._show()
-
-    def end(self) -> None:
-        """Close the table."""
-        self.live.stop()
-
-    def _show(self) -> None:
-        self.live.update(self._render())
-
-    def _render(self) -> Any:
-        from rich.table import Table
-
-        columns = list(dict.fromkeys((cell.source.name, cell.prompt) for cell in self.cells))
-        agents = list(dict.fromkeys(cell.agent.label for cell in self.cells))
-        spent = time.monotonic() - self.start
-        done, total = self.bounds
-        proven = f", bounds {done} of {total}" if done < total else ""
-        table = Table(
-            title=f"{len(self.rows)} of {len(self.cells)} cells{proven}, {spent:.0f} s",
-            title_justify="left",
-        )
-        table.add_column("mean gap % (blocks)", no_wrap=True)
-        for scenario, prompt in columns:
-            table.add_column(f"{scenario}\n{prompt}", justify="right")
-        for agent in agents:
-            table.add_row(agent, *(self._entry(agent, column) for column in columns))
-        return table
-
-    def _entry(self, agent: str, column: tuple[str, str]) -> str:
-        cells = [
-            c for c in self.cells if (c.agent.label, c.source.name, c.prompt) == (agent, *column)
-        ]
-        gaps = [mean_gap(self.rows[cell.id]) for cell in cells if cell.id in self.rows]
-        if any(cell.id in self.reasons for cell in cells):
-            return "[dim]none[/]"
-        if not gaps:
-            return f"[dim]0/{len(cells)}[/]"
-        mean = float(np.mean(gaps))
-        shown = "done" if np.isnan(mean) else gap_text(mean)
-        return shown if len(gaps) == len(cells) else f"{shown} [dim]{len(gaps)}/{len(cells)}[/]"
+def _empty_like(cell: Cell, progress: Progress) -> list[Cell]:
+    """Return the empty cells of the same agent and scenario."""
+    what = (cell.agent.label, cell.source.name)
+    empty = (other for other in progress.cells if other.id in progress.reasons)
+    return [other for other in empty if (other.agent.label, other.source.name) == what]
 
 
-def _console() -> Any:
-    from rich.console import Console
+def progress_table(progress: Progress, elapsed_s: float) -> RichTable:
+    """Return a table of agents and prompts that fills as cells finish."""
+    columns = list(dict.fromkeys((cell.source.name, cell.prompt) for cell in progress.cells))
+    bounds = f", bounds {progress.proven} of {progress.to_prove}"
+    table = RichTable(
+        title=f"{len(progress.results)} of {len(progress.cells)} cells"
+        f"{bounds if progress.proven < progress.to_prove else ''}, {elapsed_s:.0f} s",
+        title_justify="left",
+    )
+    table.add_column("mean gap % (blocks)", no_wrap=True)
+    for scenario, prompt in columns:
+        table.add_column(f"{scenario}\n{prompt}", justify="right")
+    for agent in dict.fromkeys(cell.agent.label for cell in progress.cells):
+        table.add_row(agent, *(_entry(progress, (agent, *column)) for column in columns))
+    return table
 
-    return Console(stderr=True)
 
-
-def make_watch() -> PlainWatch | LiveWatch:
-    """Return the watch that suits where the errors stream goes."""
-    return LiveWatch() if _console().is_terminal else PlainWatch()
+def _entry(progress: Progress, what: tuple[str, str, str]) -> str:
+    """Return the text of an agent, scenario and prompt."""
+    cells = [c for c in progress.cells if (c.agent.label, c.source.name, c.prompt) == what]
+    gaps = [mean_gap(progress.results[c.id]) for c in cells if c.id in progress.results]
+    if any(cell.id in progress.reasons for cell in cells):
+        return "[dim]none[/]"
+    if not gaps:
+        return f"[dim]0/{len(cells)}[/]"
+    mean = float(np.mean(gaps))
+    text = "done" if np.isnan(mean) else gap_text(mean)
+    return text if len(gaps) == len(cells) else f"{text} [dim]{len(gaps)}/{len(cells)}[/]"

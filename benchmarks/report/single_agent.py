@@ -9,8 +9,8 @@ from benchmarks.report import tables
 from benchmarks.report.console import print_table
 from benchmarks.sweep import bounds
 from benchmarks.sweep.config import Cell, Sweep
-from benchmarks.sweep.play import cell_plan, play_cell
-from benchmarks.sweep.runner import bound_key_of, complete_row
+from benchmarks.sweep.runner import bound_key_of
+from benchmarks.sweep.worker import NoResult, identity, play_cell
 from lambo_agents import registry
 
 
@@ -34,12 +34,11 @@ def _play(
     cell: Cell, spec: registry.AgentSpec, sweep: Sweep, with_bounds: bool
 ) -> tuple[tables.Line | None, str]:
     instances = cell.source.load(cell.root, cell.block, cell.instances)
-    answer = play_cell(cell_plan(cell, spec), instances, None)
-    if answer.fields is None:
-        return None, answer.failed or answer.empty or ""
-    bound = bounds.none(instances.batch_size, "not asked for")
+    answer = play_cell(identity(cell), spec, instances, None)
+    if isinstance(answer, NoResult):
+        return None, answer.reason
     if with_bounds:
         key, limits = bound_key_of(cell, sweep.bound_gap), (sweep.bound_gap, sweep.bound_limit_s)
         bound = bounds.obtain(instances, cell.prompt, key, *limits, bounds.cache_folder())
-    row = complete_row(cell, answer.fields, bound)
-    return tables.line_of(row["agent"], [row], tables.unit_of(row["latency_weight"])), ""
+        answer = answer.bounded(bound.lower, bound.proven)
+    return tables.line_of(answer.agent, [answer], tables.unit_of(answer.latency_weight)), ""

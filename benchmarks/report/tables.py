@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report.statistics import Comparison, Interval, compare, gap_percent, mean_interval
-from benchmarks.sweep.results import RESULTS, Row, latest, parse_rows, read_manifest
+from benchmarks.sweep.results import RESULTS, CellResult, latest, parse_results, read_manifest
 from lambo_env.utils import validate
 
 BELOW_BOUND_PERCENT = (
@@ -25,28 +25,26 @@ class Results:
     """The rows of a results folder, one each agent and block, and its manifest."""
 
     folder: Path
-    rows: list[Row]
+    rows: list[CellResult]
     manifest: dict[str, Any]
     notes: list[str]
 
     def agents(self) -> list[str]:
         """Return the agents that have rows, in the sweep's order."""
         listed = [entry["label"] for entry in self.manifest["sweep"]["agents"]]
-        met = {row["agent"] for row in self.rows}
+        met = {row.agent for row in self.rows}
         return [*(label for label in listed if label in met), *sorted(met - set(listed))]
 
     def tables(self) -> list[tuple[str, str]]:
         """Return the (scenario, prompt) pairs that have rows, in their order of appearance."""
-        return list({(row["scenario"], row["prompt"]): None for row in self.rows})
+        return list({(row.scenario, row.prompt): None for row in self.rows})
 
-    def of(self, scenario: str, prompt: str, agent: str) -> list[Row]:
+    def of(self, scenario: str, prompt: str, agent: str) -> list[CellResult]:
         """Return an agent's rows of one table by block."""
         found = [
-            r
-            for r in self.rows
-            if (r["scenario"], r["prompt"], r["agent"]) == (scenario, prompt, agent)
+            r for r in self.rows if (r.scenario, r.prompt, r.agent) == (scenario, prompt, agent)
         ]
-        return sorted(found, key=lambda row: row["block"])
+        return sorted(found, key=lambda row: row.block)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +95,7 @@ def load(folder: Path) -> Results:
         "results folder", str(folder), folder.is_dir(), "a folder that `lambo bench` wrote"
     )
     path = folder / RESULTS
-    rows, whole = parse_rows(path)
+    rows, whole = parse_results(path)
     notes = []
     if whole < path.stat().st_size:
         notes.append(
@@ -109,12 +107,12 @@ def load(folder: Path) -> Results:
     return Results(folder, rows, read_manifest(folder), notes)
 
 
-def _refuse_mixtures(rows: Sequence[Row]) -> None:
+def _refuse_mixtures(rows: Sequence[CellResult]) -> None:
     hashes: dict[str, set[str]] = {}
     sets: set[tuple[int, str]] = set()
     for row in rows:
-        hashes.setdefault(row["scenario"], set()).add(row["scenario_hash"])
-        sets.add((row["root"], row["scenario_hash"]))
+        hashes.setdefault(row.scenario, set()).add(row.scenario_hash)
+        sets.add((row.root, row.scenario_hash))
     for name, found in hashes.items():
         allowed = "one hash: results of different worlds are never mixed in a report"
         validate.check(f"hashes of scenario {name!r}", sorted(found), len(found) == 1, allowed)
@@ -127,9 +125,9 @@ def _refuse_mixtures(rows: Sequence[Row]) -> None:
     )
 
 
-def values(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
+def values(rows: Sequence[CellResult], name: str) -> NDArray[np.float64]:
     """Return a per-instance quantity of an agent's rows, joined over blocks (NaN where the file has none)."""
-    return np.concatenate([np.array(row[name], dtype=float) for row in rows])
+    return np.concatenate([np.array(getattr(row, name), dtype=float) for row in rows])
 
 
 def unit_of(latency_weight: float) -> str:
@@ -147,16 +145,16 @@ def _table(results: Results, scenario: str, prompt: str) -> Table:
         agent: found for agent in results.agents() if (found := results.of(scenario, prompt, agent))
     }
     first = next(iter(rows.values()))[0]
-    unit = unit_of(first["latency_weight"])
-    by_block = {row["block"]: row for found in rows.values() for row in found}
+    unit = unit_of(first.latency_weight)
+    by_block = {row.block: row for found in rows.values() for row in found}
     bound = values(list(by_block.values()), "bound")
     proven = values(list(by_block.values()), "proven") > 0
     lines = [line_of(agent, found, unit) for agent, found in rows.items()]
     return Table(
         scenario=scenario,
-        scenario_hash=first["scenario_hash"],
+        scenario_hash=first.scenario_hash,
         prompt=prompt,
-        latency_weight=first["latency_weight"],
+        latency_weight=first.latency_weight,
         unit=unit,
         lines=lines,
         bound=float(np.mean(bound)) if np.all(np.isfinite(bound)) else None,
@@ -165,14 +163,14 @@ def _table(results: Results, scenario: str, prompt: str) -> Table:
     )
 
 
-def line_of(agent: str, rows: list[Row], unit: str) -> Line:
+def line_of(agent: str, rows: list[CellResult], unit: str) -> Line:
     """Return the line of an agent's rows under one prompt on one scenario."""
     cost, gap = values(rows, "cost"), gap_percent(values(rows, "cost"), values(rows, "bound"))
-    decided = rows[0]["single_ms"] > 0
+    decided = rows[0].single_ms > 0
     return Line(
         agent=agent,
-        scenario=rows[0]["scenario"],
-        prompt=rows[0]["prompt"],
+        scenario=rows[0].scenario,
+        prompt=rows[0].prompt,
         unit=unit,
         blocks=len(rows),
         instances=cost.size,
@@ -181,11 +179,11 @@ def line_of(agent: str, rows: list[Row], unit: str) -> Line:
         energy_j=float(np.mean(values(rows, "energy_j"))),
         late_percent=100 * float(np.mean(values(rows, "late"))),
         gap_percent=mean_interval(gap) if np.all(np.isfinite(gap)) else None,
-        single_ms=float(np.median([row["single_ms"] for row in rows])) if decided else None,
-        batched_ms=float(np.median([row["batched_ms"] for row in rows])) if decided else None,
-        parameters=rows[0]["parameters"],
-        labels_used=int(rows[0]["labels_used"]),
-        evaluator_in_loop=bool(rows[0]["evaluator_in_loop"]),
+        single_ms=float(np.median([row.single_ms for row in rows])) if decided else None,
+        batched_ms=float(np.median([row.batched_ms for row in rows])) if decided else None,
+        parameters=rows[0].parameters,
+        labels_used=rows[0].labels_used,
+        evaluator_in_loop=rows[0].evaluator_in_loop,
     )
 
 
@@ -217,12 +215,12 @@ def compare_agents(results: Results, a: str, b: str) -> list[tuple[str, str, str
     found = []
     for scenario, prompt in results.tables():
         first, second = (
-            {row["block"]: row for row in results.of(scenario, prompt, agent)} for agent in (a, b)
+            {row.block: row for row in results.of(scenario, prompt, agent)} for agent in (a, b)
         )
         shared = sorted(first.keys() & second.keys())
         if shared:
             cost = [values([rows[block] for block in shared], "cost") for rows in (first, second)]
-            unit = unit_of(first[shared[0]]["latency_weight"])
+            unit = unit_of(first[shared[0]].latency_weight)
             found.append((scenario, prompt, unit, compare(*cost)))
     validate.check(f"blocks shared by {a} and {b}", len(found), len(found) > 0, "one or more")
     return found

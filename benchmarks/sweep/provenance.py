@@ -83,7 +83,7 @@ def load_average() -> float | None:
 @functools.cache
 def commit() -> str | None:
     """Return the git commit of the source tree, with ``+changes`` where it has some, or None outside one."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -3,32 +3,139 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import math
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.sweep.config import FORMAT
 from lambo_env.utils import files, validate
 
-Row = dict[str, Any]
 RESULTS, MANIFEST, BOUNDS, LOCK = "results.jsonl", "manifest.json", "bounds", ".lock"
-_TEXT = ("cell", "agent", "name", "scenario", "scenario_hash", "prompt")
-_LISTS = ("cost", "latency_s", "energy_j", "late", "bound", "proven")
-_NUMBERS = (
-    "latency_weight",
-    "block",
-    "root",
-    "instances",
-    "single_ms",
-    "batched_ms",
-    "labels_used",
-)
+Values = list[float | None]  # one per instance; None stands for what is not finite
+_KINDS: dict[str, Any] = {  # what JSON gives for a field's annotation
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "int | None": (int, type(None)),
+    "dict[str, Any]": dict,
+    "Values": list,
+    "list[bool]": list,
+}
 
 
-def parse_rows(path: Path) -> tuple[list[Row], int]:
-    """Return the whole rows of a results file and their length in bytes.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """One line of a results file: what was played, what came of it, bounds of the instances.
+
+    Raises:
+        ValueError: another format, a wrong type, or a list that is not as long as the block.
+    """
+
+    format: int = FORMAT
+    cell: str
+    """Content hash of everything that the result depends on."""
+    agent: str
+    """What tables call the agent."""
+    name: str
+    """Its registered name, or ``labels`` for the decisions that a file ships."""
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Its arguments."""
+    version: str = ""
+    """Distribution that brings the agent, and its version."""
+    scenario: str
+    scenario_hash: str
+    """Content hash of the scenario, or of the arrays of a file."""
+    prompt: str
+    latency_weight: float
+    """What the prompt means: 1 latency, 0 energy, between them a mix."""
+    block: int
+    """Number of the evaluation block."""
+    root: int
+    """Root of all seed sequences."""
+    instances: int
+    """Instances of the block."""
+    cost: Values
+    """In its native unit: s, J, or the normalised mix."""
+    latency_s: Values
+    """Mean over UEs."""
+    energy_j: Values
+    """Sum over UEs."""
+    late: Values
+    """Share of UEs that are late."""
+    single_ms: float
+    """Median decision time of one instance; 0 where nothing decided."""
+    batched_ms: float
+    """Decision time per instance of the whole block."""
+    threads: int = 1
+    finished: str = ""
+    """UTC, ISO 8601."""
+    parameters: int | None = None
+    """Learned parameters of the agent, where it has some."""
+    labels_used: int = 0
+    """Labels that the agent learned from."""
+    evaluator_in_loop: bool = False
+    """Whether the agent calls an evaluator while it decides."""
+    seconds: float = 0.0
+    """What the cell took in all."""
+    bound: Values
+    """Certified lower bound of the cost."""
+    proven: list[bool]
+    """Whether the bound reached the gap asked for."""
+
+    def __post_init__(self) -> None:
+        """Check format, types and lengths."""
+        if self.format != FORMAT:
+            raise ValueError(f"its format is {self.format!r}")
+        wrong = [
+            field.name
+            for field in dataclasses.fields(self)
+            if not isinstance(value := getattr(self, field.name), _KINDS[str(field.type)])
+            or (isinstance(value, list) and len(value) != self.instances)
+        ]
+        if wrong:
+            raise ValueError(f"wrong {', '.join(wrong)}")
+
+    @classmethod
+    def from_json(cls, line: bytes) -> CellResult:
+        """Return the result of a line; keys that this version does not know are left out.
+
+        Raises:
+            ValueError: no JSON of a result.
+        """
+        fields, names = json.loads(line), {field.name for field in dataclasses.fields(cls)}
+        try:
+            return cls(**{name: value for name, value in fields.items() if name in names})
+        except (AttributeError, TypeError) as error:
+            raise ValueError(str(error)) from error
+
+    def to_json(self) -> str:
+        """Return the line, newline included."""
+        return json.dumps(vars(self), allow_nan=False, separators=(",", ":")) + "\n"
+
+    def bounded(self, lower: Iterable[float], proven: Iterable[bool]) -> CellResult:
+        """Return the result with the bounds of its instances."""
+        return dataclasses.replace(
+            self, bound=finite_or_none(lower), proven=[bool(ok) for ok in proven]
+        )
+
+    @property
+    def place(self) -> tuple[str, str, str, int]:
+        """What the result is about; a later one about the same replaces an earlier one."""
+        return self.agent, self.scenario_hash, self.prompt, self.block
+
+
+def finite_or_none(values: Iterable[float]) -> Values:
+    """Return numbers that JSON can hold: 12 digits, and None for what is not finite."""
+    return [float(f"{value:.12g}") if math.isfinite(value) else None for value in values]
+
+
+def parse_results(path: Path) -> tuple[list[CellResult], int]:
+    """Return the whole lines of a results file and their length in bytes.
 
     A last line cut short by a killed run is left out.
 
@@ -41,42 +148,22 @@ def parse_rows(path: Path) -> tuple[list[Row], int]:
     )
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
-    return [
-        _row(path, number, line) for number, line in enumerate(data[:whole].splitlines(), 1)
-    ], whole
+    results = []
+    for number, line in enumerate(data[:whole].splitlines(), 1):
+        try:
+            results.append(CellResult.from_json(line))
+        except ValueError as error:
+            raise ValueError(
+                f"results file {path}, line {number} is damaged or foreign ({error}); "
+                f"allowed: rows of `lambo bench`, format {FORMAT}; "
+                "remove the line or the file, and the sweep plays it again"
+            ) from error
+    return results, whole
 
 
-def _row(path: Path, number: int, line: bytes) -> Row:
-    try:
-        row = json.loads(line)
-        if row["format"] != FORMAT:
-            raise ValueError(f"its format is {row['format']!r}")
-        wrong = [key for key in _TEXT if not isinstance(row[key], str)]
-        wrong += [key for key in _NUMBERS if not isinstance(row[key], (int, float))]
-        wrong += [
-            key
-            for key in _LISTS
-            if not isinstance(row[key], list) or len(row[key]) != row["instances"]
-        ]
-        if wrong:
-            raise ValueError(f"wrong {', '.join(wrong)}")
-    except (ValueError, KeyError, TypeError) as error:
-        cause = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(
-            f"results file {path}, line {number} is damaged or foreign ({cause}); "
-            f"allowed: rows of `lambo bench`, format {FORMAT}; remove the line or the file, and the sweep plays it again"
-        ) from error
-    return dict(row)
-
-
-def place_of(row: Row) -> tuple[str, str, str, int]:
-    """Return what a row is about: a later row about the same replaces an earlier one."""
-    return row["agent"], row["scenario_hash"], row["prompt"], row["block"]
-
-
-def latest(rows: list[Row]) -> list[Row]:
-    """Return the last row about each thing, in the order of their first appearance."""
-    return list({place_of(row): row for row in rows}.values())
+def latest(results: Iterable[CellResult]) -> list[CellResult]:
+    """Return the last result about each thing, in the order of their first appearance."""
+    return list({result.place: result for result in results}.values())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -109,7 +196,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / RESULTS
-        self.rows: list[Row] = []
+        self.results: list[CellResult] = []
         self.notes: list[str] = []
 
     def open(self) -> None:
@@ -120,31 +207,28 @@ class Store:
         """
         if not self.path.is_file():
             return
-        rows, whole = parse_rows(self.path)
-        self.rows = latest(rows)
+        results, whole = parse_results(self.path)
+        self.results = latest(results)
         if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)
             self.notes.append(
-                f"{self.path}: the last line was cut short by a killed run; its cell is played again"
+                f"{self.path}: the last line was cut short by a killed run; "
+                "its cell is played again"
             )
 
-    def append(self, row: Row) -> None:
+    def append(self, result: CellResult) -> None:
         """Add one finished cell and wait until it is on the disk."""
-        line = json.dumps(row, allow_nan=False, separators=(",", ":")).encode() + b"\n"
         with self.path.open("ab") as file:
-            file.write(line)
+            file.write(result.to_json().encode())
             file.flush()
             os.fsync(file.fileno())
-        self.rows = latest([*self.rows, row])
+        self.results = latest([*self.results, result])
 
     def forget(self, cells: Collection[str]) -> None:
         """Remove cells, so that they are played anew."""
-        self.rows = [row for row in self.rows if row["cell"] not in cells]
+        self.results = [result for result in self.results if result.cell not in cells]
         if self.path.is_file():
-            files.write_text(
-                self.path,
-                "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in self.rows),
-            )
+            files.write_text(self.path, "".join(result.to_json() for result in self.results))
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest, atomically."""
@@ -166,9 +250,8 @@ def opened(folder: Path) -> Iterator[Store]:
     validate.check("--out", str(folder), not folder.exists() or folder.is_dir(), "a folder")
     if (folder / MANIFEST).exists():
         read_manifest(folder)
-    existed = (folder / RESULTS).exists()
-    if existed:
-        parse_rows(folder / RESULTS)  # refuse before anything is touched
+    if (folder / RESULTS).exists():
+        parse_results(folder / RESULTS)  # refuse before anything is touched
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as handle:
         _hold(handle.fileno(), folder)
@@ -180,9 +263,7 @@ def opened(folder: Path) -> Iterator[Store]:
 def _hold(handle: int, folder: Path) -> None:
     try:
         import fcntl
-    except (
-        ImportError
-    ):  # no such locks on this system: two runs in one folder are the user's to avoid
+    except ImportError:  # no such locks here: two runs in one folder are the user's to avoid
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

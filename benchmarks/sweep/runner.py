@@ -1,69 +1,72 @@
-"""Playing a sweep: bounds first, then the cells, in parallel, each written down the moment it is done."""
+"""Playing a sweep: bounds first, then the cells in parallel, each written down when it is done."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from benchmarks.sweep import bounds, provenance
-from benchmarks.sweep.config import FORMAT, LABELS, Cell, Sweep
-from benchmarks.sweep.play import Answer, cell_plan, plain, play_cell
-from benchmarks.sweep.pool import RunAll, default_jobs, pool
-from benchmarks.sweep.results import BOUNDS, MANIFEST, Row, Store, opened, read_manifest
+from benchmarks.sweep.config import LABELS, Cell, Sweep
+from benchmarks.sweep.engines.engine import Engine
+from benchmarks.sweep.engines.joblib import default_jobs, start_engine
+from benchmarks.sweep.results import BOUNDS, MANIFEST, CellResult, Store, opened, read_manifest
+from benchmarks.sweep.worker import NoResult, identity, play_cell
 from lambo_agents import registry
 from lambo_env.offloading.instances import Instances
 from lambo_env.prompts import prompts as prompt_module
 from lambo_env.utils import validate
 
 
-class Watch(Protocol):
-    """Who wants to hear how the sweep goes."""
+@dataclasses.dataclass
+class Progress:
+    """How far a sweep is, and what happened last."""
 
-    def begin(self, cells: list[Cell], rows: list[Row]) -> None:
-        """The cells of the sweep, and the rows that are there already."""
+    cells: list[Cell]
+    results: dict[str, CellResult]  # by cell id
+    reasons: dict[str, str] = dataclasses.field(default_factory=dict)  # of empty cells, by id
+    proven: int = 0  # blocks whose bounds this run has proven so far
+    to_prove: int = 0  # blocks whose bounds no file held
+    last: CellResult | Cell | None = None  # a result, an empty cell, or none: a bound, the start
 
-    def bound(self, done: int, total: int) -> None:
-        """How many of the missing bounds are proven."""
 
-    def row(self, row: Row) -> None:
-        """A cell is done and written down."""
-
-    def empty(self, cell: Cell, reason: str) -> None:
-        """A cell stays empty."""
-
-    def end(self) -> None:
-        """The sweep is over, well or not."""
+OnProgress = Callable[[Progress], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Finished:
-    """What a run leaves: its rows are in the folder."""
+class SweepSummary:
+    """What a run did; its results are in the folder."""
 
     folder: Path
     played: int
-    kept: int  # cells that earlier runs had done
+    cached: int  # cells that earlier runs had done
     empty: dict[str, str]  # agent or "agent on scenario" -> why its cells are empty
     failed: dict[str, str]  # the same, for agents that raised
     notes: list[str]
 
 
 def run_sweep(
-    sweep: Sweep, folder: Path, *, jobs: int = 0, fresh: bool = False, watch: Watch | None = None
-) -> Finished:
+    sweep: Sweep,
+    folder: Path,
+    *,
+    jobs: int = 0,
+    fresh: bool = False,
+    on_progress: OnProgress = lambda progress: None,
+) -> SweepSummary:
     """Play the cells that ``folder`` lacks and return what was done.
 
     Args:
         sweep: what to play.
         folder: where results are kept; a second run continues.
-        jobs: worker processes of one thread each; 0 means one a core, or one in all without joblib.
+        jobs: worker processes of one thread each; 0 means one per core, or one without joblib.
         fresh: play the sweep's cells anew even where results are there.
-        watch: hears of the progress.
+        on_progress: called at the start, and after each bound, result and empty cell.
 
     Raises:
         ValueError: the folder holds another evaluation set, foreign or damaged files, or is in use;
             bad arguments of an agent.
+        WorkerDiedError: a worker process is gone; what is finished is kept.
     """
     jobs = validate.integer("--jobs", jobs, low=0) or default_jobs()
     specs, missing = _specs(sweep)
@@ -75,8 +78,9 @@ def run_sweep(
     with opened(folder) as store:
         if fresh:
             store.forget({cell.id for cell in cells})
-        run = _Run(sweep, store, specs, watch, jobs, cells, dict(missing))
-        return run.play()
+        ids = {cell.id for cell in cells}
+        progress = Progress(cells, {r.cell: r for r in store.results if r.cell in ids})
+        return _SweepRun(sweep, store, specs, jobs, progress, on_progress, missing).play()
 
 
 def _specs(sweep: Sweep) -> tuple[dict[str, registry.AgentSpec], dict[str, str]]:
@@ -122,144 +126,106 @@ def _refuse_other_sets(sweep: Sweep, folder: Path) -> None:
 
 
 @dataclasses.dataclass
-class _Run:
+class _SweepRun:
+    """One run of a sweep in an open folder."""
+
     sweep: Sweep
     store: Store
     specs: dict[str, registry.AgentSpec]
-    watch: Watch | None
     jobs: int
-    cells: list[Cell]
+    progress: Progress
+    on_progress: OnProgress
     empty: dict[str, str]
     failed: dict[str, str] = dataclasses.field(default_factory=dict)
-    instances: dict[tuple[str, int], Instances] = dataclasses.field(default_factory=dict)
+    blocks: dict[tuple[str, int], Instances] = dataclasses.field(default_factory=dict)
 
-    def play(self) -> Finished:
-        done = {row["cell"] for row in self.store.rows}
+    def play(self) -> SweepSummary:
+        results, playable = self.progress.results, {*self.specs, LABELS}
         todo = [
-            c
-            for c in self.cells
-            if c.id not in done and (c.agent.name in self.specs or c.agent.name == LABELS)
+            cell
+            for cell in self.progress.cells
+            if cell.id not in results and cell.agent.name in playable
         ]
+        cached = len(results)
         entry = {**provenance.describe(self.jobs), "cells": len(todo)}
-        history = self._history()
-        self._manifest([*history, entry])
-        if self.watch:
-            self.watch.begin(self.cells, self.store.rows)
-        played = 0
-        try:
-            with pool(self.jobs, len(todo)) as run_all:
-                proven = self._bounds(todo, run_all)
-                for cell, answer in run_all(play_cell, self._tasks(todo)):
-                    played += self._take(cell, answer, proven[cell.task])
-        finally:
-            if self.watch:
-                self.watch.end()
+        earlier = self._earlier_runs()
+        self._write_manifest([*earlier, entry])
+        self.on_progress(self.progress)
+        with start_engine(self.jobs, len(todo)) as engine:
+            proven = self._bounds(todo, engine)
+            for cell, answer in engine(play_cell, self._tasks(todo)):
+                self._take(cell, answer, proven[cell.task])
+        played = len(results) - cached
         entry |= {"finished": provenance.now(), "played": played}
-        self._manifest([*history, entry])
-        kept = sum(cell.id in done for cell in self.cells)
-        return Finished(self.store.folder, played, kept, self.empty, self.failed, self.store.notes)
+        self._write_manifest([*earlier, entry])
+        notes = self.store.notes
+        return SweepSummary(self.store.folder, played, cached, self.empty, self.failed, notes)
 
-    def _history(self) -> list[dict[str, Any]]:
+    def _earlier_runs(self) -> list[dict[str, Any]]:
         path = self.store.folder / MANIFEST
         return list(read_manifest(self.store.folder)["runs"]) if path.is_file() else []
 
-    def _manifest(self, runs: list[dict[str, Any]]) -> None:
+    def _write_manifest(self, runs: list[dict[str, Any]]) -> None:
         sweep = self.sweep.to_dict()
         if runs[:-1]:
-            sweep["scenarios"] = {
-                **read_manifest(self.store.folder)["sweep"]["scenarios"],
-                **sweep["scenarios"],
-            }
+            earlier = read_manifest(self.store.folder)["sweep"]["scenarios"]
+            sweep["scenarios"] = {**earlier, **sweep["scenarios"]}
         self.store.write_manifest(
             {"sweep": sweep, "empty": self.empty, "failed": self.failed, "runs": runs}
         )
 
     def _block(self, cell: Cell) -> Instances:
         key = (cell.source.hash, cell.block)
-        if key not in self.instances:
-            self.instances[key] = cell.source.load(cell.root, cell.block, cell.instances)
-        return self.instances[key]
+        if key not in self.blocks:
+            self.blocks[key] = cell.source.load(cell.root, cell.block, cell.instances)
+        return self.blocks[key]
 
     def _bounds(
-        self, todo: list[Cell], run_all: RunAll
+        self, todo: list[Cell], engine: Engine
     ) -> dict[tuple[str, str, int], bounds.Bounds]:
-        """Return the bounds of every block that is still to play, proving those that no file holds."""
+        """Return the bounds of every block to play, proving those that no file holds."""
         folder = self.store.folder / BOUNDS
-        found: dict[tuple[str, str, int], bounds.Bounds] = {}
-        jobs: dict[tuple[str, str, int], tuple[Any, ...]] = {}
+        gap, limit_s = self.sweep.bound_gap, self.sweep.bound_limit_s
+        proven: dict[tuple[str, str, int], bounds.Bounds] = {}
+        missing: dict[tuple[str, str, int], tuple[Any, ...]] = {}
         for cell in {cell.task: cell for cell in todo}.values():
-            instances, key = self._block(cell), bound_key_of(cell, self.sweep.bound_gap)
-            kept = bounds.find(key, instances, folder, self.sweep.bound_limit_s)
-            if kept is None:
-                limits = self.sweep.bound_gap, self.sweep.bound_limit_s
-                jobs[cell.task] = (instances, cell.prompt, key, *limits, folder)
+            instances, key = self._block(cell), bound_key_of(cell, gap)
+            cached = bounds.find(key, instances, folder, limit_s)
+            if cached is None:
+                missing[cell.task] = (instances, cell.prompt, key, gap, limit_s, folder)
             else:
-                found[cell.task] = kept
-        for count, (task, answer) in enumerate(run_all(bounds.obtain, jobs.items()), 1):
-            found[task] = answer
+                proven[cell.task] = cached
+        self.progress.to_prove = len(missing)
+        for task, answer in engine(bounds.obtain, missing.items()):
+            proven[task] = answer
             if answer.reason is not None:
                 self.empty[f"certified bound of “{task[1]}”"] = answer.reason
-            if self.watch:
-                self.watch.bound(count, len(jobs))
-        return found
+            self.progress.proven += 1
+            self.on_progress(self.progress)
+        return proven
 
     def _tasks(self, todo: list[Cell]) -> Iterator[tuple[Cell, tuple[Any, ...]]]:
+        """Yield each cell with the arguments of ``play_cell``."""
         for cell in todo:
-            labels = (
-                cell.source.labels(cell.block, cell.instances)
-                if cell.agent.name == LABELS
-                else None
-            )
-            yield (
-                cell,
-                (cell_plan(cell, self.specs.get(cell.agent.name)), self._block(cell), labels),
-            )
+            spec = self.specs.get(cell.agent.name)
+            labels = None if spec else cell.source.labels(cell.block, cell.instances)
+            yield cell, (identity(cell), spec, self._block(cell), labels)
 
-    def _take(self, cell: Cell, answer: Answer, bound: bounds.Bounds) -> int:
-        """Write an answer down; return 1 if it is a result."""
-        if answer.fields is None:
+    def _take(self, cell: Cell, answer: CellResult | NoResult, bound: bounds.Bounds) -> None:
+        """Write an answer down."""
+        if isinstance(answer, NoResult):
             where = self.failed if answer.failed else self.empty
-            reason = answer.failed or answer.empty or ""
-            where[f"{cell.agent.label} on {cell.source.name}"] = reason
-            if self.watch:
-                self.watch.empty(cell, reason)
-            return 0
-        row = complete_row(cell, answer.fields, bound)
-        self.store.append(row)
-        if self.watch:
-            self.watch.row(row)
-        return 1
+            where[f"{cell.agent.label} on {cell.source.name}"] = answer.reason
+            self.progress.reasons[cell.id] = answer.reason
+            self.progress.last = cell
+        else:
+            result = answer.bounded(bound.lower, bound.proven)
+            self.store.append(result)
+            self.progress.results[cell.id] = self.progress.last = result
+        self.on_progress(self.progress)
 
 
 def bound_key_of(cell: Cell, gap: float) -> str:
     """Return the name of the file with the bounds of a cell's block."""
     weight = prompt_module.parse(cell.prompt)
     return bounds.bound_key(cell.source.hash, cell.root, cell.block, cell.instances, weight, gap)
-
-
-def complete_row(cell: Cell, fields: Row, bound: bounds.Bounds) -> Row:
-    """Return a cell's row: what was played, what came of it, and the bounds of its instances."""
-    return {
-        **identity(cell),
-        **fields,
-        "bound": plain(bound.lower.tolist()),
-        "proven": bound.proven.tolist(),
-    }
-
-
-def identity(cell: Cell) -> Row:
-    """Return the part of a row that says what was played."""
-    return {
-        "format": FORMAT,
-        "cell": cell.id,
-        "agent": cell.agent.label,
-        "name": cell.agent.name,
-        "kwargs": dict(cell.agent.kwargs),
-        "version": cell.version,
-        "scenario": cell.source.name,
-        "scenario_hash": cell.source.hash,
-        "prompt": cell.prompt,
-        "latency_weight": prompt_module.parse(cell.prompt),
-        "block": cell.block,
-        "root": cell.root,
-    }

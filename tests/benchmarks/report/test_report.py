@@ -131,7 +131,7 @@ def test_a_torn_last_line_is_told_and_left_out(put):
     path = folder / RESULTS
     path.write_bytes(path.read_bytes()[:-20])
     results = summary.load(folder)
-    assert [found["agent"] for found in results.rows] == ["a"]
+    assert [found.agent for found in results.rows] == ["a"]
     assert "cut short" in results.notes[0]
 
 

@@ -17,9 +17,9 @@ from joblib.externals.loky import get_reusable_executor
 
 from benchmarks.sweep import bounds
 from benchmarks.sweep.config import AgentEntry, Sweep, list_sweeps, load_sweep, sweep_from
+from benchmarks.sweep.engines.engine import WorkerDiedError
 from benchmarks.sweep.instance_sources import file_source, scenario_source
-from benchmarks.sweep.pool import WorkerDiedError
-from benchmarks.sweep.results import MANIFEST, RESULTS, opened, parse_rows
+from benchmarks.sweep.results import MANIFEST, RESULTS, opened, parse_results
 from benchmarks.sweep.runner import run_sweep
 from lambo_agents import registry
 from lambo_env.offloading.instances import Decision
@@ -110,13 +110,13 @@ def test_every_agent_gets_the_same_instances_and_generator(tmp_path: Path, in_co
 
 def test_rows_say_everything(tmp_path: Path):
     run_sweep(tiny_sweep(), tmp_path, jobs=1)
-    rows, _ = parse_rows(tmp_path / RESULTS)
+    rows, _ = parse_results(tmp_path / RESULTS)
     assert len(rows) == 8
     row = rows[0]
-    assert row["scenario_hash"] == load_scenario("tiny").hash
-    assert row["agent"] == "local" and row["latency_weight"] == 1.0 and row["instances"] == 4
-    assert row["threads"] == 1 and row["single_ms"] > 0 and row["batched_ms"] > 0
-    np.testing.assert_allclose(row["cost"], row["latency_s"], rtol=1e-9)  # nothing is late on tiny
+    assert row.scenario_hash == load_scenario("tiny").hash
+    assert row.agent == "local" and row.latency_weight == 1.0 and row.instances == 4
+    assert row.threads == 1 and row.single_ms > 0 and row.batched_ms > 0
+    np.testing.assert_allclose(row.cost, row.latency_s, rtol=1e-9)  # nothing is late on tiny
     assert {
         "parameters",
         "labels_used",
@@ -124,9 +124,9 @@ def test_rows_say_everything(tmp_path: Path):
         "version",
         "root",
         "block",
-    } <= row.keys()
-    energy = next(row for row in rows if row["latency_weight"] == 0.0)
-    np.testing.assert_allclose(energy["cost"], energy["energy_j"], rtol=1e-9)
+    } <= vars(row).keys()
+    energy = next(row for row in rows if row.latency_weight == 0.0)
+    np.testing.assert_allclose(energy.cost, energy.energy_j, rtol=1e-9)
 
 
 def test_the_manifest_tells_how_it_was_made(tmp_path: Path):
@@ -152,7 +152,7 @@ def test_workers_give_the_same_numbers_as_this_process(tmp_path: Path):
     for jobs in (1, 2):
         run_sweep(tiny_sweep(), tmp_path / str(jobs), jobs=jobs)
     here, there = (
-        {row["cell"]: row["cost"] for row in parse_rows(tmp_path / str(jobs) / RESULTS)[0]}
+        {row.cell: row.cost for row in parse_results(tmp_path / str(jobs) / RESULTS)[0]}
         for jobs in (1, 2)
     )
     assert here == there
@@ -164,12 +164,10 @@ def test_instances_from_a_file_are_cut_into_blocks_that_cover_it(tmp_path: Path)
     source = file_source(str(tmp_path / "mine.npz"))
     sweep = tiny_sweep().replace(scenarios=(source,))
     run_sweep(sweep, tmp_path / "out", jobs=1)
-    rows, _ = parse_rows(tmp_path / "out" / RESULTS)
-    sizes = [
-        row["instances"] for row in rows if row["agent"] == "local" and row["latency_weight"] == 1
-    ]
+    rows, _ = parse_results(tmp_path / "out" / RESULTS)
+    sizes = [row.instances for row in rows if row.agent == "local" and row.latency_weight == 1]
     assert sorted(sizes) == [2, 4, 4]
-    assert {row["scenario"] for row in rows} == {"mine"}
+    assert {row.scenario for row in rows} == {"mine"}
 
 
 # ---- resuming ------------------------------------------------------------------------------------
@@ -179,22 +177,22 @@ def test_a_second_run_plays_nothing_and_changes_nothing(tmp_path: Path):
     first = run_sweep(tiny_sweep(), tmp_path, jobs=1)
     before = (tmp_path / RESULTS).read_bytes()
     second = run_sweep(tiny_sweep(), tmp_path, jobs=1)
-    assert (first.played, second.played, second.kept) == (8, 0, 8)
+    assert (first.played, second.played, second.cached) == (8, 0, 8)
     assert (tmp_path / RESULTS).read_bytes() == before
 
 
 def test_an_agent_more_plays_only_its_own_cells(tmp_path: Path):
     run_sweep(tiny_sweep(), tmp_path, jobs=1)
     more = run_sweep(tiny_sweep(agents=["local", "greedy", "random"]), tmp_path, jobs=1)
-    assert (more.played, more.kept) == (4, 8)
+    assert (more.played, more.cached) == (4, 8)
 
 
 def test_fresh_plays_the_chosen_cells_again_and_keeps_the_others(tmp_path: Path):
     run_sweep(tiny_sweep(), tmp_path, jobs=1)
     again = run_sweep(tiny_sweep().with_agents(["random"]), tmp_path, jobs=1, fresh=True)
-    rows, _ = parse_rows(tmp_path / RESULTS)
+    rows, _ = parse_results(tmp_path / RESULTS)
     assert again.played == 4
-    assert sorted(row["agent"] for row in rows) == ["local"] * 4 + ["random"] * 4
+    assert sorted(row.agent for row in rows) == ["local"] * 4 + ["random"] * 4
 
 
 def test_other_arguments_of_an_agent_are_another_cell(tmp_path: Path):
@@ -262,9 +260,9 @@ def test_a_killed_sweep_continues_without_repeating_or_losing_a_cell(tmp_path: P
     second = subprocess.run(
         line, env=environment, capture_output=True, text=True, timeout=120, check=True
     )
-    rows, _ = parse_rows(out / RESULTS)
+    rows, _ = parse_results(out / RESULTS)
     assert int(second.stdout) == 24 - done  # nothing repeated
-    assert len({row["cell"] for row in rows}) == len(rows) == 24  # nothing lost, nothing twice
+    assert len({row.cell for row in rows}) == len(rows) == 24  # nothing lost, nothing twice
     assert (out / RESULTS).read_bytes().startswith(kept)
     assert not list(out.rglob("*.part"))
 
@@ -437,8 +435,8 @@ def test_a_worker_that_dies_ends_the_run_and_keeps_what_is_finished(
     )  # workers left by an earlier test would not find the agent's module
     with pytest.raises(WorkerDiedError, match="what is finished is kept"):
         run_sweep(tiny_sweep(agents=["local", "dying"]), out, jobs=2)
-    assert len(parse_rows(out / RESULTS)[0]) == 4
-    assert run_sweep(tiny_sweep(agents=["local", "random"]), out, jobs=1).kept == 4
+    assert len(parse_results(out / RESULTS)[0]) == 4
+    assert run_sweep(tiny_sweep(agents=["local", "random"]), out, jobs=1).cached == 4
 
 
 # ---- bounds --------------------------------------------------------------------------------------
@@ -471,15 +469,15 @@ def test_a_damaged_file_of_bounds_is_proven_anew(tmp_path: Path, monkeypatch: py
 def test_bounds_are_below_every_agent_and_shared_by_all(tmp_path: Path):
     sweep = tiny_sweep(agents=["local", "greedy", "local-search", "exact"], bound_gap=1e-4)
     run_sweep(sweep, tmp_path, jobs=1)
-    rows, _ = parse_rows(tmp_path / RESULTS)
+    rows, _ = parse_results(tmp_path / RESULTS)
     by_task: dict[tuple[str, int], set[tuple[float, ...]]] = {}
     for row in rows:
-        assert np.all(np.array(row["cost"]) >= np.array(row["bound"]) * (1 - 1e-5))
-        by_task.setdefault((row["prompt"], row["block"]), set()).add(tuple(row["bound"]))
-        if row["agent"] == "exact":
-            np.testing.assert_allclose(row["cost"], row["bound"], rtol=2e-3)
+        assert np.all(np.array(row.cost) >= np.array(row.bound) * (1 - 1e-5))
+        by_task.setdefault((row.prompt, row.block), set()).add(tuple(row.bound))
+        if row.agent == "exact":
+            np.testing.assert_allclose(row.cost, row.bound, rtol=2e-3)
     assert all(len(found) == 1 for found in by_task.values())
-    assert all(all(row["proven"]) for row in rows)
+    assert all(all(row.proven) for row in rows)
 
 
 def test_agent_entries_read_names_and_tables():

@@ -1,0 +1,76 @@
+"""Tasks in this process for one job, else in joblib's worker processes of one thread each."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from benchmarks.sweep import provenance
+from benchmarks.sweep.engines.engine import Engine, KeyedTasks, WorkerDiedError
+from lambo_env.utils.timing import one_thread
+
+
+def default_jobs() -> int:
+    """Return one job per core, or one in all without joblib."""
+    return provenance.cores() if importlib.util.find_spec("joblib") else 1
+
+
+@contextlib.contextmanager
+def start_engine(jobs: int, num_tasks: int) -> Iterator[Engine]:
+    """Yield an engine of at most ``jobs`` processes, no more than there are tasks.
+
+    Raises:
+        ImportError: joblib is missing and there is work for two processes.
+    """
+    jobs = min(jobs, num_tasks)
+    if jobs <= 1:
+        with one_thread():
+            yield _run_here
+        return
+    try:
+        import joblib
+    except ImportError as error:
+        raise ImportError(
+            'parallel cells need joblib: pip install "lambo-mec[report]", or pass --jobs 1'
+        ) from error
+
+    def run_in_workers(
+        function: Callable[..., Any], tasks: KeyedTasks
+    ) -> Iterator[tuple[Any, Any]]:
+        keys: list[Any] = []  # keys stay here: they may hold whole files
+
+        def calls() -> Iterator[Any]:
+            for key, arguments in tasks:
+                keys.append(key)
+                yield joblib.delayed(_run_indexed)(function, len(keys) - 1, arguments)
+
+        try:
+            for index, answer in joblib.Parallel(return_as="generator_unordered")(calls()):
+                yield keys[index], answer
+        except BrokenProcessPool as error:
+            raise WorkerDiedError(
+                "a worker process died, perhaps for want of memory; what is finished is kept"
+            ) from error
+
+    with (
+        joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1),
+        warnings.catch_warnings(),
+    ):
+        # joblib warns of tasks that an interrupt cancelled
+        warnings.filterwarnings("ignore", ".*tasks which.*")
+        yield run_in_workers
+
+
+def _run_indexed(
+    function: Callable[..., Any], index: int, arguments: tuple[Any, ...]
+) -> tuple[int, Any]:
+    return index, function(*arguments)
+
+
+def _run_here(function: Callable[..., Any], tasks: KeyedTasks) -> Iterator[tuple[Any, Any]]:
+    for key, arguments in tasks:
+        yield key, function(*arguments)

@@ -1,0 +1,171 @@
+"""What a worker does: an agent decides a block of instances, physics scores it, a clock runs.
+
+Whatever the agent raises becomes the reason why its cell has no result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.sweep import provenance
+from benchmarks.sweep.config import Cell
+from benchmarks.sweep.results import CellResult, finite_or_none
+from lambo_agents import registry
+from lambo_agents.protocol import Agent, unsupported
+from lambo_env.cell.seeding import decision_rng
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.prompts.prompts import Prompts, parse
+from lambo_env.utils.timing import measure
+
+SINGLE_RUNS = 8  # instances timed one by one
+SINGLE_BUDGET_S = 1.0  # after which no further one is started
+RESOLUTION_S = 0.02  # a batched decision shorter than this is timed more than once
+
+
+@dataclasses.dataclass(frozen=True)
+class NoResult:
+    """Why a cell stays empty."""
+
+    reason: str
+    failed: bool = False  # the agent raised
+
+
+@dataclasses.dataclass(frozen=True)
+class DecisionTimes:
+    """Decision time per instance in ms; 0 where nothing decided."""
+
+    single_ms: float = 0.0  # batch 1, median
+    batched_ms: float = 0.0  # the whole block at once
+
+
+def identity(cell: Cell) -> dict[str, Any]:
+    """Return the fields of a ``CellResult`` that say what is played."""
+    return {
+        "cell": cell.id,
+        "agent": cell.agent.label,
+        "name": cell.agent.name,
+        "kwargs": dict(cell.agent.kwargs),
+        "version": cell.version,
+        "scenario": cell.source.name,
+        "scenario_hash": cell.source.hash,
+        "prompt": cell.prompt,
+        "latency_weight": parse(cell.prompt),
+        "block": cell.block,
+        "root": cell.root,
+    }
+
+
+def play_cell(
+    played: dict[str, Any],
+    spec: registry.AgentSpec | None,
+    instances: Instances,
+    labels: Decision | None,
+) -> CellResult | NoResult:
+    """Play one cell; its result lacks the bounds.
+
+    Args:
+        played: the ``identity`` of the cell, without its source, which may hold a whole file.
+        spec: the agent; None scores ``labels``.
+        instances: the cell's block.
+        labels: the decisions that a file ships.
+    """
+    start = time.perf_counter()
+    facts: dict[str, Any] = {}
+    try:
+        prompts = Prompts.of(played["prompt"], instances.batch_size)
+        if spec is None:
+            if labels is None:
+                return NoResult("the file ships no decisions")
+            decision, times = labels, DecisionTimes()
+        else:
+            try:
+                agent = spec.make(**played["kwargs"])
+            except Exception as error:  # missing extras or weights: no bug of a decision
+                return NoResult(str(error))
+            reason = unsupported(agent, instances)
+            if reason is not None:
+                return NoResult(str(reason))
+            rng = decision_rng(played["root"], played["scenario_hash"], played["block"])
+            decision, times = decide_timed(agent, instances, prompts, rng)
+            facts = _facts(agent, spec)
+        scores = score(instances, to_numpy(decision), prompts)
+    except Exception as error:  # an agent's own bug must not end the sweep
+        return NoResult(f"{type(error).__name__}: {error}", failed=True)
+    return CellResult(
+        **played,
+        **scores,
+        **dataclasses.asdict(times),
+        **facts,
+        instances=instances.batch_size,
+        bound=[None] * instances.batch_size,
+        proven=[False] * instances.batch_size,
+        finished=provenance.now(),
+        seconds=0.0 if spec is None else round(time.perf_counter() - start, 3),
+    )
+
+
+def _facts(agent: Any, spec: registry.AgentSpec) -> dict[str, Any]:
+    """Return what an agent says of itself, or else its registration does."""
+    parameters = getattr(agent, "num_parameters", None)
+    parameters = parameters() if callable(parameters) else parameters
+    return {
+        "parameters": None if parameters is None else int(parameters),
+        "labels_used": int(getattr(agent, "labels_used", spec.labels_used)),
+        "evaluator_in_loop": bool(getattr(agent, "evaluator_in_loop", spec.evaluator_in_loop)),
+    }
+
+
+def to_numpy(decision: Decision) -> Decision:
+    """Return a decision of any array namespace as NumPy arrays."""
+    place, cpu = (
+        value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+        for value in (decision.place, decision.cpu_hz)
+    )
+    return Decision(place, cpu.astype(float))
+
+
+def score(instances: Instances, decision: Decision, prompts: Prompts) -> dict[str, Any]:
+    """Return what a ``CellResult`` keeps of each instance.
+
+    Cost in its native unit, mean latency per UE (s), total energy (J), share of late UEs.
+
+    Raises:
+        ValueError: an illegal decision (physics names what is wrong).
+    """
+    outcome = physics.evaluate(instances, decision, prompts.objective(instances))
+    return {
+        "cost": finite_or_none(outcome.cost),
+        "latency_s": finite_or_none(np.mean(outcome.latency_s, axis=-1)),
+        "energy_j": finite_or_none(np.sum(outcome.energy_j, axis=-1)),
+        "late": finite_or_none(np.mean(outcome.late, axis=-1)),
+    }
+
+
+def decide_timed(
+    agent: Agent, instances: Instances, prompts: Prompts, rng: np.random.Generator
+) -> tuple[Decision, DecisionTimes]:
+    """Return the decision of the whole block, and the decision times at batch 1 and batched.
+
+    The block is decided first with ``rng``, so that timing changes no decision; the first call is a
+    warm-up of batch 1.
+    """
+    spare = np.random.default_rng(0)
+    agent.decide(instances.take(0), prompts.take([0]), spare)
+    block = measure(lambda: agent.decide(instances, prompts, rng))
+    batched_s = block.wall_s[0]
+    if batched_s < RESOLUTION_S:
+        repeats = measure(lambda: agent.decide(instances, prompts, spare), 3)
+        batched_s = min(batched_s, *repeats.wall_s)
+    singles_s: list[float] = []
+    for row in range(min(SINGLE_RUNS, instances.batch_size)):
+        one = instances.take(row), prompts.take([row])
+        singles_s.append(measure(lambda one=one: agent.decide(*one, spare)).wall_s[0])
+        if sum(singles_s) > SINGLE_BUDGET_S:
+            break
+    single_ms, batched_ms = 1e3 * np.median(singles_s), 1e3 * batched_s / instances.batch_size
+    return block.result, DecisionTimes(float(single_ms), float(batched_ms))
