@@ -16,6 +16,7 @@ from lambo_env.offloading import observation
 from lambo_env.utils import validate
 
 _LARGEST = 10.0  # ratios are squashed again beyond this
+_LEAST = 1e-6  # what ratios are divided by
 
 
 class CurrentUE(BaseFeaturesExtractor):
@@ -43,16 +44,12 @@ class CurrentUE(BaseFeaturesExtractor):
         """Return features [B, F]."""
         ues, servers = observations["ues"], observations["servers"]
         num_servers, num_ues = servers.shape[1], ues.shape[1]
-        static, dynamic = ues.split(
-            (observation.num_static(num_servers), observation.NUM_DYNAMIC), dim=-1
-        )
-        current = dynamic[..., :1]
+        static, current, place, _ = observation.read(ues, num_servers, torch)
+        current = current[..., None]
         decided = current.flip(1).cumsum(1).flip(1) - current  # 1 before the current UE
         coming = 1 - decided - current
         mine = (static * current).sum(1)
-        load = static[..., num_servers + 1 : num_servers + 2]
-        root = (load / (1 - load).clamp(min=1e-3)).sqrt()
-        place = (dynamic[..., 1] * num_servers).round()
+        root = observation.ratios(static, num_servers, torch, least=1e-3).load.sqrt()
         on = (place[..., None] == torch.arange(num_servers + 1, device=ues.device)) * decided
         parts = [
             mine,
@@ -69,12 +66,9 @@ class CurrentUE(BaseFeaturesExtractor):
 
 def _floor(mine: Tensor, size: Tensor, num_ues: int) -> Tensor:
     """Return the current UE's floor over each server's total [B, M], squashed; 1 where hopeless."""
-    ratio = mine / (1 - mine).clamp(min=1e-6)
-    upload, load = ratio[:, : size.shape[1]], ratio[:, size.shape[1] + 1 : size.shape[1] + 2]
-    fair = load * size.sum(1, keepdim=True) / (size * num_ues)
-    floor = torch.where(upload < 1, fair / (1 - upload).clamp(min=1e-6), torch.inf).clamp(
-        max=_LARGEST
-    )
+    ratio = observation.ratios(mine, size.shape[1], torch, least=_LEAST)
+    fair = observation.fair_share(ratio.load, size, num_ues, torch)
+    floor = observation.floor_share(ratio.upload, fair, torch, _LEAST).clamp(max=_LARGEST)
     return floor / (1 + floor)
 
 

@@ -91,11 +91,11 @@ def two_slots(
     scenario: Scenario, count: int, rng: np.random.Generator
 ) -> tuple[Instances, Instances]:
     """Return a slot's instances as they are, and as they look with the slot before's positions and channel."""
-    before, _ = slots.sample_world(scenario, count, rng)
-    num_uniforms, num_normals = slots.advance_draws(scenario)
-    uniforms, normals = rng.random((count, num_uniforms)), rng.standard_normal((count, num_normals))
-    after = slots.advance(before, scenario, uniforms, normals)
-    return slots.snapshot(after, scenario, uniforms), slots.snapshot(before, scenario, uniforms)
+    moving = slots.MovingSlots(scenario)
+    before, _ = moving.first(slots.draw(rng, count, moving.first_draws))
+    draws = slots.draw(rng, count, moving.next_draws)
+    _, fresh = moving.next(before, np.ones(count), draws)
+    return fresh, slots.snapshot(before, scenario, draws.uniforms)
 
 
 def objectives(

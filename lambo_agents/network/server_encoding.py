@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lambo_agents.network.config import AEDConfig
+from lambo_env.offloading import observation
 
 NUM_PAIR_COLUMNS = 6
 _LARGEST_RATIO = 1e3
@@ -138,15 +139,15 @@ def pair_columns(ues: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     fair share of a server; energy over local energy; cycles over the fair share. Then total /
     largest, and whether the place is local.
     """
-    ratio = (ues / (1 - ues).clamp(min=1 / _LARGEST_RATIO)).clamp(min=1 / _LARGEST_RATIO)
-    upload, local, load, _, power = ratio.split((size.shape[-1], 1, 1, 1, 1), dim=-1)
+    least = 1 / _LARGEST_RATIO
+    upload, local, load, _, power = (
+        ratio.clamp(min=least) for ratio in observation.ratios(ues, size.shape[-1], torch, least)
+    )
     fair = (
         load * (size.mean(-1, keepdim=True) / size)[:, None, :]
     )  # cycles of the UE x N / M over those of the server
-    slack = 1 - upload
-    floor = torch.where(
-        slack > 1 / _LARGEST_RATIO, fair / slack.clamp(min=1 / _LARGEST_RATIO), _LARGEST_RATIO
-    )
+    floor = observation.floor_share(upload, fair, torch, least)
+    floor = torch.where(1 - upload > least, floor, _LARGEST_RATIO)
     squashed = [x / (1 + x) for x in (upload, floor, power * upload / local, fair)]
     remote = torch.stack(
         [*squashed, size[:, None, :].expand_as(fair), torch.zeros_like(fair)], dim=-1

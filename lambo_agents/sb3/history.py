@@ -51,19 +51,16 @@ def read(observed: Mapping[str, Tensor], shares: bool) -> Seen:
     """
     ues, servers = observed["ues"], observed["servers"]
     rows, num_ues, num_servers = len(ues), ues.shape[1], servers.shape[1]
-    static, dynamic = ues.split(
-        (observation.num_static(num_servers), observation.NUM_DYNAMIC), dim=-1
-    )
+    static, current, place, taken = observation.read(ues, num_servers, torch)
     size, tokens = servers[..., 1], observed["prompt"].to(torch.uint8)
     first, slot, lane = _groups(static, size, tokens)
     texts, text = decoding.distinct_texts(tokens[first].cpu().numpy())
     mode = torch.full((len(first),), shares, device=ues.device)
     inputs = Inputs(static[first], size[first], texts.to(ues.device), text.to(ues.device), mode)
-    ue = dynamic[..., 0].argmax(1)
+    ue = current.argmax(1)
     left = torch.nn.functional.pad(servers[..., 0], (1, 0))
-    place = (dynamic[..., 1] * num_servers).round().long()
     legal = _legal(static[torch.arange(rows), ue], left, size, num_ues)
-    return Seen(inputs, slot, lane, ue, place, dynamic[..., 2].double(), left, legal)
+    return Seen(inputs, slot, lane, ue, place.long(), taken.double(), left, legal)
 
 
 def _groups(static: Tensor, size: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,20 +92,12 @@ def _legal(static: Tensor, left: Tensor, size: Tensor, num_ues: int) -> Tensor:
 
     Local alone where none can.
     """
-    ratio = static.double() / (1 - static.double())
-    upload, local, load = (
-        ratio[:, : size.shape[1]],
-        ratio[:, size.shape[1]],
-        ratio[:, size.shape[1] + 1],
-    )
-    total = size.double()
-    fair = (
-        load[:, None] * total.sum(1, keepdim=True) / (total * num_ues)
-    )  # C / T over the server's total
-    floor = torch.where(upload < 1, fair / (1 - upload), torch.inf)
+    ratio = observation.ratios(static.double(), size.shape[1], torch)
+    fair = observation.fair_share(ratio.load, size.double(), num_ues, torch)
+    floor = observation.floor_share(ratio.upload, fair, torch)
     served = floor <= left[:, 1:] + physics.FIT_TOLERANCE
-    home = (local <= 1 + physics.LATE_TOLERANCE) | ~served.any(1)
-    return torch.cat([home[:, None], served], dim=1)
+    home = (ratio.local <= 1 + physics.LATE_TOLERANCE) | ~served.any(1, keepdim=True)
+    return torch.cat([home, served], dim=1)
 
 
 def decide(aed: AED, seen: Seen) -> Steps:

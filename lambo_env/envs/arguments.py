@@ -1,4 +1,4 @@
-"""What the single and the vector environments share besides the engine.
+"""What the single and the vector environments share besides the batch of episodes.
 
 Arguments, spaces, options and actions, checked.
 """
@@ -15,9 +15,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lambo_env.offloading import dynamics, observation
-from lambo_env.offloading.batch import Engine
+from lambo_env.offloading.batch import EpisodeBatch
 from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.offloading.slots import Slots, slots_of
 from lambo_env.prompts.prompts import MAX_CHARS, Prompts, PromptSet, train_set
 from lambo_env.utils import validate
 
@@ -66,11 +67,11 @@ class Setup:
             shares=shares,
         )
 
-    def engine(self, num_envs: int) -> Engine:
-        """Return an engine of ``num_envs`` episodes that have not begun."""
+    def batch(self, num_envs: int, slots: Slots | None = None) -> EpisodeBatch:
+        """Return ``num_envs`` episodes that have not begun, on the scenario or other ``slots``."""
         objective = self.observe == "objective"
-        return Engine(
-            self.scenario,
+        return EpisodeBatch(
+            slots_of(self.scenario) if slots is None else slots,
             self.texts,
             num_envs,
             self.num_slots,

@@ -7,51 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from lambo_env.envs.arguments import Setup, Source
+from lambo_env.envs.arguments import Source
 from lambo_env.envs.env import JointEnv
 from lambo_env.envs.vector_env import JointVectorEnv
 from lambo_env.offloading import drift as drifts
-from lambo_env.offloading import dynamics
-from lambo_env.offloading import slots as world
-from lambo_env.offloading.batch import Engine, Generators
-from lambo_env.offloading.instances import Instances
 
 DEFAULT = "capacity-abrupt"
-
-
-class DriftEngine(Engine):
-    """An engine whose scenario is the drift's at each slot."""
-
-    def __init__(self, drift: drifts.Drift, setup: Setup, num_envs: int) -> None:
-        super().__init__(
-            drift.base,
-            setup.texts,
-            num_envs,
-            setup.num_slots,
-            shares=setup.shares,
-            objective=setup.observe == "objective",
-        )
-        self.drift = drift
-
-    def _advance(self, rows: dynamics.Ints, rngs: Generators) -> None:
-        """Bring the next slot to ``rows``, those of one slot at a time."""
-        slots = self.slot[rows]
-        for slot in np.unique(slots):
-            super()._advance(rows[slots == slot], rngs)
-
-    def _following(
-        self,
-        rows: dynamics.Ints,
-        before: world.World,
-        uniforms: dynamics.Floats,
-        normals: dynamics.Floats,
-    ) -> tuple[world.World, Instances]:
-        slot = int(self.slot[rows[0]]) + 1
-        after = self.drift.advance(before, slot, uniforms, normals)
-        return after, self.drift.snapshot(after, slot, uniforms)
 
 
 class DriftEnv(JointEnv):
@@ -81,7 +44,7 @@ class DriftEnv(JointEnv):
         """Check the arguments and lay out the spaces; nothing is drawn before ``reset``."""
         super().__init__(scenario, prompt, num_slots, render_mode, observe)
         self.drift = drifts.load_drift(drift, self.scenario)
-        self._engine = DriftEngine(self.drift, self._setup, 1)
+        self._batch = self._setup.batch(1, self.drift)
 
 
 class DriftVectorEnv(JointVectorEnv):
@@ -119,4 +82,4 @@ class DriftVectorEnv(JointVectorEnv):
             num_envs, scenario, prompt, num_slots, render_mode, observe, autoreset_mode, copy
         )
         self.drift = drifts.load_drift(drift, self.scenario)
-        self._engine = DriftEngine(self.drift, self._setup, self.num_envs)
+        self._batch = self._setup.batch(self.num_envs, self.drift)

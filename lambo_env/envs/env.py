@@ -1,6 +1,6 @@
 """``LAMBO-MEC-v0`` and ``LAMBO-MEC-Association-v0``, one environment at a time.
 
-The engine of the vector environment with B = 1.
+The batch of the vector environment with B = 1.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ from lambo_env.offloading import dynamics
 from lambo_env.offloading.instances import Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.rendering.frame import Frame
-from lambo_env.rendering.optimum import ShowsOptimum
 from lambo_env.utils import validate
 
 
-class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
+class OffloadingEnv(gym.Env[Observation, Any]):
     """One MEC cell, decided UE by UE.
 
     The two registered environments differ in who allots the servers' CPU.
@@ -71,7 +70,7 @@ class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
         self.scenario, self.num_slots = self._setup.scenario, self._setup.num_slots
         self.observation_space = self._setup.observation_space()
         self.action_space = self._setup.action_space()
-        self._engine = self._setup.engine(1)
+        self._batch = self._setup.batch(1)
         self._row = np.arange(1)
         self._playing: bool | None = None  # None: not reset yet
         self._mask = np.zeros(0, dtype=bool)
@@ -81,13 +80,13 @@ class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
     def prompts(self) -> Prompts:
         """The prompt of this episode, a batch of one."""
         self._check_started()
-        return self._engine.prompts
+        return self._batch.prompts
 
     @property
     def instances(self) -> Instances:
         """The slot being played, a batch of one."""
         self._check_started()
-        return self._engine.instances
+        return self._batch.instances
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -108,7 +107,7 @@ class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
             self._np_random, self._np_random_seed = seeding.np_random(
                 validate.integer("seed", seed, low=0)
             )
-        self._engine.reset(self._row, [self.np_random], instances, prompts)
+        self._batch.reset(self._row, [self.np_random], instances, prompts)
         self._playing = True
         return self._seen({})
 
@@ -122,7 +121,7 @@ class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
         place, share = self._decoded(action)
         if not self._playing:
             raise ResetNeeded("step() needs a running episode; call reset() first")
-        reward, finished = self._engine.step(self._row, place, share, [self.np_random])
+        reward, finished = self._batch.step(self._row, place, share, [self.np_random])
         info: dict[str, Any] = {}
         if finished is not None:
             self._playing = not finished.over[0]
@@ -135,13 +134,13 @@ class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
 
     def _seen(self, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Return the observation and ``info`` with the mask; show the window in human mode."""
-        self._mask = self._engine.mask()[0]
+        self._mask = self._batch.mask()[0]
         info["action_mask"] = self._mask.astype(
             np.int8
         )  # Discrete.sample(mask=...) takes no other type
         if self.render_mode == "human":
             self.render()
-        return {name: array[0] for name, array in self._engine.observe().items()}, info
+        return {name: array[0] for name, array in self._batch.observe().items()}, info
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which places can still meet the current UE's deadline, bool [M + 1].
@@ -154,7 +153,7 @@ class OffloadingEnv(ShowsOptimum, gym.Env[Observation, Any]):
     def frame(self) -> Frame:
         """Return everything that a picture of this moment shows."""
         self._check_started()
-        return self._engine.frame(0)
+        return Frame.of(**self._batch.picture(0))
 
     def render(self) -> Any:
         """Return the picture or text of this moment, or show it, as ``render_mode`` says.

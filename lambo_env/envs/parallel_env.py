@@ -152,5 +152,5 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
 
     def state(self) -> NDArray[np.float32]:
         """Return every UE's columns and the servers', flat: what a central critic may see."""
-        seen = self._env._engine.observe()
+        seen = self._env._batch.observe()
         return np.concatenate([seen["ues"][0].ravel(), seen["servers"][0].ravel()])

@@ -1,6 +1,6 @@
 """The native vector environments.
 
-B episodes in one engine, row i bit for bit the single environment seeded ``seed + i``.
+B episodes in one batch, row i bit for bit the single environment seeded ``seed + i``.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ from lambo_env.offloading.batch import Finished
 from lambo_env.offloading.instances import Instances, set_at
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.rendering.frame import Frame
-from lambo_env.rendering.optimum import ShowsOptimum
 from lambo_env.utils import allocator, validate
 
 Infos = dict[str, Any]
 
 
-class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]]):
+class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     """``num_envs`` MEC cells at once.
 
     Spaces, rules and infos as in Gymnasium's SyncVectorEnv of the single environment.
@@ -90,7 +89,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._copy = validate.boolean("copy", copy)
-        self._engine = self._setup.engine(self.num_envs)
+        self._batch = self._setup.batch(self.num_envs)
         self._rngs: list[np.random.Generator] | None = None
         self._seeds: tuple[int, ...] = ()
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
@@ -112,7 +111,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
 
     def _generators(self) -> list[np.random.Generator]:
         if self._rngs is None:
-            self._seed([None] * self.num_envs, self._engine.all_rows)
+            self._seed([None] * self.num_envs, self._batch.all_rows)
         assert self._rngs is not None
         return self._rngs
 
@@ -170,7 +169,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
     def _rows_to_reset(self, options: Mapping[str, Any] | None) -> dynamics.Ints:
         chosen = options.get("reset_mask") if isinstance(options, Mapping) else None
         if chosen is None:
-            return self._engine.all_rows
+            return self._batch.all_rows
         ok = (
             isinstance(chosen, np.ndarray)
             and chosen.dtype == bool
@@ -196,7 +195,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         some = rows.size < self.num_envs
         given = instances.take(rows) if instances is not None and some else instances
         asked = prompts.take(rows) if prompts is not None and some else prompts
-        self._engine.reset(rows, self._generators(), given, asked)
+        self._batch.reset(rows, self._generators(), given, asked)
         self._over[rows] = False
 
     # ---- step ------------------------------------------------------------------------------------
@@ -219,11 +218,11 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
             raise ResetNeeded(
                 f'rows {resets.tolist()} have ended; reset(options={{"reset_mask": ...}}) restarts them'
             )
-        rows = self._engine.all_rows if resets is None else np.flatnonzero(~self._over)
+        rows = self._batch.all_rows if resets is None else np.flatnonzero(~self._over)
         place, share = self._decoded(actions, rows)
         rewards, infos = np.zeros(self.num_envs), {}
         if rows.size:
-            reward, finished = self._engine.step(rows, place, share, self._generators())
+            reward, finished = self._batch.step(rows, place, share, self._generators())
             if resets is None:
                 rewards = reward
             else:
@@ -231,7 +230,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
             infos = self._close(finished)
         if resets is not None:
             self._start(resets)
-        self._add_mask(infos, self._engine.all_rows)
+        self._add_mask(infos, self._batch.all_rows)
         terminated = self._over.copy()
         if "final_info" in infos:  # SameStep: the rows that ended run again
             terminated, self._over = self._over, np.zeros(self.num_envs, dtype=bool)
@@ -267,7 +266,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         return infos
 
     def _final_obs(self, rows: dynamics.Ints) -> NDArray[np.object_]:
-        seen, out = self._engine.observe(), np.full(self.num_envs, None, dtype=object)
+        seen, out = self._batch.observe(), np.full(self.num_envs, None, dtype=object)
         for row in rows.tolist():
             out[row] = {name: array[row].copy() for name, array in seen.items()}
         return out
@@ -278,7 +277,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         return out
 
     def _add_mask(self, infos: Infos, rows: dynamics.Ints) -> None:
-        masks = self._engine.mask().view(np.int8)
+        masks = self._batch.mask().view(np.int8)
         if rows.size < self.num_envs:
             masks[~self._flags(rows)] = 0
         infos["action_mask"], infos["_action_mask"] = masks, self._flags(rows)
@@ -298,7 +297,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
     def _seen(self) -> Observation:
         if self.render_mode == "human":
             self.render()
-        return self._engine.observe(self._copy)
+        return self._batch.observe(self._copy)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which places can still meet the current UEs' deadlines, bool [B, M + 1].
@@ -306,19 +305,19 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
         Local alone where none can.
         """
         self._check_started()
-        return self._engine.mask()
+        return self._batch.mask()
 
     @property
     def prompts(self) -> Prompts:
         """The prompts of the episodes [B]."""
         self._check_started()
-        return self._engine.prompts
+        return self._batch.prompts
 
     @property
     def instances(self) -> Instances:
         """The slots being played [B]."""
         self._check_started()
-        return self._engine.instances
+        return self._batch.instances
 
     def frame(self, row: int) -> Frame:
         """Return everything that a picture of one row shows.
@@ -332,7 +331,7 @@ class OffloadingVectorEnv(ShowsOptimum, VectorEnv[Observation, Any, NDArray[Any]
             validate.integer("row", row, low=0) < self.num_envs,
             f"0..{self.num_envs - 1}",
         )
-        return self._engine.frame(row)
+        return Frame.of(**self._batch.picture(row))
 
     def render(self) -> tuple[Any, ...] | None:
         """Return pictures or texts of the first few rows, or show them as tiles, as ``render_mode`` says; None without one."""

@@ -3,7 +3,7 @@
 Named drifts, each a shift of the scenario and a schedule, played as streams of slots.
 
 A drift only says how far (weight 0 to 1) and whereto the scenario has moved at a slot; draws,
-motion and physics are those of ``world``. So a stream before its drift is the stream without one,
+motion and physics are those of ``slots``. So a stream before its drift is the stream without one,
 bit for bit, and all drifts of one seed share their draws.
 """
 
@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from lambo_env.offloading import slots as world
+from lambo_env.offloading import slots
 from lambo_env.offloading.instances import Array, Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
-from lambo_env.offloading.slots import World
+from lambo_env.offloading.slots import Draws, MovingSlots, World
 from lambo_env.utils import validate
+from lambo_env.utils.rows import Rows, map_arrays
 
 NUM_SLOTS = 100  # of a stream, unless told otherwise
 START = 20  # first slot of an abrupt or gradual drift
@@ -95,8 +96,8 @@ SCHEDULES: dict[str, Callable[[int], float]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Drift:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drift(MovingSlots):
     """A shift with its schedule, on a scenario: what ``stream`` and the environment play.
 
     Raises:
@@ -107,7 +108,6 @@ class Drift:
     name: str
     shift: Shift
     schedule: Callable[[int], float]  # slot -> weight in [0, 1]
-    base: Scenario
 
     def __post_init__(self) -> None:
         """Refuse what would change the number of draws on the way, or means nothing."""
@@ -138,26 +138,43 @@ class Drift:
             **{name: _between(*pair, weight) for name, pair in ends.items() if pair[0] != pair[1]}
         )
 
-    def advance(
-        self, before: World, slot: int, uniforms: Array, normals: Array, xp: Any = np
-    ) -> World:
-        """Return the world of ``slot`` from that of the slot before.
+    def first(self, draws: Draws) -> tuple[World, Instances]:
+        """Return the world and the instances of first slots."""
+        world = slots.initial(self.scenario(0), draws.uniforms, draws.normals)
+        return world, self._snapshot(world, 0, draws.uniforms)
 
-        Draws as in ``world.advance``.
+    def next(self, before: World, slot: Array, draws: Draws) -> tuple[World, Instances]:
+        """Return the world and the instances of the slots that follow.
+
+        Draws as in ``MovingSlots``; rows may be at different slots.
         """
+        groups = [Rows(np.flatnonzero(slot == at), slot.size) for at in np.unique(slot)]
+        parts = [
+            self._next(int(slot[rows.index[0]]), *rows.take((before, *draws[:2])))
+            for rows in groups
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        order = np.argsort(np.concatenate([rows.index for rows in groups]))
+        return map_arrays(lambda *arrays: np.concatenate(arrays)[order], *parts)
+
+    def _next(
+        self, slot: int, before: World, uniforms: Array, normals: Array
+    ) -> tuple[World, Instances]:
         old, new = self.scenario(slot - 1), self.scenario(slot)
         if before.shadowing_db is not None and old.shadowing_db != new.shadowing_db:
             louder = before.shadowing_db * (new.shadowing_db / old.shadowing_db)
             before = dataclasses.replace(before, shadowing_db=louder)
-        return world.advance(before, new, uniforms, normals, xp)
+        world = slots.advance(before, new, uniforms, normals)
+        return world, self._snapshot(world, slot, uniforms)
 
-    def snapshot(self, now: World, slot: int, uniforms: Array, xp: Any = np) -> Instances:
+    def _snapshot(self, now: World, slot: int, uniforms: Array) -> Instances:
         """Return ``slot`` as Instances; a drawn-in UE is seen where the drift has taken it."""
         weight = self.schedule(slot)
         if self.shift.disc_m is not None and weight > 0:
-            drawn = into_disc(now.ue_xy, self.base.side_m, self.shift.disc_m, xp)
+            drawn = into_disc(now.ue_xy, self.base.side_m, self.shift.disc_m, np)
             now = dataclasses.replace(now, ue_xy=now.ue_xy + weight * (drawn - now.ue_xy))
-        return world.snapshot(now, self.scenario(slot), uniforms, xp)
+        return slots.snapshot(now, self.scenario(slot), uniforms)
 
 
 def _between(start: Any, end: Any, weight: float) -> Any:
@@ -191,7 +208,9 @@ def load_drift(name: str, scenario: str | Mapping[str, Any] | Scenario = "paper"
             so.
     """
     shift, _, schedule = validate.known(name, list_drifts(), "drift").rpartition("-")
-    return Drift(name, SHIFTS[shift], SCHEDULES[schedule], load_scenario(scenario))
+    return Drift(
+        base=load_scenario(scenario), name=name, shift=SHIFTS[shift], schedule=SCHEDULES[schedule]
+    )
 
 
 def describe(name: str) -> str:
@@ -228,31 +247,8 @@ def stream(
             the first slot.
     """
     drift = name if isinstance(name, Drift) else load_drift(name, scenario)
-    count, slots = (
-        validate.integer("stream(batch)", batch),
-        validate.integer("stream(num_slots)", num_slots),
-    )
-    generator = (
-        rng
-        if isinstance(rng, np.random.Generator)
-        else np.random.default_rng(validate.integer("seed", rng, low=0))
-    )
-    return _slots(drift, count, generator, slots)
-
-
-def _slots(
-    drift: Drift, batch: int, rng: np.random.Generator, num_slots: int
-) -> Iterator[tuple[int, Instances]]:
-    first = drift.scenario(0)
-    num_uniforms, num_normals = world.initial_draws(first)
-    uniforms, normals = rng.random((batch, num_uniforms)), rng.standard_normal((batch, num_normals))
-    now = world.initial(first, uniforms, normals)
-    yield 0, drift.snapshot(now, 0, uniforms)
-    num_uniforms, num_normals = world.advance_draws(first)
-    for slot in range(1, num_slots):
-        uniforms, normals = (
-            rng.random((batch, num_uniforms)),
-            rng.standard_normal((batch, num_normals)),
-        )
-        now = drift.advance(now, slot, uniforms, normals)
-        yield slot, drift.snapshot(now, slot, uniforms)
+    count = validate.integer("stream(batch)", batch)
+    num_slots = validate.integer("stream(num_slots)", num_slots)
+    if not isinstance(rng, np.random.Generator):
+        rng = np.random.default_rng(validate.integer("seed", rng, low=0))
+    return slots.stream(drift, count, rng, num_slots)

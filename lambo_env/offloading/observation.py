@@ -1,6 +1,6 @@
-"""The one featuriser (array API, batched).
+"""The observation: its columns, the one writer and the one inverse (batched).
 
-Environments, adapter and the AED all see a slot through these columns.
+Environments, adapters and networks all see a slot through these columns.
 
 ``ues`` [B, N, M + 7]: M upload times / deadline, local latency / deadline, load, relative deadline,
 power ratio (static, squashed by x / (1 + x)); then 'is current', 'decided place / M', 'taken /
@@ -10,12 +10,15 @@ scenario.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from lambo_env.offloading import physics
-from lambo_env.offloading.instances import LOCAL, Array, Instances, at_place, over_places
+from lambo_env.offloading.instances import Array, Instances
 
 NUM_DYNAMIC = 3
+IS_CURRENT, PLACE, TAKEN = range(NUM_DYNAMIC)  # the dynamic columns, after the static ones
 NUM_STATIC_BESIDE_SERVERS = 4
 
 
@@ -75,47 +78,104 @@ def server_columns(left_hz: Array, server_cpu_hz: Array, xp: Any) -> Array:
     return xp.stack([xp.where(left > 0, left, 0.0), size], axis=-1)
 
 
-def dynamic_columns(
-    current: Array, place: Array, taken_hz: Array, server_cpu_hz: Array, xp: Any
-) -> Array:
-    """Return ('is current', 'decided place / M', 'taken / total of its server') [B, N, 3].
+class Observations:
+    """The observations of B slots, written decision by decision (NumPy, float32)."""
 
-    Args:
-        current: bool [B, N], the UE that is to be decided now.
-        place: int [B, N]; LOCAL where local or not yet decided.
-        taken_hz: CPU that the decision took from what was left [B, N]: allotted in v0, the floor in
-            Association.
-        server_cpu_hz: [B, M].
-        xp: array namespace.
+    def __init__(self, num_envs: int, num_ues: int, num_servers: int) -> None:
+        self._static = num_static(num_servers)
+        self._width = self._static + NUM_DYNAMIC
+        self.ues = np.zeros((num_envs, num_ues, self._width), dtype=np.float32)
+        # places, so that a place is an index; the local one's are never shown
+        self._places = np.zeros((num_envs, num_servers + 1, 2), dtype=np.float32)
+
+    @property
+    def servers(self) -> Array:
+        """The servers' columns, float32 [B, M, 2]."""
+        return self._places[:, 1:]
+
+    def begin(self, rows: Any, instances: Instances, upload: Array) -> None:
+        """Show new slots in ``rows`` (an index array or a slice), the first UE current."""
+        start = 0
+        for part in static_parts(instances, upload):
+            self.ues[rows, :, start : start + part.shape[-1]] = part
+            start += part.shape[-1]
+        self.ues[rows, :, start:] = 0.0
+        self.ues[rows, 0, start + IS_CURRENT] = 1.0
+        capacity = instances.server_cpu_hz
+        self._places[rows, 1:] = server_columns(capacity, capacity, instances.xp)
+
+    def decide(self, rows: Array, ue: Array, place: Array, taken: Array, left: Array) -> None:
+        """Show the decisions on one UE in each of ``rows`` and pass on to the next UE.
+
+        Args:
+            rows: int [R].
+            ue: the UE decided, int [R].
+            place: int [R].
+            taken: CPU that the decision took, of the total of its server [R].
+            left: what that server can still commit, of its total [R].
+        """
+        flat, places = self.ues.reshape(-1), self._places.shape[1]
+        task = rows * self.ues.shape[1] + ue
+        first = task * self._width + self._static
+        flat[first + PLACE] = place / (places - 1)
+        flat[first + TAKEN] = taken
+        flat[first + IS_CURRENT] = 0.0
+        onward = first + self._width
+        if np.count_nonzero(ue == self.ues.shape[1] - 1):
+            onward = onward[ue < self.ues.shape[1] - 1]
+        flat[onward + IS_CURRENT] = 1.0
+        self._places.reshape(-1)[2 * (rows * places + place)] = np.maximum(left, 0.0)
+
+
+class Columns(NamedTuple):
+    """The columns of ``ues`` [..., N, M + 7] by what they say."""
+
+    static: Array  # [..., N, M + 4]
+    current: Array  # [..., N] 1 for the UE to be decided, else 0
+    place: Array  # [..., N] a whole number; 0 where local or undecided
+    taken: Array  # [..., N] of the total of its server
+
+
+def read(ues: Array, num_servers: int, xp: Any) -> Columns:
+    """Return the columns of observations; the inverse of what ``Observations`` writes."""
+    static = num_static(num_servers)
+    dynamic = ues[..., static:]
+    place = xp.round(dynamic[..., PLACE] * num_servers)
+    return Columns(ues[..., :static], dynamic[..., IS_CURRENT], place, dynamic[..., TAKEN])
+
+
+class Ratios(NamedTuple):
+    """The static columns before they were squashed."""
+
+    upload: Array  # [..., M] upload time over deadline
+    local: Array  # [..., 1] local latency over deadline
+    load: Array  # [..., 1] N C / T over the capacity of all servers
+    deadline: Array  # [..., 1] over the slot's mean
+    power: Array  # [..., 1] transmit over local power
+
+
+def ratios(static: Array, num_servers: int, xp: Any, least: float = 0.0) -> Ratios:
+    """Return the ratios of static columns [..., M + 4]: the inverse of the squash.
+
+    ``least`` bounds what a column lacks of 1 from below; 0 makes a column of 1 infinite.
     """
-    dtype = taken_hz.dtype
-    ones = xp.ones_like(taken_hz)
-    capacity = at_place(
-        over_places(ones, xp.zeros_like(ones)[..., None] + server_cpu_hz[:, None, :], xp), place, xp
-    )
-    taken = xp.where(place == LOCAL, 0.0, taken_hz / capacity)
-    return xp.stack(
-        [xp.astype(current, dtype), xp.astype(place, dtype) / server_cpu_hz.shape[-1], taken],
-        axis=-1,
-    )
+    ratio = static / xp.clip(1 - static, min=least)
+    ends = range(num_servers, num_servers + NUM_STATIC_BESIDE_SERVERS)
+    return Ratios(ratio[..., :num_servers], *(ratio[..., end : end + 1] for end in ends))
 
 
-def encode(
-    instances: Instances,
-    current: Array,
-    place: Array,
-    taken_hz: Array,
-    left_hz: Array,
-    static: Array | None = None,
-) -> dict[str, Array]:
-    """Return the observation {"ues": [B, N, M + 7], "servers": [B, M, 2]} of a slot in progress.
+def fair_share(load: Array, size: Array, num_ues: int, xp: Any) -> Array:
+    """Return C / T over each server's total [..., M] from load [..., 1] and sizes [..., M].
 
-    ``static`` may be passed in when known.
+    Sizes are total / largest, as observed.
     """
-    xp = instances.xp
-    static = static_columns(instances) if static is None else static
-    dynamic = dynamic_columns(current, place, taken_hz, instances.server_cpu_hz, xp)
-    return {
-        "ues": xp.concat([static, dynamic], axis=-1),
-        "servers": server_columns(left_hz, instances.server_cpu_hz, xp),
-    }
+    return load * xp.sum(size, axis=-1)[..., None] / (size * num_ues)
+
+
+def floor_share(upload: Array, fair: Array, xp: Any, least: float = 0.0) -> Array:
+    """Return the least share of a server's total that meets the deadline [..., M].
+
+    Infinite where the upload alone is too long. ``least`` bounds the time left for the CPU from
+    below, in deadlines.
+    """
+    return xp.where(upload < 1, fair / xp.clip(1 - upload, min=least), xp.inf)

@@ -54,11 +54,6 @@ def upload_s(instances: Instances) -> Array:
     return instances.data_bits[..., None] / instances.uplink_bps
 
 
-def upload_j(instances: Instances) -> Array:
-    """Return P_tx D_i / r_im, the transmit energy to each server [B, N, M] in J."""
-    return instances.tx_power_w[..., None] * upload_s(instances)
-
-
 def floors_hz(instances: Instances) -> Array:
     """Return l_im = C_i / (T_i - D_i / r_im), the least CPU that meets the deadline [B, N, M].
 
@@ -171,34 +166,34 @@ def _filled(
         loose, roots = now, xp.vecdot(now, root)
 
 
-class Held(NamedTuple):
+class ServerLoad(NamedTuple):
     """What one server makes of its UEs; one entry a server."""
 
     roots: Array  # sum of sqrt(C) of the UEs above their floors
     steepest: Array  # the largest l / sqrt(C) of those: the next floor to bind
     level: Array  # mu
     floor_hz: Array  # sum of the floors that bind
-    held_s: Array  # sum of C / l of the UEs held at theirs
+    clamped_s: Array  # sum of C / l of the UEs clamped to theirs
 
 
-def held(
+def clamped_load(
     floor: Array, root: Array, capacity_hz: Array, xp: Any, level: Array | None = None
-) -> Held:
+) -> ServerLoad:
     """Return what binds at the ``water_level`` (same arguments) of servers whose floors fit.
 
     The other UEs share F - floor_hz by roots.
     """
     level, ratio, loose, roots, clamped = _filled(floor, root, capacity_hz, xp, level)
-    held_s = xp.vecdot(1 - loose, root / xp.maximum(ratio, TINY))
-    return Held(roots, xp.max(loose * ratio, axis=-1), level, clamped, held_s)
+    clamped_s = xp.vecdot(1 - loose, root / xp.maximum(ratio, TINY))
+    return ServerLoad(roots, xp.max(loose * ratio, axis=-1), level, clamped, clamped_s)
 
 
-def run_s(roots: Array, spare_hz: Array, held_s: Array) -> Array:
+def run_s(roots: Array, spare_hz: Array, clamped_s: Array) -> Array:
     """Return the sum of C / f [...] in s of a server's UEs.
 
-    Those above their floors share ``spare_hz`` by roots, the rest is ``held``.
+    Those above their floors share ``spare_hz`` by roots, the rest is clamped to them.
     """
-    return held_s + roots * roots / (spare_hz + TINY)
+    return clamped_s + roots * roots / (spare_hz + TINY)
 
 
 def level_cpu_hz(floor: Array, root: Array, level: Array, xp: Any) -> Array:
@@ -356,8 +351,8 @@ def marginal_cost(
     Fixed + (c_L / N) ((S + s)^2 - S^2) / F.
 
     All arguments broadcast; ``root_sum`` is S, the sum of sqrt(C_i) of the UEs already on the
-    server, and ``capacity_hz`` F > 0. Where floors bind both are those of the others: what is
-    ``held`` neither pays nor yields.
+    server, and ``capacity_hz`` F > 0. Where floors bind both are those of the others: a UE
+    clamped to its floor neither pays nor yields.
     """
     return fixed + per_s * root * (2 * root_sum + root) / capacity_hz
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -165,27 +166,190 @@ def _task(ends: Range, random: bool, block: _Block, like: Array, xp: Any) -> Arr
     return xp.full(like.shape[:2], low, dtype=like.dtype, device=like.device)
 
 
-def sample_world(
-    scenario: Scenario, num_instances: int, rng: np.random.Generator
-) -> tuple[World, Instances]:
-    """Draw first slots with one generator: the World (positions, links) and its Instances."""
-    check_generator(rng)
-    count = validate.integer("num_instances", num_instances)
-    num_uniforms, num_normals = initial_draws(scenario)
-    uniforms, normals = rng.random((count, num_uniforms)), rng.standard_normal((count, num_normals))
-    world = initial(scenario, uniforms, normals)
-    return world, snapshot(world, scenario, uniforms)
+class Draws(NamedTuple):
+    """What a slot is made of: flat blocks of draws, and where further ones come from."""
+
+    uniforms: Array  # [B, size]
+    normals: Array  # [B, size]
+    rngs: Sequence[np.random.Generator]  # one per row, or one for all
 
 
-def next_slot(
-    world: World, scenario: Scenario, rng: np.random.Generator
-) -> tuple[World, Instances]:
-    """Advance a batch by one slot with one generator."""
-    count = world.ue_xy.shape[0]
-    num_uniforms, num_normals = advance_draws(scenario)
-    uniforms, normals = rng.random((count, num_uniforms)), rng.standard_normal((count, num_normals))
-    world = advance(world, scenario, uniforms, normals)
-    return world, snapshot(world, scenario, uniforms)
+def draw(
+    rngs: np.random.Generator | Sequence[np.random.Generator],
+    batch: int,
+    sizes: tuple[int, int],
+    extra: int = 0,
+) -> Draws:
+    """Draw (uniforms, normals) of the ``sizes`` that a strategy names.
+
+    Args:
+        rngs: one generator per row, or one for the whole batch.
+        batch: B.
+        sizes: how many of each.
+        extra: further uniforms at the end of each row, for whoever asks.
+    """
+    if isinstance(rngs, np.random.Generator):
+        return Draws(
+            rngs.random((batch, sizes[0] + extra)), rngs.standard_normal((batch, sizes[1])), [rngs]
+        )
+    uniforms, normals = np.empty((batch, sizes[0] + extra)), np.empty((batch, sizes[1]))
+    for rng, uniform, normal in zip(rngs, uniforms, normals, strict=True):
+        rng.random(out=uniform)
+        rng.standard_normal(out=normal)
+    return Draws(uniforms, normals, rngs)
+
+
+class Slots(Protocol):
+    """How one slot follows another.
+
+    What environments and streams play: UEs that move, a drift, a source of one's own.
+    """
+
+    @property
+    def num_ues(self) -> int:
+        """N of every slot."""
+
+    @property
+    def num_servers(self) -> int:
+        """M of every slot."""
+
+    @property
+    def side_m(self) -> float | None:
+        """Side of the square that holds UEs and servers; None where nobody stands anywhere."""
+
+    @property
+    def first_draws(self) -> tuple[int, int]:
+        """How many (uniforms, normals) a first slot takes."""
+
+    @property
+    def next_draws(self) -> tuple[int, int]:
+        """How many (uniforms, normals) each further slot takes."""
+
+    def first(self, draws: Draws) -> tuple[Any, Instances]:
+        """Return what the next slot inherits (a holder of arrays [B, ...], or None), and a slot."""
+
+    def next(self, before: Any, slot: Array, draws: Draws) -> tuple[Any, Instances]:
+        """Return the same of the slots number ``slot`` int [B] (from 0), after those ``before``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MovingSlots:
+    """UEs move, shadowing and fading follow; tasks are new in each slot."""
+
+    base: Scenario
+
+    @property
+    def num_ues(self) -> int:
+        """N of every slot."""
+        return self.base.num_ues
+
+    @property
+    def num_servers(self) -> int:
+        """M of every slot."""
+        return self.base.num_servers
+
+    @property
+    def side_m(self) -> float:
+        """Side of the square."""
+        return self.base.side_m
+
+    @property
+    def first_draws(self) -> tuple[int, int]:
+        """How many (uniforms, normals) a first slot takes."""
+        return initial_draws(self.base)
+
+    @property
+    def next_draws(self) -> tuple[int, int]:
+        """How many (uniforms, normals) each further slot takes."""
+        return advance_draws(self.base)
+
+    def first(self, draws: Draws) -> tuple[World, Instances]:
+        """Return the world and the instances of first slots."""
+        world = initial(self.base, draws.uniforms, draws.normals)
+        return world, snapshot(world, self.base, draws.uniforms)
+
+    def next(self, before: World, slot: Array, draws: Draws) -> tuple[World, Instances]:
+        """Return the world and the instances of the slots that follow."""
+        world = advance(before, self.base, draws.uniforms, draws.normals)
+        return world, snapshot(world, self.base, draws.uniforms)
+
+
+class Source(Protocol):
+    """Somebody's own instances: traces, another channel, another draw of tasks."""
+
+    num_ues: int
+    num_servers: int
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Instances:
+        """Return ``batch_size`` slots."""
+
+
+class SourceSlots:
+    """Each slot is sampled anew from a source; a row's from the row's own generator."""
+
+    side_m = None
+    first_draws = next_draws = (0, 0)
+
+    def __init__(self, source: Source) -> None:
+        """Take the source's size.
+
+        Raises:
+            ValueError: no ``sample``, or sizes that are no positive integers.
+        """
+        sample = getattr(source, "sample", None)
+        allowed = "an object with num_ues, num_servers and sample(batch_size, rng) -> Instances"
+        validate.check("source", source, callable(sample), allowed)
+        self.num_ues = validate.integer("source.num_ues", getattr(source, "num_ues", None))
+        self.num_servers = validate.integer(
+            "source.num_servers", getattr(source, "num_servers", None)
+        )
+        self.source = source
+
+    def first(self, draws: Draws) -> tuple[None, Instances]:
+        """Return slots that the source samples.
+
+        Raises:
+            ValueError: what came is no Instances of the source's own size.
+        """
+        batch = len(draws.uniforms)
+        count = batch // len(draws.rngs)
+        return None, Instances.concat([self._sample(count, rng) for rng in draws.rngs])
+
+    def next(self, before: None, slot: Array, draws: Draws) -> tuple[None, Instances]:
+        """Return slots that the source samples."""
+        return self.first(draws)
+
+    def _sample(self, count: int, rng: np.random.Generator) -> Instances:
+        field = "what source.sample returned"
+        out = validate.of_kind(field, self.source.sample(count, rng), Instances)
+        shape, want = out.uplink_bps.shape, (count, self.num_ues, self.num_servers)
+        validate.check(
+            f"{field} (batch_size, num_ues, num_servers)", shape, shape == want, f"{want}"
+        )
+        return out.to("numpy")
+
+
+def slots_of(source: Scenario | Slots | Source) -> Slots:
+    """Return the strategy that plays a Scenario, a source of instances, or a strategy as it is.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(source, Scenario):
+        return MovingSlots(source)
+    return SourceSlots(source) if not hasattr(source, "next_draws") else cast(Slots, source)
+
+
+def stream(
+    slots: Slots, batch: int, rng: np.random.Generator, num_slots: int
+) -> Iterator[tuple[int, Instances]]:
+    """Yield (slot, Instances) of ``batch`` episodes side by side, all from one generator."""
+    now, instances = slots.first(draw(rng, batch, slots.first_draws))
+    yield 0, instances
+    for slot in range(1, num_slots):
+        draws = draw(rng, batch, slots.next_draws)
+        now, instances = slots.next(now, np.full(batch, slot), draws)
+        yield slot, instances
 
 
 def sample_instances(scenario: Scenario, num_instances: int, rng: np.random.Generator) -> Instances:
@@ -197,7 +361,9 @@ def sample_instances(scenario: Scenario, num_instances: int, rng: np.random.Gene
     validate.check(
         "scenario", scenario, isinstance(scenario, Scenario), "a Scenario (see load_scenario)"
     )
-    return sample_world(scenario, num_instances, rng)[1]
+    check_generator(rng)
+    count, slots = validate.integer("num_instances", num_instances), MovingSlots(scenario)
+    return slots.first(draw(rng, count, slots.first_draws))[1]
 
 
 def check_generator(rng: object) -> None:

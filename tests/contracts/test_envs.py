@@ -89,7 +89,7 @@ class Reuser(AssociationEnv):
 
     def _seen(self, info):
         _, info = super()._seen(info)
-        return {name: array[0] for name, array in self._engine.observe(copy=False).items()}, info
+        return {name: array[0] for name, array in self._batch.observe(copy=False).items()}, info
 
 
 class OtherRows(AssociationVectorEnv):
@@ -128,7 +128,7 @@ class ReusingVector(AssociationVectorEnv):
     """Hands out its buffers, whatever ``copy`` says."""
 
     def _seen(self):
-        return self._engine.observe(copy=False)
+        return self._batch.observe(copy=False)
 
 
 FAULTY = {

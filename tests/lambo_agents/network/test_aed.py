@@ -137,15 +137,10 @@ def test_the_network_sees_the_observation() -> None:
     scenario = load_scenario("hetero").replace(num_ues=5)
     instances = sample_instances(scenario, 2, np.random.default_rng(0))
     inputs = decoding.slot(instances, Prompts.of("minimum latency", 2).tokens, False).inputs
-    seen = observation.encode(
-        instances,
-        np.zeros((2, 5), dtype=bool),
-        np.zeros((2, 5), dtype=int),
-        np.zeros((2, 5)),
-        instances.server_cpu_hz,
-    )
-    assert np.allclose(inputs.ues, seen["ues"][..., : observation.num_static(4)])
-    assert np.allclose(inputs.size, seen["servers"][..., 1])
+    seen = observation.Observations(2, 5, 4)
+    seen.begin(np.arange(2), instances, physics.upload_s(instances))
+    assert np.array_equal(inputs.ues, seen.ues[..., : observation.num_static(4)])
+    assert np.array_equal(inputs.size, seen.servers[..., 1])
 
 
 def test_pair_columns_are_what_they_say() -> None:
@@ -157,7 +152,8 @@ def test_pair_columns_are_what_they_say() -> None:
     ratio = columns / (1 - columns)
     remote = ratio[:, :, 1:].numpy()
     floor = physics.floors_hz(instances) / instances.server_cpu_hz[:, None] * 6 / 4
-    energy = physics.upload_j(instances) / physics.local_j(instances)[..., None]
+    upload_j = instances.tx_power_w[..., None] * physics.upload_s(instances)
+    energy = upload_j / physics.local_j(instances)[..., None]
     good = floor < 100
     assert np.allclose(remote[..., 1][good], floor[good], rtol=1e-3)
     assert np.allclose(remote[..., 2], energy, rtol=1e-3)

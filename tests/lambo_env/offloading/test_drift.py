@@ -35,11 +35,9 @@ def test_before_the_drift_the_stream_is_the_undrifted_world(name):
     calm = 25 if name.endswith("cyclic") else 20
     found = slots(name, calm + 2)
     rng = np.random.default_rng(0)
-    now, expected = world.sample_world(SMALL, 2, rng)
-    for slot in range(calm):
-        assert same(found[slot], expected), slot
-        now, expected = world.next_slot(now, SMALL, rng)
-    assert not same(found[calm + 1], world.next_slot(now, SMALL, rng)[1])
+    undrifted = world.stream(world.MovingSlots(SMALL), 2, rng, calm + 2)
+    for (slot, expected), drifted in zip(undrifted, found, strict=True):
+        assert same(drifted, expected) == (slot < calm) or slot == calm, slot
 
 
 @pytest.mark.parametrize("name", drift.list_drifts())
@@ -153,21 +151,14 @@ def test_the_environment_plays_the_drifts_own_slots(name):
     ).unwrapped
     env.reset(seed=3)
     rng, course = seeding.np_random(3)[0], drift.load_drift(name, SMALL)
-    first, later = world.initial_draws(SMALL), world.advance_draws(SMALL)
-    uniforms, normals = (
-        rng.random((1, first[0] + 1)),
-        rng.standard_normal((1, first[1])),
-    )  # the last one is the prompt's
-    now = world.initial(SMALL, uniforms, normals)
-    expected = course.snapshot(now, 0, uniforms)
+    now, expected = course.first(world.draw([rng], 1, course.first_draws, extra=1))
     for slot in range(27):
         assert same(env.instances, expected), slot
         for _ in range(10):
             _, _, over, _, _ = env.step(env.action_space.sample() * 0 - 1)  # all local
         if not over:
-            uniforms, normals = rng.random((1, later[0])), rng.standard_normal((1, later[1]))
-            now = course.advance(now, slot + 1, uniforms, normals)
-            expected = course.snapshot(now, slot + 1, uniforms)
+            draws = world.draw([rng], 1, course.next_draws)
+            now, expected = course.next(now, np.array([slot + 1]), draws)
     assert over
 
 

@@ -12,6 +12,7 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils.rows import Rows
 
 ENVS = {"LAMBO-MEC-v0": JointVectorEnv, "LAMBO-MEC-Association-v0": AssociationVectorEnv}
 SMALL_PAPER = load_scenario("paper").replace(num_ues=12)
@@ -28,11 +29,23 @@ PROMPTS = ("minimum latency", "minimum energy", "70% latency, 30% energy")
 
 def begin(
     name: str = "tight", batch: int = 6, seed: int = 0, weight: float = 1.0
-) -> tuple[Instances, dynamics.Plan, dynamics.State]:
+) -> tuple[Instances, dynamics.SlotTables, dynamics.SlotState]:
     instances = sample_instances(SCENARIOS[name], batch, np.random.default_rng(seed))
     return instances, *dynamics.start(
         instances, physics.objective(instances, np.full(batch, weight))
     )
+
+
+def observed(instances, current, place, taken_hz, left_hz) -> dict[str, np.ndarray]:
+    """The observation of a slot in progress, from the decisions alone."""
+    capacity = instances.server_cpu_hz
+    own = np.take_along_axis(np.concatenate([capacity[:, :1], capacity], axis=1), place, axis=1)
+    taken = np.where(place > 0, taken_hz / own, 0.0)
+    dynamic = np.stack([current, place / capacity.shape[1], taken], axis=-1)
+    return {
+        "ues": np.concatenate([observation.static_columns(instances), dynamic], axis=-1),
+        "servers": observation.server_columns(left_hz, capacity, np),
+    }
 
 
 def adversarial(env, rng: np.random.Generator, greedy: float) -> np.ndarray:
@@ -99,11 +112,11 @@ def test_the_corners_of_the_action_space_are_the_first_and_the_last_place():
 
 
 def test_share_0_just_meets_the_deadline_and_share_1_takes_all():
-    instances, plan, state = begin("paper")
+    instances, tables, state = begin("paper")
     rows, floors = np.arange(6), physics.floors_hz(instances)[:, 0]
     server = floors.argmin(1)
     for share, want in ((0.0, floors.min(1)), (1.0, instances.server_cpu_hz[rows, server])):
-        move, after = dynamics.step(plan, state, rows, server + 1, np.full(6, share))
+        move, after = dynamics.step(tables, state, Rows(rows, 6), server + 1, np.full(6, share))
         np.testing.assert_allclose(move.taken_hz, want)
         np.testing.assert_allclose(
             after.left_hz.reshape(6, -1)[rows, server + 1],
@@ -126,11 +139,13 @@ def test_share_0_just_meets_the_deadline_and_share_1_takes_all():
 def test_an_offload_that_cannot_be_served_keeps_its_place_is_late_and_takes_nothing(shares):
     instances, _, _ = begin()
     hopeless = instances.replace(uplink_bps=np.full_like(instances.uplink_bps, 1.0))
-    plan, state = dynamics.start(hopeless, physics.objective(hopeless, np.ones(6)))
+    tables, state = dynamics.start(hopeless, physics.objective(hopeless, np.ones(6)))
     rows, before = np.arange(6), state.left_hz.copy()
-    move, after = dynamics.step(plan, state, rows, np.full(6, 2), np.ones(6) if shares else None)
+    move, after = dynamics.step(
+        tables, state, Rows(rows, 6), np.full(6, 2), np.ones(6) if shares else None
+    )
     np.testing.assert_array_equal(after.left_hz, before)
-    decided = dynamics.decision(plan, after, rows, shares=shares)
+    decided = dynamics.decision(tables, after, shares=shares)
     assert (decided.place[:, 0] == 2).all() and not decided.cpu_hz.any()
     np.testing.assert_allclose(
         move.reward, -physics.late_cost(hopeless, physics.objective(hopeless, np.ones(6)))[:, 0]
@@ -139,34 +154,36 @@ def test_an_offload_that_cannot_be_served_keeps_its_place_is_late_and_takes_noth
 
 @pytest.mark.parametrize("shares", [True, False])
 def test_the_mask_is_what_physics_says_of_every_place(shares):
-    instances, plan, state = begin(batch=40)
-    rng, rows = np.random.default_rng(1), np.arange(40)
+    instances, tables, state = begin(batch=40)
+    rng, rows = np.random.default_rng(1), Rows(np.arange(40), 40)
     floors, seconds = physics.floors_hz(instances), physics.local_s(instances)
     left, closed = instances.server_cpu_hz.copy(), 0
     for ue in range(14):
-        mask = dynamics.mask(plan, state)
+        mask = dynamics.mask(tables, state)
         legal = floors[:, ue] <= left + 5e-7 * instances.server_cpu_hz
         local = ~physics.is_late(seconds[:, ue], instances.deadline_s[:, ue]) | ~legal.any(1)
         np.testing.assert_array_equal(mask, np.concatenate([local[:, None], legal], axis=1))
         closed += int((~legal).sum())
         place = rng.integers(4, size=40)
-        move, state = dynamics.step(plan, state, rows, place, rng.random(40) if shares else None)
+        move, state = dynamics.step(tables, state, rows, place, rng.random(40) if shares else None)
         on = np.flatnonzero(place > 0)
         left[on, place[on] - 1] -= move.taken_hz[on]
     assert closed > 200  # the scenario does close servers
     np.testing.assert_array_equal(
-        dynamics.mask(plan, state), np.eye(4, dtype=bool)[np.zeros(40, dtype=int)]
+        dynamics.mask(tables, state), np.eye(4, dtype=bool)[np.zeros(40, dtype=int)]
     )
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 def test_the_closed_form_of_the_served_is_what_physics_allocates(name):
-    instances, plan, state = begin(name, batch=30)
-    rng, rows = np.random.default_rng(2), np.arange(30)
+    instances, tables, state = begin(name, batch=30)
+    rng, rows = np.random.default_rng(2), Rows(np.arange(30), 30)
     for _ in range(instances.num_ues):
-        place = (rng.random((30, instances.num_servers + 1)) * dynamics.mask(plan, state)).argmax(1)
-        _, state = dynamics.step(plan, state, rows, place)
-    decided = dynamics.decision(plan, state, rows, shares=False)
+        place = (rng.random((30, instances.num_servers + 1)) * dynamics.mask(tables, state)).argmax(
+            1
+        )
+        _, state = dynamics.step(tables, state, rows, place)
+    decided = dynamics.decision(tables, state, shares=False)
     np.testing.assert_allclose(
         decided.cpu_hz, physics.allocate(instances, decided.place), rtol=1e-9
     )
@@ -178,17 +195,19 @@ def test_the_closed_form_of_the_served_is_what_physics_allocates(name):
 
 @pytest.mark.parametrize("shares", [True, False])
 def test_a_step_is_pure_and_rows_do_not_depend_on_each_other(shares):
-    _, plan, state = begin()
+    _, tables, state = begin()
     rng, everyone = np.random.default_rng(3), np.arange(6)
     for _ in range(14):
         before = [array.copy() for array in state]
         place, share = rng.integers(4, size=6), rng.random(6)
-        move, after = dynamics.step(plan, state, everyone, place, share if shares else None)
+        move, after = dynamics.step(
+            tables, state, Rows(everyone, 6), place, share if shares else None
+        )
         for old, now in zip(before, state, strict=True):
             np.testing.assert_array_equal(old, now)
         some = np.array([1, 4])
         part, partly = dynamics.step(
-            plan, state, some, place[some], share[some] if shares else None
+            tables, state, Rows(some, 6), place[some], share[some] if shares else None
         )
         np.testing.assert_array_equal(part.reward, move.reward[some])
         np.testing.assert_array_equal(partly.ue, before[0] + np.isin(everyone, some))
@@ -206,9 +225,8 @@ def test_every_observation_is_what_the_featuriser_says_of_the_slot(env_id, name)
         if ue == 0:  # a new slot
             place, taken = np.zeros((5, ues), dtype=int), np.zeros((5, ues))
             left = env.instances.server_cpu_hz.copy()
-        want = observation.encode(
-            env.instances, np.arange(ues) == np.full((5, 1), ue), place, taken, left
-        )
+        current = np.arange(ues) == np.full((5, 1), ue)
+        want = observed(env.instances, current, place, taken, left)
         np.testing.assert_array_equal(seen["ues"], want["ues"].astype(np.float32))
         np.testing.assert_array_equal(seen["servers"], want["servers"].astype(np.float32))
         floors = physics.floors_hz(env.instances)[:, ue]

@@ -209,9 +209,9 @@ def test_tables_and_compute_time_agree_with_evaluate():
             on = runs & (place == m)
             floor, root = np.where(on, floors, 0), np.where(on, tables.root, 0)
             capacity = tables.capacity_hz[:, m]
-            held = physics.held(floor, root, capacity, np)
+            held = physics.clamped_load(floor, root, capacity, np)
             total = total + tables.per_s * physics.run_s(
-                held.roots, capacity - held.floor_hz, held.held_s
+                held.roots, capacity - held.floor_hz, held.clamped_s
             )
         np.testing.assert_allclose(
             total, physics.association_cost(instances, place, goal_), rtol=1e-9

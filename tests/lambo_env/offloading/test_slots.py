@@ -12,7 +12,7 @@ from scipy.special import j0
 from lambo_env.cell import channel, mobility
 from lambo_env.offloading import slots
 from lambo_env.offloading.scenario import MOBILITY, load_scenario
-from lambo_env.offloading.slots import sample_instances, sample_world
+from lambo_env.offloading.slots import MovingSlots, draw, sample_instances
 
 
 def test_rate_by_an_independent_formula():
@@ -40,6 +40,18 @@ def test_are2020_rates_match_the_published_range():
     )
     assert rates.min() > 26.0
     assert np.median(rates) == pytest.approx(30, abs=1)
+
+
+def sample_world(scenario, count, rng):
+    """The world and the instances of first slots."""
+    moving = MovingSlots(scenario)
+    return moving.first(draw(rng, count, moving.first_draws))
+
+
+def next_world(state, scenario, rng):
+    """The world and the instances one slot later."""
+    moving, count = MovingSlots(scenario), len(state.ue_xy)
+    return moving.next(state, np.ones(count), draw(rng, count, moving.next_draws))
 
 
 @pytest.mark.parametrize("name", ["paper", "hetero", "are2020", "wide"])
@@ -79,7 +91,7 @@ def test_shadowing_keeps_its_spread_and_decorrelates_with_distance():
     state = first
     for _ in range(6):
         before = state
-        state, _ = slots.next_slot(state, scenario, rng)
+        state, _ = next_world(state, scenario, rng)
         assert state.shadowing_db.std() == pytest.approx(4.0, rel=0.05)
     moved = np.sqrt(((state.ue_xy - before.ue_xy) ** 2).sum(-1))
     got = np.corrcoef(before.shadowing_db.ravel(), state.shadowing_db.ravel())[0, 1]
@@ -92,8 +104,8 @@ def test_fading_is_correlated_as_bessel_says_and_keeps_unit_power():
         scenario = load_scenario("paper").replace(num_ues=300, slot_s=slot_s, speed_mps=1.0)
         rng = np.random.default_rng(0)
         state, _ = sample_world(scenario, 20, rng)
-        state, _ = slots.next_slot(state, scenario, rng)  # the first move draws the speed
-        after, _ = slots.next_slot(state, scenario, rng)
+        state, _ = next_world(state, scenario, rng)  # the first move draws the speed
+        after, _ = next_world(state, scenario, rng)
         rho = j0(2 * math.pi * 2.4e9 / 299792458 * slot_s)
         product = (state.scatter * after.scatter).sum(-1).mean()
         assert product == pytest.approx(rho, abs=0.02)
@@ -110,7 +122,7 @@ def test_ues_stay_inside_and_move_as_told(model):
     steps = []
     for _ in range(30):
         before = state.ue_xy
-        state, _ = slots.next_slot(state, scenario, rng)
+        state, _ = next_world(state, scenario, rng)
         steps.append(np.sqrt(((state.ue_xy - before) ** 2).sum(-1)))
         assert state.ue_xy.min() >= 0
         assert state.ue_xy.max() <= scenario.side_m

@@ -9,15 +9,15 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import ResetNeeded
 
 pygame = pytest.importorskip("pygame")
 Image = pytest.importorskip("PIL.Image")
 
 from benchmarks.speed.rendering import picture_times
 from lambo_agents.registry import make_agent
-from lambo_env.offloading.batch import Engine
+from lambo_env.offloading.batch import EpisodeBatch
 from lambo_env.offloading.scenario import load_scenario
+from lambo_env.offloading.slots import MovingSlots
 from lambo_env.prompts.prompts import PromptSet
 from lambo_env.rendering import renderer, scene, shapes
 from lambo_env.rendering.frame import Frame, layout
@@ -35,25 +35,24 @@ def played(
 ) -> Frame:
     """A slot in which the first UEs went to legal places (or all to `place`), each taking a tenth of what is left."""
     text, num_slots = rest.pop("prompt", "minimum latency"), rest.pop("num_slots", 1)
-    engine = Engine(
-        load_scenario(preset), PromptSet(text), 1, num_slots, shares=True, objective=False
-    )
+    slots = MovingSlots(load_scenario(preset))
+    batch = EpisodeBatch(slots, PromptSet(text), 1, num_slots, shares=True, objective=False)
     row, rngs, draw = (
         np.zeros(1, dtype=np.int64),
         [np.random.default_rng(seed)],
         np.random.default_rng(1),
     )
-    engine.reset(row, rngs)
+    batch.reset(row, rngs)
     if given:
-        engine.reset(row, rngs, engine.instances)
+        batch.reset(row, rngs, batch.instances)
     for _ in range(decided):
         choice = (
-            (draw.random(engine.num_places) * engine.mask()).argmax(axis=1)
+            (draw.random(batch.num_places) * batch.mask()).argmax(axis=1)
             if place is None
             else row + place
         )
-        engine.step(row, choice, np.full(1, 0.1), rngs)
-    return dataclasses.replace(engine.frame(0), **rest)
+        batch.step(row, choice, np.full(1, 0.1), rngs)
+    return Frame.of(**(batch.picture(0) | rest))
 
 
 def test_a_picture_is_rgb_and_owns_its_memory():
@@ -260,49 +259,16 @@ def test_an_environment_renders_each_moment_anew(mode: str, kind: type):
     assert len({bytes(one) if kind is np.ndarray else one for one in seen}) == 13
 
 
-def test_the_optimum_is_shown_when_asked_for():
-    """A number is of the slot under way; a callable is asked once a slot, at its first picture."""
-    exact, asked = make_agent("exact"), []
-
-    def prove(instances, prompts):
-        asked.append(exact.solve(instances, prompts).lower_bound)
-        return asked[-1]
-
-    env = gym.make(
-        ID, scenario="tiny", prompt="minimum energy", num_slots=2, render_mode="ansi"
-    ).unwrapped
-    env.show_optimum(prove)
+def test_whoever_can_prove_the_optimum_shows_it_beside_the_cost():
+    env = gym.make(ID, scenario="tiny", prompt="minimum energy", render_mode="ansi").unwrapped
     env.reset(seed=0)
-    assert not asked
-    for step in range(12):
-        shown = f"certified optimum {asked[-1].item():#.4g} J" if step % 6 else "certified optimum"
-        assert shown in env.render()
-        env.step(0)
-    assert len(asked) == 2
-    assert "%" in env.render()
-    env.show_optimum(12.5)
-    assert "certified optimum 12.50 J" in env.render()
-    env.reset()
+    bound = make_agent("exact").solve(env.instances, env.prompts).lower_bound.item()
     assert "certified optimum" not in env.render()
-
-
-def test_the_optimum_is_shown_in_the_rows_of_a_vector_environment():
-    env = gym.make_vec(ID, 2, scenario="tiny", render_mode="ansi").unwrapped
-    with pytest.raises(ResetNeeded):
-        env.show_optimum(1.0)
-    env.reset(seed=0)
-    env.show_optimum(np.array([1.5, 2.5]))
-    assert ["1.500" in env.render()[0], "2.500" in env.render()[1]] == [True, True]
-    env.reset(options={"reset_mask": np.array([True, False])})
-    assert ["certified" in one for one in env.render()] == [False, True]
-    env.show_optimum(None)
-    assert "certified" not in env.render()[1]
-    for bad in (np.nan, "2", [1.0, 2.0, 3.0], [1.0, np.inf], 1j):
-        with pytest.raises(ValueError, match="show_optimum"):
-            env.show_optimum(bad)
-    env.show_optimum(lambda instances, prompts: "cheap")
-    with pytest.raises(ValueError, match="callable returned is 'cheap'"):
-        env.render()
+    frame = dataclasses.replace(env.frame(), optimum=bound)
+    assert f"certified optimum {bound:#.4g} J" in renderer.text(frame)
+    for _ in range(6):
+        env.step(0)
+    assert "%" in renderer.text(dataclasses.replace(env.frame(), optimum=bound))
 
 
 def test_no_ue_hides_behind_a_server():
