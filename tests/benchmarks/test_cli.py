@@ -204,7 +204,7 @@ def test_bad_input_is_one_clear_line(
 def test_an_agent_that_raises_makes_exit_code_1(
     scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    from baselines.heuristics.simple import Local
+    from baselines.heuristics.local import Local
 
     monkeypatch.setattr(Local, "decide", lambda *_: 1 / 0)
     assert (
@@ -217,7 +217,7 @@ def test_an_agent_that_raises_makes_exit_code_1(
 def test_an_interrupted_sweep_says_how_to_continue(
     scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    from baselines.heuristics.simple import Greedy
+    from baselines.heuristics.greedy import Greedy
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from baselines.heuristics.simple import Local, Random
+from baselines.heuristics.local import Local
+from baselines.heuristics.random import Random
 from lambo_agents.protocol import unsupported
 from lambo_agents.registry import agent_spec, list_agents
 from lambo_agents.testing.agent_checks import AgentCheckError, check_agent

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import lambo_agents
-from baselines.heuristics.simple import Greedy, Random
+from baselines.heuristics.greedy import Greedy
+from baselines.heuristics.random import Random
 from lambo_agents import registry
 from lambo_agents.registry import (
     AgentSpec,
@@ -112,7 +113,7 @@ def test_unknown_arguments_are_refused():
 
 
 def test_code_registers_with_arguments():
-    register_agent("random+equal", "baselines.heuristics.simple:Random", allocation="equal")
+    register_agent("random+equal", "baselines.heuristics.random:Random", allocation="equal")
     agent = make_agent("random+equal", feasible=False)
     assert isinstance(agent, Random)
     assert (agent.allocation, agent.feasible) == ("equal", False)
@@ -129,28 +130,28 @@ def test_registering_imports_nothing():
 
 def test_the_same_registration_twice_changes_nothing():
     for _ in range(2):
-        register_agent("mine", "baselines.heuristics.simple:Random", feasible=False)
+        register_agent("mine", "baselines.heuristics.random:Random", feasible=False)
     assert list_agents().count("mine") == 1
 
 
 @pytest.mark.parametrize("name", ["greedy", "mine"])
 def test_a_taken_name_is_refused(name: str):
-    register_agent("mine", "baselines.heuristics.simple:Random")
+    register_agent("mine", "baselines.heuristics.random:Random")
     with pytest.raises(ValueError, match=f"agent '{name}' is registered already"):
-        register_agent(name, "baselines.heuristics.simple:Local")
+        register_agent(name, "baselines.heuristics.local:Local")
     assert isinstance(make_agent("mine"), Random)
 
 
 @pytest.mark.parametrize("name", ["", " a", "a b", "-a", 3, None])
 def test_malformed_names_are_refused(name: object):
     with pytest.raises(ValueError, match=r"AgentSpec.name is .*; allowed"):
-        register_agent(name, "baselines.heuristics.simple:Local")
+        register_agent(name, "baselines.heuristics.local:Local")
     assert registry._in_code == {}
 
 
 @pytest.mark.parametrize(
     "entry_point",
-    ["", "baselines.heuristics.simple", "a:b:c", "baselines.heuristics.simple:", None, Random],
+    ["", "baselines.heuristics.random", "a:b:c", "baselines.heuristics.random:", None, Random],
 )
 def test_malformed_entry_points_are_refused(entry_point: object):
     with pytest.raises(ValueError, match=r"AgentSpec.entry_point is .*; allowed"):
@@ -264,7 +265,7 @@ def test_what_a_row_leaves_open_is_read_from_its_class(plugins: Plugins):
 
 
 def test_a_spec_travels_to_another_process_and_makes_the_agent():
-    register_agent("mine", "baselines.heuristics.simple:Random", feasible=False)
+    register_agent("mine", "baselines.heuristics.random:Random", feasible=False)
     spec = pickle.loads(pickle.dumps(agent_spec("mine")))
     assert spec.make().feasible is False
 

@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from baselines.heuristics.simple import Greedy, Local, Random, play
+from baselines.heuristics.greedy import Greedy, play
+from baselines.heuristics.local import Local
+from baselines.heuristics.random import Random
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Instances
 from lambo_env.offloading.scenario import load_scenario

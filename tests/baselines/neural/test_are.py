@@ -8,7 +8,8 @@ import scipy.io
 import torch
 from data_files import shared_data
 
-from baselines.heuristics.simple import Greedy, Local
+from baselines.heuristics.greedy import Greedy
+from baselines.heuristics.local import Local
 from baselines.neural import networks
 from baselines.neural.are import original
 from baselines.neural.are import training as are_training
@@ -158,7 +159,7 @@ def test_an_unsure_network_asks_and_learns_and_a_sure_one_does_not(tiny, prompts
 
 
 def test_an_expert_may_be_named(tiny, prompts, rng):
-    agent = Are(None, net=TINY, expert="baselines.heuristics.simple:Greedy", entropy_bits=0.0)
+    agent = Are(None, net=TINY, expert="baselines.heuristics.greedy:Greedy", entropy_bits=0.0)
     assert agent.adapt(tiny, prompts, agent.decide(tiny, prompts, rng), rng) == len(tiny)
 
 
@@ -174,8 +175,8 @@ def test_without_an_expert_adapting_says_what_it_needs(tiny, prompts, rng):
         (lambda: Are(None, net=NetConfig(), allocation="head"), "no share head"),
         (lambda: Are(None, net=TINY, expert=7), "Are.expert is 7; allowed: an agent with decide"),
         (
-            lambda: Are(None, net=TINY, expert="baselines.heuristics.simple:Lokal"),
-            "Are.expert is 'baselines.heuristics.simple:Lokal'; allowed: ",
+            lambda: Are(None, net=TINY, expert="baselines.heuristics.local:Lokal"),
+            "Are.expert is 'baselines.heuristics.local:Lokal'; allowed: ",
         ),
         (
             lambda: Are(None, net=TINY, expert="greedy"),

@@ -1,4 +1,4 @@
-"""Agents that do not search: everything local, random, and greedy by marginal cost.
+"""Greedy by marginal cost, UE by UE.
 
 Shapes: B instances, N UEs, M edge servers, P = M + 1 places.
 """
@@ -7,59 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.heuristics.allocation import ALLOCATIONS, allotted
 from lambo_env.offloading import physics
-from lambo_env.offloading.instances import LOCAL, Array, Decision, Instances, Objective, over_places
+from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-ALLOCATIONS: dict[str, Callable[[Instances, Array], Array]] = {
-    "optimal": physics.allocate,
-    "equal": physics.allocate_equal,
-}
-_CACHED = (
-    2**14
-)  # numbers a table that stay in a processor's cache: Greedy works on chunks of this size
-
-
-class Local:
-    """Every UE runs its own task, late or not."""
-
-    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
-        """Return place 0 and no server CPU for all."""
-        xp, device = instances.xp, array_api_compat.device(instances.cycles)
-        place = xp.full(tuple(instances.cycles.shape), LOCAL, dtype=xp.int64, device=device)
-        return Decision(place, xp.zeros_like(instances.cycles))
-
-
-class Random:
-    """UE by UE a place drawn uniformly, by default among those that can still meet the deadline.
-
-    Args:
-        feasible: draw among the places whose floor still fits (local where none does); False: among
-            all places.
-        allocation: "optimal", the closed form, or "equal" shares of each server.
-    """
-
-    def __init__(self, feasible: bool = True, allocation: str = "optimal") -> None:
-        validate.check("Random.feasible", feasible, isinstance(feasible, bool), "True or False")
-        self.feasible = feasible
-        self.allocation = validate.known(allocation, ALLOCATIONS, "Random.allocation")
-
-    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
-        """Return a random association under the chosen allocation; one uniform a UE is drawn."""
-        uniform = rng.random((instances.batch_size, instances.num_ues))
-        if self.feasible:
-            place = _draw_feasible(instances.to("numpy"), uniform)
-        else:
-            place = np.floor(uniform * (instances.num_servers + 1)).astype(np.int64)
-        return _allotted(instances, place, self.allocation)
+# Numbers per table that stay in a processor's cache: Greedy works on chunks of this size.
+_CACHED = 2**14
 
 
 class Greedy:
@@ -94,16 +55,16 @@ class Greedy:
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheaper of the associations that the orders lead to."""
         arrays = instances.to("numpy")
-        goal = prompts.objective(arrays)
-        tables = physics.place_tables(arrays, goal)
+        objective = prompts.objective(arrays)
+        tables = physics.place_tables(arrays, objective)
         trials = np.stack([play(tables, order) for order in self.orders])
-        costs = [self._cost(arrays, place, goal) for place in trials]
+        costs = [self._cost(arrays, place, objective) for place in trials]
         best = np.argmin(np.stack(costs), axis=0)
-        return _allotted(instances, trials[best, np.arange(len(best))], self.allocation)
+        return allotted(instances, trials[best, np.arange(len(best))], self.allocation)
 
-    def _cost(self, instances: Instances, place: Places, goal: Objective) -> Floats:
+    def _cost(self, instances: Instances, place: Places, objective: Objective) -> Floats:
         return physics.evaluate(
-            instances, _allotted(instances, place, self.allocation), goal, check=False
+            instances, allotted(instances, place, self.allocation), objective, check=False
         ).cost
 
 
@@ -165,27 +126,3 @@ def _regret(cost: Floats) -> Floats:
 
 
 _ORDERS: dict[str, Callable[[Floats], Floats]] = {"gain": _gain, "regret": _regret}
-
-
-def _draw_feasible(instances: Instances, uniform: Floats) -> Places:
-    """Return places [B, N] drawn UE by UE among those whose floor fits what is left of the server."""
-    in_time = physics.on_time(instances)
-    floor = over_places(np.zeros_like(uniform), physics.floors_hz(instances), np)
-    limit = instances.server_cpu_hz * (1 + physics.FIT_TOLERANCE)
-    limit = over_places(np.full(len(uniform), np.inf), limit, np)  # [B, P]
-    place, rows = np.zeros(uniform.shape, np.int64), np.arange(len(uniform))
-    for ue in range(uniform.shape[1]):
-        legal = in_time[:, ue] & (floor[:, ue] <= limit)
-        rank = np.cumsum(legal, axis=1)  # the k-th legal place is the first with rank k + 1
-        target = np.floor(uniform[:, ue] * rank[:, -1]) + 1
-        place[:, ue] = np.argmax(
-            rank >= target[:, None], axis=1
-        )  # none legal: rank never gets there, so local
-        limit[rows, place[:, ue]] -= floor[rows, ue, place[:, ue]]
-    return place
-
-
-def _allotted(instances: Instances, place: Places, allocation: str) -> Decision:
-    """Return the decision of an association in the instances' own namespace and device."""
-    places = instances.xp.asarray(place, device=array_api_compat.device(instances.cycles))
-    return Decision(places, ALLOCATIONS[allocation](instances, places))
