@@ -13,8 +13,9 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
-from baselines.neural import networks
+from baselines.neural.checkpoint import FORMAT, WEIGHTS
 from baselines.sb3.config import SB3Config
+from lambo_agents import weights_io
 from lambo_agents.adapter import ENVIRONMENTS, PolicyAgent
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario
@@ -34,9 +35,8 @@ def save_policy(
     space = policy.observation_space
     assert isinstance(space, spaces.Dict)
     ues, servers = ((space[name].shape or ())[0] for name in ("ues", "servers"))
-    networks.save(
-        path, policy.state_dict(), sb3=config.to_dict(), num_ues=ues, num_servers=servers, **card
-    )
+    meta = {"sb3": config.to_dict(), "num_ues": ues, "num_servers": servers, **card}
+    weights_io.save(path, policy.state_dict(), FORMAT, meta)
 
 
 def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, dict[str, Any]]:
@@ -44,8 +44,9 @@ def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, di
 
     Raises:
         ValueError: not such a file, or weights that do not fit.
+        FileNotFoundError: there is none.
     """
-    tensors, meta = networks.load(path)
+    tensors, meta = weights_io.load(path, FORMAT)
     validate.check("weights", str(path), "sb3" in meta, "weights of an SB3 agent (lambo train sb3)")
     config = SB3Config.of(meta.pop("sb3"))
     sizes = Scenario(
@@ -85,14 +86,15 @@ class SB3Agent:
             weights.
 
     Raises:
-        ValueError: no such weights.
+        ValueError: an unknown name, or weights of another kind.
+        FileNotFoundError: a path with nothing at it.
     """
 
     evaluator_in_loop = False
     extra = "sb3"
 
     def __init__(self, weights: str | Path = SHIPPED) -> None:
-        self.policy, self.config, _ = load_policy(networks.weights_path(weights))
+        self.policy, self.config, _ = load_policy(weights_io.weights_path(weights, WEIGHTS))
         self._player = PolicyAgent(self.policy, self.config.env_id, observe=self.config.observe)
 
     @property

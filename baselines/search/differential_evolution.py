@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import differential_evolution
 
 from baselines.search.dual import Floats, Places, Problem
-from baselines.search.local_search import in_kind
 from baselines.search.server_costs import fit, total_cost
+from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
@@ -89,8 +89,9 @@ class DE:
         """
         arrays = instances.to("numpy")
         problem = Problem.of(arrays, prompts.objective(arrays))
-        places = [self._evolve(problem.take([row]), rng) for row in range(arrays.batch_size)]
-        return in_kind(instances, arrays, np.stack(places))
+        rows = range(arrays.batch_size)
+        place = np.stack([self._evolve(problem.take([row]), rng) for row in rows])
+        return Decision(place, physics.allocate(arrays, place)).to(instances)
 
     def _evolve(self, problem: Problem, rng: np.random.Generator) -> Places:
         score = _Score(problem, self.population)

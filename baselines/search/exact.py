@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from baselines.search.dual import Dual, Places, Problem, climb, polish
-from baselines.search.local_search import LocalSearch, in_kind
+from baselines.search.local_search import LocalSearch
 from baselines.search.milp import Model
 from lambo_agents.protocol import Solved
 from lambo_env.offloading import physics
@@ -75,7 +75,7 @@ class Exact:
         xp, like = instances.xp, instances.cycles
         proven = bound >= cost * (1 - self.gap * (1 + 1e-9))
         return Solved(
-            in_kind(instances, arrays, place),
+            Decision(place, physics.allocate(arrays, place)).to(instances),
             xp.asarray(np.minimum(bound, cost), dtype=like.dtype, device=like.device),
             xp.asarray(proven, device=like.device),
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,19 +57,15 @@ class LocalSearch:
         """Return a local optimum reached from the dual's start."""
         arrays = instances.to("numpy")
         problem = Problem.of(arrays, prompts.objective(arrays))
-        return in_kind(instances, arrays, self.search(problem))
+        place = self.search(problem)
+        return Decision(place, physics.allocate(arrays, place)).to(instances)
 
     def improve(
         self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
     ) -> Decision:
         """Return a local optimum reached from a legal decision, or that decision where its allocation is already cheaper."""
         arrays = instances.to("numpy")
-        given = Decision(
-            *(
-                np.asarray(array_api_compat.to_device(x, "cpu"))
-                for x in (decision.place, decision.cpu_hz)
-            )
-        )
+        given = decision.to(arrays)
         goal = prompts.objective(arrays)
         before = physics.evaluate(arrays, given, goal)
         start = np.where(before.late, LOCAL, given.place).astype(np.int64)
@@ -79,7 +74,7 @@ class LocalSearch:
         after = physics.evaluate(arrays, Decision(place, cpu), goal, check=False)
         keep = before.cost < after.cost
         place[keep], cpu[keep] = given.place[keep], given.cpu_hz[keep]
-        return in_kind(instances, arrays, place, cpu)
+        return Decision(place, cpu).to(instances)
 
     def search(self, problem: Problem, start: Places | None = None) -> Places:
         """Return locally optimal places [B, N], from ``start`` or else from the dual."""
@@ -96,20 +91,6 @@ class LocalSearch:
         better = cost[len(start) :] < cost[twice]
         found[twice[better]] = found[len(start) :][better]
         return found[: len(start)]
-
-
-def in_kind(
-    instances: Instances, arrays: Instances, place: Places, cpu_hz: Floats | None = None
-) -> Decision:
-    """Return NumPy places (and CPU, else the optimal) as a Decision in the namespace and on the device of ``instances``."""
-    cpu_hz = physics.allocate(arrays, place) if cpu_hz is None else cpu_hz
-    if arrays.xp is instances.xp:
-        return Decision(place, cpu_hz)
-    xp, like = instances.xp, instances.cycles
-    return Decision(
-        xp.asarray(place, device=like.device),
-        xp.asarray(cpu_hz, device=like.device, dtype=like.dtype),
-    )
 
 
 # ---- the search ----------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.search.local_search import in_kind
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective
 from lambo_env.prompts.prompts import Prompts
@@ -68,7 +67,7 @@ class PolicyGradient:
         place = np.concatenate(
             [self._search(arrays.take(part), goal.take(part), rng) for part in parts]
         )
-        return in_kind(instances, arrays, place)
+        return Decision(place, physics.allocate(arrays, place)).to(instances)
 
     def _search(self, instances: Instances, goal: Objective, rng: np.random.Generator) -> Places:
         many, goals = instances.repeat(self.samples), _repeat(goal, self.samples)

@@ -313,6 +313,15 @@ class Decision:
         """Return the decisions at ``rows``."""
         return Decision(self.place[rows], self.cpu_hz[rows])
 
+    def to(self, like: Instances) -> Decision:
+        """Return the decision in the namespace and on the device of ``like``, CPU in its dtype."""
+        cycles = like.cycles
+        if isinstance(cycles, np.ndarray):
+            return Decision(*(np.asarray(_detached(part)) for part in (self.place, self.cpu_hz)))
+        xp, device = like.xp, array_api_compat.device(cycles)
+        cpu_hz = xp.asarray(self.cpu_hz, dtype=cycles.dtype, device=device)
+        return Decision(xp.asarray(self.place, device=device), cpu_hz)
+
     def check(self, instances: Instances, tolerance: float) -> None:
         """Raise ``ValueError`` that names the first thing wrong.
 

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from baselines.neural import networks
-from baselines.neural.networks import Floats, NetConfig, PlaceNet, Places
+from baselines.neural import checkpoint, features
+from baselines.neural.features import Floats, Places
+from baselines.neural.networks import NetConfig, PlaceNet, parameters
 from lambo_agents.protocol import Agent
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances
@@ -67,7 +68,7 @@ class Are:
         net: NetConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.net, meta = networks.net_of("Are", weights, self.default_weights, net, seed)
+        self.net, meta = checkpoint.net_of("Are", weights, self.default_weights, net, seed)
         self.labels_used = meta["labels"]
         self.allocation = validate.known(allocation, ALLOCATIONS, "Are.allocation")
         headed = self.net.config.share_head or allocation == "optimal"
@@ -86,35 +87,33 @@ class Are:
     @property
     def num_parameters(self) -> int:
         """Learned numbers."""
-        return networks.parameters(self.net)
+        return parameters(self.net)
 
     def supports(self, instances: Instances) -> str | None:
         """Return why these instances do not fit the network, or None."""
-        return networks.unsupported(self.net, instances)
+        return features.unsupported(self.net, instances)
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return everyone's most likely place and its CPU."""
-        networks.refuse_unsupported(self, instances)
+        features.refuse_unsupported(self, instances)
         arrays = instances.to("numpy")
-        logits, share = networks.place_logits(
-            self.net, arrays, networks.columns(arrays, prompts.latency_weight)
+        logits, share = features.place_logits(
+            self.net, arrays, features.columns(arrays, prompts.latency_weight)
         )
         place = np.argmax(logits, axis=-1)
-        if self.allocation == "optimal" or share is None:
+        if self.allocation == "head" and share is not None:
+            cpu = features.rescaled(arrays, place, 1 / (1 + np.exp(-share)))
+        else:
             cpu = physics.allocate(arrays, place)
-            dropped = (place != LOCAL) & (
-                cpu == 0
-            )  # sent back, as the authors do; nobody else's share changes
-            return networks.in_kind(instances, np.where(dropped, LOCAL, place), cpu)
-        return networks.in_kind(
-            instances, place, networks.rescaled(arrays, place, 1 / (1 + np.exp(-share)))
-        )
+            # dropped tasks are sent back, as the authors do; nobody else's share changes
+            place = np.where(cpu == 0, LOCAL, place)
+        return Decision(place, cpu).to(instances)
 
     def entropies(self, instances: Instances, prompts: Prompts) -> Floats:
         """Return the mean entropy over UEs in bits [B]: how unsure the network is of a slot."""
         arrays = instances.to("numpy")
-        logits, _ = networks.place_logits(
-            self.net, arrays, networks.columns(arrays, prompts.latency_weight)
+        logits, _ = features.place_logits(
+            self.net, arrays, features.columns(arrays, prompts.latency_weight)
         )
         return entropy_bits(logits)
 
@@ -174,7 +173,7 @@ class Lesson:
         """Return NumPy instances with their labels."""
         capacity = np.concatenate([np.ones((len(instances), 1)), instances.server_cpu_hz], axis=1)
         share = decision.cpu_hz / np.take_along_axis(capacity, decision.place, axis=1)
-        inputs = networks.columns(instances, prompts.latency_weight)
+        inputs = features.columns(instances, prompts.latency_weight)
         return cls(inputs, decision.place.astype(np.int64), share.astype(np.float32))
 
     def take(self, rows: Any) -> Lesson:

@@ -21,8 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from baselines.neural import networks
-from baselines.neural.networks import Floats, Places
+from baselines.neural import checkpoint, features
+from baselines.neural.features import Floats, Places
+from baselines.neural.networks import parameters, plain, seeded
+from lambo_agents import weights_io
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, at_server, one_hot_servers
 from lambo_env.prompts.prompts import Prompts
@@ -139,7 +141,9 @@ class AreSmall:
         meta["shares"] = _checked_shares(shares, num_servers)
         tensors: dict[str, Tensor] | None = None
         if weights is not None:
-            tensors, meta = networks.load(networks.weights_path(weights))
+            tensors, meta = weights_io.load(
+                weights_io.weights_path(weights, checkpoint.WEIGHTS), checkpoint.FORMAT
+            )
         self.num_servers = meta["num_servers"]
         self.shares = np.asarray(meta["shares"])
         self.labels_used = meta["labels"]
@@ -160,7 +164,7 @@ class AreSmall:
     @property
     def num_parameters(self) -> int:
         """Learned numbers."""
-        return networks.parameters(self.net)
+        return parameters(self.net)
 
     def supports(self, instances: Instances) -> str | None:
         """Return why these instances do not fit the network, or None."""
@@ -173,12 +177,12 @@ class AreSmall:
 
         The prompt is not read.
         """
-        networks.refuse_unsupported(self, instances)
+        features.refuse_unsupported(self, instances)
         arrays = instances.to("numpy")
         out = self.outputs(arrays)
         place = np.argmax(out[..., :-1], axis=-1)
         place = np.where(self._late(arrays, place, out[..., -1]), LOCAL, place)
-        return networks.in_kind(instances, place, self._allot(arrays, place, out[..., -1]))
+        return Decision(place, self._allot(arrays, place, out[..., -1])).to(instances)
 
     @torch.no_grad()
     def outputs(self, instances: Instances) -> Floats:
@@ -199,7 +203,7 @@ class AreSmall:
         return (
             physics.allocate(instances, place)
             if self.allocation == "optimal"
-            else networks.rescaled(instances, place, share)
+            else features.rescaled(instances, place, share)
         )
 
     def _late(self, instances: Instances, place: Places, share: Floats) -> NDArray[np.bool_]:
@@ -226,10 +230,8 @@ def _network(count_in: int, count_out: int, seed: int) -> nn.Sequential:
 
     Uniform in +-4 sqrt(6 / (inputs + outputs)), biases too.
     """
-    with networks.seeded(seed):
-        net = nn.Sequential(
-            *networks.plain([count_in, *HIDDEN, count_out], nn.Sigmoid), nn.Sigmoid()
-        )
+    with seeded(seed):
+        net = nn.Sequential(*plain([count_in, *HIDDEN, count_out], nn.Sigmoid), nn.Sigmoid())
         for layer in net:
             if isinstance(layer, nn.Linear):
                 limit = 4 * (6 / (layer.in_features + layer.out_features)) ** 0.5
@@ -298,7 +300,7 @@ def train(
         "cpu_seconds": round(seconds, 1),
         "config": dataclasses.asdict(agent.config),
     }
-    networks.save_net(Path(path), agent.net, card)
+    checkpoint.save_net(Path(path), agent.net, card)
     return card
 
 

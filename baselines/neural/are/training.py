@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.neural import networks
+from baselines.neural import checkpoint
 from baselines.neural.are.agent import Lesson, label, learn
-from baselines.neural.networks import NetConfig, PlaceNet
+from baselines.neural.networks import NetConfig, PlaceNet, parameters, seeded
+from lambo_agents import weights_io
 from lambo_agents.protocol import Agent
 from lambo_env.cell.seeding import training_rng
 from lambo_env.offloading import physics
@@ -26,7 +27,7 @@ from lambo_env.utils import files, validate
 from lambo_env.utils.timing import one_thread
 
 SIZES: dict[str, dict[str, Any]] = {"are": {}, "are-2": {"depth": 0, "hidden": (120, 80)}}
-SHARD = 250  # labels a file
+SHARD = 250  # labels per file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ class _Fit:
             "num_servers": self.scenario.num_servers,
             **SIZES[options.size],
         }
-        with networks.seeded(options.seed):
+        with seeded(options.seed):
             self.net = PlaceNet(NetConfig(share_head=True, **size))
         self.net.standardise(torch.from_numpy(lesson.inputs[:2000]))
         self.optimiser = torch.optim.Adam(self.net.parameters(), options.learning_rate, fused=True)
@@ -143,13 +144,13 @@ class _Fit:
         card = {
             "options": dataclasses.asdict(self.options),
             "scenario_hash": self.scenario.hash,
-            "parameters": networks.parameters(self.net),
+            "parameters": parameters(self.net),
             "cpu_seconds": round(self.seconds, 1),
             "labels": self.options.labels,
             "expert": self.expert,
             "loss_nats": round(self.losses[-1], 4),
         }
-        networks.save_net(self.path, self.net, card)
+        checkpoint.save_net(self.path, self.net, card)
         return card
 
     def _one_epoch(self) -> float:
@@ -165,17 +166,14 @@ class _Fit:
 
     def _save(self) -> None:
         progress = {"epoch": self.epoch, "seconds": self.seconds, "losses": self.losses}
-        networks.save(
-            self.state_path,
-            networks.pack(self.net, self.optimiser),
-            options=dataclasses.asdict(self.options),
-            **progress,
-        )
+        progress["options"] = dataclasses.asdict(self.options)
+        tensors = checkpoint.pack(self.net, self.optimiser)
+        weights_io.save(self.state_path, tensors, checkpoint.FORMAT, progress)
 
     def _resume(self) -> None:
-        tensors, meta = networks.load(self.state_path)
-        networks.check_options(
+        tensors, meta = weights_io.load(self.state_path, checkpoint.FORMAT)
+        checkpoint.check_options(
             str(self.state_path), meta["options"], dataclasses.asdict(self.options)
         )
-        networks.unpack(tensors, self.net, self.optimiser)
+        checkpoint.unpack(tensors, self.net, self.optimiser)
         self.epoch, self.seconds, self.losses = meta["epoch"], meta["seconds"], meta["losses"]

@@ -18,10 +18,12 @@ import dataclasses
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from baselines.neural import networks
-from baselines.neural.networks import Floats, NetConfig, Places
+from baselines.neural import checkpoint, features
+from baselines.neural.features import Floats, Places
+from baselines.neural.networks import NetConfig, parameters
+from baselines.neural.replay import OnlineLearner, ReplayBuffer, ReplayConfig
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances, Objective
 from lambo_env.prompts.prompts import Prompts
@@ -68,28 +70,22 @@ def candidate_costs(instances: Instances, places: Places, goal: Objective) -> Fl
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DrooConfig:
+class DrooConfig(ReplayConfig):
     """How DROO learns, online and in training.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    memory: int = 1024  # slots
-    batch: int = 128
-    train_every: int = 10  # slots
-    adapt_every: int = 32  # slots between two choices of K
-    learning_rate: float = 0.01
     most_candidates: int = 50  # K starts here and never exceeds it
 
     def __post_init__(self) -> None:
         """Check every field."""
-        for name in ("memory", "batch", "train_every", "adapt_every", "most_candidates"):
-            validate.integer(f"DrooConfig.{name}", getattr(self, name))
-        validate.positive("DrooConfig.learning_rate", self.learning_rate)
+        super().__post_init__()
+        validate.integer("DrooConfig.most_candidates", self.most_candidates)
 
 
-class Droo:
+class Droo(OnlineLearner):
     """DROO online: best of K order-preserving candidates of a 60-layer network, by the simulator.
 
     It learns from each slot.
@@ -122,37 +118,42 @@ class Droo:
         )
         if candidates is not None:
             validate.integer(f"{owner}.candidates", candidates)
-        self.net, _ = networks.net_of(owner, weights, self.default_weights, net, seed)
+        super().__init__()
+        self.net, _ = checkpoint.net_of(owner, weights, self.default_weights, net, seed)
         self.adaptive = candidates is None
-        self.candidates = candidates or self.config.most_candidates
-        self.memory = Memory(self.config.memory, self.net.config)
+        self.most_candidates = self.config.most_candidates
+        self.candidates = candidates or self.most_candidates
+        size, net_config = self.config.memory, self.net.config
+        self.memory = ReplayBuffer(
+            np.zeros((size, net_config.inputs), np.float32),
+            np.zeros((size, net_config.num_ues), np.int64),
+        )
         self.optimiser = torch.optim.Adam(
             self.net.parameters(), self.config.learning_rate, fused=True
         )
-        self.recent_best: list[int] = []
 
     @property
     def num_parameters(self) -> int:
         """Learned numbers."""
-        return networks.parameters(self.net)
+        return parameters(self.net)
 
     def supports(self, instances: Instances) -> str | None:
         """Return why these instances do not fit the network, or None."""
-        return networks.unsupported(self.net, instances)
+        return features.unsupported(self.net, instances)
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheapest of K candidates under the closed form."""
         arrays = instances.to("numpy")
-        inputs = networks.columns(arrays, prompts.latency_weight)
+        inputs = features.columns(arrays, prompts.latency_weight)
         place = self.choose(arrays, prompts.objective(arrays), inputs)[0]
-        return networks.in_kind(instances, place, physics.allocate(arrays, place))
+        return Decision(place, physics.allocate(arrays, place)).to(instances)
 
     def choose(
         self, instances: Instances, goal: Objective, inputs: NDArray[np.float32]
     ) -> tuple[Places, NDArray[np.intp]]:
         """Return the best candidate's places [B, N] and its index [B]."""
-        networks.refuse_unsupported(self, instances)
-        logits, _ = networks.place_logits(self.net, instances, inputs)
+        features.refuse_unsupported(self, instances)
+        logits, _ = features.place_logits(self.net, instances, inputs)
         places = order_preserving(logits, self.candidates)
         if places.shape[1] == 1:
             return places[:, 0], np.zeros(len(places), np.intp)
@@ -167,8 +168,8 @@ class Droo:
         No expert is asked: 0 labels.
         """
         arrays, place = instances.to("numpy"), np.asarray(decision.place)
-        inputs = networks.columns(arrays, prompts.latency_weight)
-        logits, _ = networks.place_logits(self.net, arrays, inputs)
+        inputs = features.columns(arrays, prompts.latency_weight)
+        logits, _ = features.place_logits(self.net, arrays, inputs)
         same = np.all(order_preserving(logits, self.candidates) == place[:, None, :], axis=-1)
         for row in range(len(arrays)):
             self.remember(
@@ -179,42 +180,10 @@ class Droo:
             )
         return 0
 
-    def remember(
-        self,
-        inputs: NDArray[np.float32],
-        place: Places,
-        best: NDArray[np.intp],
-        rng: np.random.Generator,
-    ) -> None:
-        """Store slots that were played with the network as it is.
-
-        Learn and choose K when their time has come.
-        """
-        config, before = self.config, self.memory.stored
-        self.memory.add(inputs, place)
-        self.recent_best += best.tolist()
-        if self.memory.stored // config.train_every > before // config.train_every:
-            self.learn(rng)
-        if (
-            self.adaptive
-            and self.memory.stored // config.adapt_every > before // config.adapt_every
-        ):
-            self.candidates = min(
-                max(self.recent_best[-config.adapt_every :]) + 2, config.most_candidates
-            )
-            self.recent_best = self.recent_best[-config.adapt_every :]
-
-    def learn(self, rng: np.random.Generator) -> float:
-        """Take one step of Adam on a batch from memory; return its cross-entropy a UE in nats."""
-        inputs, place = self.memory.draw(self.config.batch, rng)
-        self.net.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        logits, _ = self.net(torch.from_numpy(inputs))
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(place).flatten())
-        loss.backward()
-        self.optimiser.step()
-        self.net.eval()
-        return loss.item()
+    def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy per UE in nats of places [B, N]."""
+        logits, _ = self.net(inputs)
+        return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
 class DrooFrozen(Droo):
@@ -244,23 +213,3 @@ class DrooSmallFrozen(DrooFrozen):
     """DROO frozen with the original's two hidden layers of 120 and 80."""
 
     default_weights = "droo-small"
-
-
-class Memory:
-    """The last slots with what was decided in them; the newest takes the place of the oldest."""
-
-    def __init__(self, size: int, net: NetConfig) -> None:
-        self.inputs = np.zeros((size, net.inputs), np.float32)
-        self.place = np.zeros((size, net.num_ues), np.int64)
-        self.stored = 0  # slots ever
-
-    def add(self, inputs: NDArray[np.float32], place: Places) -> None:
-        """Store slots [B, I] with places [B, N]."""
-        slot = (self.stored + np.arange(len(inputs))) % len(self.inputs)
-        self.inputs[slot], self.place[slot] = inputs, place
-        self.stored += len(inputs)
-
-    def draw(self, batch: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Places]:
-        """Return slots drawn with replacement."""
-        pick = rng.integers(min(self.stored, len(self.inputs)), size=batch)
-        return self.inputs[pick], self.place[pick]

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.neural import networks
+from baselines.neural import checkpoint, features
 from baselines.neural.droo.agent import Droo, DrooConfig
-from baselines.neural.networks import NetConfig
+from baselines.neural.networks import NetConfig, parameters
+from lambo_agents import weights_io
 from lambo_env.cell.seeding import training_rng
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Instances
@@ -94,7 +95,7 @@ class _Run:
         else:
             instances, prompts, _ = self._draw(0, 512)
             self.agent.net.standardise(
-                torch.from_numpy(networks.columns(instances, prompts.latency_weight))
+                torch.from_numpy(features.columns(instances, prompts.latency_weight))
             )
 
     def run(self) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class _Run:
     def _play(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> None:
         goal, inputs = (
             prompts.objective(instances),
-            networks.columns(instances, prompts.latency_weight),
+            features.columns(instances, prompts.latency_weight),
         )
         place, best = self.agent.choose(instances, goal, inputs)
         cost = physics.association_cost(instances, place, goal)
@@ -130,9 +131,9 @@ class _Run:
 
     def _save(self) -> None:
         agent = self.agent
-        tensors = networks.pack(agent.net, agent.optimiser)
+        tensors = checkpoint.pack(agent.net, agent.optimiser)
         tensors["memory/inputs"] = torch.from_numpy(agent.memory.inputs)
-        tensors["memory/place"] = torch.from_numpy(agent.memory.place)
+        tensors["memory/place"] = torch.from_numpy(agent.memory.labels)
         progress = {
             "block": self.block,
             "seconds": self.seconds,
@@ -140,18 +141,17 @@ class _Run:
             "stored": agent.memory.stored,
         }
         progress |= {"candidates": agent.candidates, "best": agent.recent_best}
-        networks.save(
-            self.state_path, tensors, options=dataclasses.asdict(self.options), **progress
-        )
+        progress["options"] = dataclasses.asdict(self.options)
+        weights_io.save(self.state_path, tensors, checkpoint.FORMAT, progress)
 
     def _resume(self) -> None:
-        tensors, meta = networks.load(self.state_path)
-        networks.check_options(
+        tensors, meta = weights_io.load(self.state_path, checkpoint.FORMAT)
+        checkpoint.check_options(
             str(self.state_path), meta["options"], dataclasses.asdict(self.options)
         )
         agent = self.agent
-        networks.unpack(tensors, agent.net, agent.optimiser)
-        agent.memory.inputs, agent.memory.place = (
+        checkpoint.unpack(tensors, agent.net, agent.optimiser)
+        agent.memory.inputs, agent.memory.labels = (
             tensors["memory/inputs"].numpy(),
             tensors["memory/place"].numpy(),
         )
@@ -166,10 +166,10 @@ class _Run:
         card = {
             "options": dataclasses.asdict(self.options),
             "scenario_hash": self.scenario.hash,
-            "parameters": networks.parameters(self.agent.net),
+            "parameters": parameters(self.agent.net),
             "cpu_seconds": round(self.seconds, 1),
             "labels": 0,
             "cost_over_local_cost": round(float(np.mean(self.ratio[-max(1, blocks // 10) :])), 4),
         }
-        networks.save_net(self.path, self.agent.net, card)
+        checkpoint.save_net(self.path, self.agent.net, card)
         return card

@@ -19,9 +19,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from baselines.neural import networks
+from baselines.neural.networks import hidden_widths, parameters, plain, seeded
+from baselines.neural.replay import OnlineLearner, ReplayBuffer, ReplayConfig
 from lambo_env.utils import validate
 from lambo_env.utils.timing import one_thread
 from lambo_env.wpmec import physics
@@ -34,7 +35,7 @@ INPUT_SCALE = 1e6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DrooWpmecConfig:
+class DrooWpmecConfig(ReplayConfig):
     """Settings; the defaults are the original's but for the last three fields, three of its details that harm it.
 
     Raises:
@@ -42,11 +43,6 @@ class DrooWpmecConfig:
     """
 
     hidden: tuple[int, ...] = (120, 80)
-    memory: int = 1024  # frames
-    batch: int = 128
-    train_every: int = 10  # frames
-    adapt_every: int = 32  # frames between two choices of K
-    learning_rate: float = 0.01
     weight_decay: float = 1e-4
     beta1: float = 0.9  # Adam's; the original's code has 0.09
     fresh_optimiser: bool = (
@@ -58,14 +54,10 @@ class DrooWpmecConfig:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        for name in ("memory", "batch", "train_every", "adapt_every"):
-            validate.integer(f"DrooWpmecConfig.{name}", getattr(self, name))
-        object.__setattr__(
-            self, "hidden", networks.hidden_widths("DrooWpmecConfig.hidden", self.hidden)
-        )
+        super().__post_init__()
+        object.__setattr__(self, "hidden", hidden_widths("DrooWpmecConfig.hidden", self.hidden))
         for name in ("fresh_optimiser", "zero_row"):
             validate.boolean(f"DrooWpmecConfig.{name}", getattr(self, name))
-        validate.positive("DrooWpmecConfig.learning_rate", self.learning_rate)
         validate.non_negative("DrooWpmecConfig.weight_decay", self.weight_decay)
         beta1 = validate.non_negative("DrooWpmecConfig.beta1", self.beta1)
         validate.check("DrooWpmecConfig.beta1", self.beta1, beta1 < 1, "in [0, 1)")
@@ -101,7 +93,7 @@ def order_preserving(relaxed: Floats, count: int) -> Modes:
     )
 
 
-class DrooWpmec:
+class DrooWpmec(OnlineLearner):
     """The algorithm: play frames in order, learn on the way.
 
     Args:
@@ -113,17 +105,16 @@ class DrooWpmec:
     def __init__(
         self, num_devices: int, config: DrooWpmecConfig | None = None, seed: int = 0
     ) -> None:
+        super().__init__()
         self.num_devices = validate.integer("DrooWpmec.num_devices", num_devices)
         self.config = config = config or DrooWpmecConfig()
-        with networks.seeded(validate.integer("DrooWpmec.seed", seed, low=0)):
-            self.net = networks.plain([num_devices, *config.hidden, num_devices])
-        self.candidates = num_devices  # K
+        with seeded(validate.integer("DrooWpmec.seed", seed, low=0)):
+            self.net = plain([num_devices, *config.hidden, num_devices])
+        self.candidates = self.most_candidates = num_devices
         self._rng = np.random.default_rng(seed)
-        self._inputs = np.zeros((config.memory, num_devices), np.float32)
-        self._labels = np.zeros((config.memory, num_devices), np.float32)
-        self._played = 0
-        self._best: list[int] = []  # since K was last chosen
-        self._optimiser = self._make_optimiser()
+        inputs, labels = np.zeros((2, config.memory, num_devices), np.float32)
+        self.memory = ReplayBuffer(inputs, labels, int(config.zero_row))
+        self.optimiser = self._make_optimiser()
 
     def _make_optimiser(self) -> torch.optim.Adam:
         config = self.config
@@ -167,7 +158,7 @@ class DrooWpmec:
 
     def _stretches(self, frames: int) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) of the frames between two changes of the network or of K."""
-        start, before = 0, self._played
+        start, before = 0, self.memory.stored
         while start < frames:
             now = before + start
             step = min(
@@ -181,33 +172,18 @@ class DrooWpmec:
         rate = physics.rate_bps(frames, modes)
         best, row = np.argmax(rate, axis=1), np.arange(len(frames))
         count = np.full(len(frames), self.candidates)
-        self._remember(_inputs(frames), modes[row, best], best)
+        self.remember(_inputs(frames), modes[row, best], best, self._rng)
         return rate[row, best], rate[:, 0], count
 
-    def _remember(self, inputs: NDArray[np.float32], labels: Modes, best: NDArray[np.intp]) -> None:
-        config = self.config
-        slot = (self._played + np.arange(len(best)) + config.zero_row) % config.memory
-        self._inputs[slot], self._labels[slot] = inputs, labels
-        self._played += len(best)
-        self._best += best.tolist()
-        if self._played % config.train_every == 0:
-            self._learn()
-        if self._played % config.adapt_every == 0:
-            self.candidates = min(max(self._best) + 2, self.num_devices)
-            self._best = []
+    def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean binary cross-entropy of modes [B, N] in nats."""
+        return nn.functional.binary_cross_entropy_with_logits(self.net(inputs), labels)
 
-    def _learn(self) -> None:
-        config = self.config
-        filled = min(self._played + config.zero_row, config.memory)
-        pick = self._rng.integers(filled, size=config.batch)
-        if config.fresh_optimiser:
-            self._optimiser = self._make_optimiser()
-        self._optimiser.zero_grad(set_to_none=True)
-        logits = self.net(torch.from_numpy(self._inputs[pick]))
-        nn.functional.binary_cross_entropy_with_logits(
-            logits, torch.from_numpy(self._labels[pick])
-        ).backward()
-        self._optimiser.step()
+    def learn(self, rng: np.random.Generator) -> float:
+        """Take one step on a batch from the replay buffer; return its loss."""
+        if self.config.fresh_optimiser:
+            self.optimiser = self._make_optimiser()
+        return super().learn(rng)
 
 
 def _inputs(frames: Frames) -> NDArray[np.float32]:
@@ -221,4 +197,4 @@ def run(frames: Frames, config: DrooWpmecConfig | None = None, seed: int = 0) ->
         agent = DrooWpmec(frames.num_devices, config, seed)
         rate, first, count = agent.play(frames)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return Trace(rate, first, count, seconds, cpu, networks.parameters(agent.net))
+    return Trace(rate, first, count, seconds, cpu, parameters(agent.net))

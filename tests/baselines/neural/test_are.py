@@ -10,15 +10,16 @@ from data_files import shared_data
 
 from baselines.heuristics.greedy import Greedy
 from baselines.heuristics.local import Local
-from baselines.neural import networks
 from baselines.neural.are import original
 from baselines.neural.are import training as are_training
 from baselines.neural.are.agent import Are, AreTwoLayers, Lesson, entropy_bits, label
 from baselines.neural.are.original import AreSmall, AreSmallConfig
 from baselines.neural.are.training import AreTraining
+from baselines.neural.checkpoint import FORMAT
 from baselines.neural.networks import NetConfig
 from baselines.search.differential_evolution import DE
 from baselines.search.exact import Exact
+from lambo_agents import weights_io
 from lambo_agents.registry import make_agent
 from lambo_agents.testing.agent_checks import check_agent
 from lambo_env.datasets.are import load_are
@@ -238,8 +239,8 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_asks_nothing_twice(
     are_training.train(SHORT, expert, tmp_path / "b.safetensors")
     assert expert.asked == 0
     whole, other = (
-        networks.load(tmp_path / "whole.safetensors")[0],
-        networks.load(tmp_path / "b.safetensors")[0],
+        weights_io.load(tmp_path / "whole.safetensors", FORMAT).tensors,
+        weights_io.load(tmp_path / "b.safetensors", FORMAT).tensors,
     )
     assert all(torch.equal(whole[name], other[name]) for name in whole)
 

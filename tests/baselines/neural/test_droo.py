@@ -7,7 +7,8 @@ from data_files import shared_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.neural import networks
+from baselines.neural import features
+from baselines.neural.checkpoint import FORMAT
 from baselines.neural.droo import training as droo_training
 from baselines.neural.droo import wpmec
 from baselines.neural.droo.agent import (
@@ -19,7 +20,8 @@ from baselines.neural.droo.agent import (
     order_preserving,
 )
 from baselines.neural.droo.training import DrooTraining
-from baselines.neural.networks import NetConfig, PlaceNet
+from baselines.neural.networks import NetConfig, PlaceNet, parameters
+from lambo_agents import weights_io
 from lambo_agents.testing.agent_checks import check_agent
 from lambo_env.datasets.droo import load_droo
 from lambo_env.offloading import physics
@@ -107,9 +109,9 @@ def test_the_empty_row_of_the_original_is_a_sample(rng):
     ours, original = wpmec.DrooWpmec(4), wpmec.DrooWpmec(4, wpmec.ORIGINAL)
     for agent in (ours, original):
         agent.play(frames)
-    assert np.all(ours._inputs[:5] > 0)
-    assert np.all(original._inputs[0] == 0)
-    np.testing.assert_array_equal(original._inputs[1:6], ours._inputs[:5])
+    assert np.all(ours.memory.inputs[:5] > 0)
+    assert np.all(original.memory.inputs[0] == 0)
+    np.testing.assert_array_equal(original.memory.inputs[1:6], ours.memory.inputs[:5])
 
 
 def test_bad_settings_of_wpmec_are_refused(rng):
@@ -229,8 +231,8 @@ def test_it_gets_better_while_it_plays(rng):
     wish = Prompts.of("minimum energy", 200)
 
     def frozen_cost():
-        logits, _ = networks.place_logits(
-            agent.net, held, networks.columns(held, wish.latency_weight)
+        logits, _ = features.place_logits(
+            agent.net, held, features.columns(held, wish.latency_weight)
         )
         return physics.association_cost(
             held, np.argmax(logits, axis=-1), wish.objective(held)
@@ -244,10 +246,10 @@ def test_it_gets_better_while_it_plays(rng):
 
 
 def test_sizes():
-    assert networks.parameters(PlaceNet(NetConfig())) == 325_654  # nearest width below 326,662
+    assert parameters(PlaceNet(NetConfig())) == 325_654  # nearest width below 326,662
     deep = [m for m in PlaceNet(NetConfig()).modules() if isinstance(m, torch.nn.Linear)]
     assert len(deep) == 60
-    assert abs(networks.parameters(PlaceNet(NetConfig(width=70))) - 326_662) > 326_662 - 325_654
+    assert abs(parameters(PlaceNet(NetConfig(width=70))) - 326_662) > 326_662 - 325_654
 
 
 def test_sixty_layers_pass_gradients_to_the_first():
@@ -269,7 +271,6 @@ def test_sixty_layers_pass_gradients_to_the_first():
         (lambda: DrooConfig(learning_rate=0.0), "DrooConfig.learning_rate is 0.0"),
         (lambda: Droo(None, candidates=0, net=TINY), "Droo.candidates is 0"),
         (lambda: Droo("dro"), "unknown weights 'dro'"),
-        (lambda: Droo("absent.safetensors"), "absent.safetensors"),
         (lambda: DrooTraining(size="big"), "unknown DrooTraining.size 'big'"),
         (lambda: DrooTraining(slots=0), "DrooTraining.slots is 0"),
     ],
@@ -279,11 +280,16 @@ def test_bad_settings_are_refused(make, text):
         make()
 
 
+def test_weights_that_are_not_there_are_named():
+    with pytest.raises(FileNotFoundError, match="no weights at 'absent.safetensors'"):
+        Droo("absent.safetensors")
+
+
 # ---- training ------------------------------------------------------------------------------------
 
 
 def tensors_of(path):
-    return networks.load(path)[0]
+    return weights_io.load(path, FORMAT).tensors
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):

@@ -1,0 +1,96 @@
+"""The networks' files: weights for use with a card beside them, and what a killed run needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from baselines.neural.networks import NetConfig, PlaceNet, seeded
+from lambo_agents import weights_io
+from lambo_env.utils import files, validate
+
+FORMAT = "lambo-dnn-1"
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+def save_net(path: Path, net: nn.Module, card: Mapping[str, Any]) -> None:
+    """Write a network for use, its size and its card within, and the same as JSON beside it."""
+    size = {"net": dataclasses.asdict(net.config)} if isinstance(net, PlaceNet) else {}
+    weights_io.save(path, net.state_dict(), FORMAT, {**size, **card})
+    files.write_text(path.with_suffix(".json"), json.dumps({**size, **card}, indent=2) + "\n")
+
+
+def check_options(path: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for the first option in which a saved run differs from ``wanted``."""
+    for name, value in wanted.items():
+        same = json.dumps(found.get(name)) == json.dumps(value)
+        validate.check(
+            f"{name} of the run saved in {path}",
+            found.get(name),
+            same,
+            f"{value!r}; or remove the file",
+        )
+
+
+def load_net(name: str | os.PathLike[str]) -> tuple[PlaceNet, dict[str, Any]]:
+    """Return the network of shipped weights by name, or of a path, and the file's JSON values."""
+    path = weights_io.weights_path(name, WEIGHTS)
+    tensors, meta = weights_io.load(path, FORMAT)
+    weights_io.check_header(path, "net" in meta)
+    net = PlaceNet(NetConfig(**meta["net"]))
+    try:
+        net.load_state_dict({key: value for key, value in tensors.items() if "/" not in key})
+    except RuntimeError as error:
+        raise ValueError(
+            f"weights is {str(path)!r}; allowed: tensors that fit their NetConfig ({error})"
+        ) from error
+    return net.eval(), meta
+
+
+def net_of(
+    owner: str, weights: str | None, default: str, net: NetConfig | None, seed: int
+) -> tuple[PlaceNet, dict[str, Any]]:
+    """Return the network that an agent's arguments ask for, and what is known of it.
+
+    ``owner`` is named in errors.
+    """
+    validate.integer(f"{owner}.seed", seed, low=0)
+    config = NetConfig() if net is None else validate.of_kind(f"{owner}.net", net, NetConfig)
+    if weights is not None:
+        name = default if weights == "default" else weights
+        loaded, meta = load_net(name)
+        family = default.partition("-")[0]
+        made_for = str(meta.get("options", {}).get("size", family))
+        validate.check(
+            "weights",
+            str(name),
+            made_for.startswith(family),
+            f"weights of {family}; these are of {made_for}",
+        )
+        return loaded, meta
+    with seeded(seed):
+        return PlaceNet(config).eval(), {"labels": 0}
+
+
+def pack(net: nn.Module, optimiser: torch.optim.Adam) -> dict[str, Tensor]:
+    """Return all tensors that resuming needs: the network's, and Adam's moments under adam/."""
+    out = dict(net.state_dict())
+    for name, parameter in net.named_parameters():
+        for key, value in optimiser.state.get(parameter, {}).items():
+            out[f"adam/{key}/{name}"] = value
+    return out
+
+
+def unpack(tensors: Mapping[str, Tensor], net: nn.Module, optimiser: torch.optim.Adam) -> None:
+    """Put back what ``pack`` took."""
+    net.load_state_dict({key: value for key, value in tensors.items() if "/" not in key})
+    for name, parameter in net.named_parameters():
+        state = {key: tensors[f"adam/{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        optimiser.state[parameter].update(state)
