@@ -30,6 +30,7 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, validate
+from lambo_env.utils.gaps import gap_percent
 
 PROMPTS = {
     "latency": "minimum latency",
@@ -68,7 +69,7 @@ class Validation:
     def gaps(self, agent: Any) -> dict[str, float]:
         """Return how much more an agent pays than LocalSearch, mean in per cent, under each prompt and "mean"."""
         gaps = {
-            name: 100 * float(np.mean(self.cost(agent, name) / best - 1))
+            name: float(np.mean(gap_percent(self.cost(agent, name), best)))
             for name, best in self.best.items()
         }
         return {**gaps, "mean": float(np.mean(list(gaps.values())))}

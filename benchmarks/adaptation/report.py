@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import figures, report
-from benchmarks.report.statistics import Interval
+from benchmarks.report.statistics import Interval, seeds_interval, student_half_width
 from benchmarks.report.tables import digits, interval_text
 from lambo_env.offloading import drift as suite
 from lambo_env.utils import files
@@ -99,19 +99,6 @@ class Line:
         return self.drift.endswith("cyclic")
 
 
-def seed_interval(values: Floats) -> Interval:
-    """Return the mean over seeds with Student's 95 % interval: they are few."""
-    mean, half = float(values.mean()), float(_half_width(values)) if len(values) > 1 else math.nan
-    return Interval(mean, mean - half, mean + half)
-
-
-def _half_width(values: Floats) -> Floats:
-    from scipy.special import stdtrit
-
-    count = len(values)
-    return np.asarray(stdtrit(count - 1, 0.975) * values.std(axis=0, ddof=1) / math.sqrt(count))
-
-
 def lines_of(cells: Sequence[dict[str, Any]]) -> list[Line]:
     """Return the lines of finished cells: one a drift and method."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -140,7 +127,7 @@ def recovered(line: Line, frozen: Line) -> Interval | None:
     lost = frozen.after[:seeds] - frozen.before[:seeds]
     if float(frozen.after.mean()) < DOUBLES * float(frozen.before.mean()):
         return None
-    return seed_interval(100 * (frozen.after[:seeds] - line.after[:seeds]) / lost)
+    return seeds_interval(100 * (frozen.after[:seeds] - line.after[:seeds]) / lost)
 
 
 def left_by_labels(
@@ -184,10 +171,10 @@ def _row(line: Line, frozen: Line | None) -> tuple[str, ...]:
     return (
         line.drift,
         line.method,
-        _with_mean(seed_interval(line.before)),
-        _with_mean(seed_interval(line.after)),
+        _with_mean(seeds_interval(line.before)),
+        _with_mean(seeds_interval(line.after)),
         "" if won is None else _with_mean(won),
-        "" if back is None else _with_mean(seed_interval(back)),
+        "" if back is None else _with_mean(seeds_interval(back)),
         f"{line.labels:g}",
         digits(line.update_s, 3),
         digits(line.expert_s, 3),
@@ -233,9 +220,9 @@ def overview(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
         frozen = mine.get("frozen")
         won = [recovered(mine[name], frozen) if name in mine and frozen else None for name in learn]
         ends = [
-            _with_mean(seed_interval(mine[name].after)) if name in mine else "" for name in methods
+            _with_mean(seeds_interval(mine[name].after)) if name in mine else "" for name in methods
         ]
-        before = "" if frozen is None else _with_mean(seed_interval(frozen.before))
+        before = "" if frozen is None else _with_mean(seeds_interval(frozen.before))
         rows.append(
             [drift, before, *ends, *("" if part is None else _with_mean(part) for part in won)]
         )
@@ -332,7 +319,7 @@ def _curve(axes: Axes, line: Line, colour: str) -> None:
         label=line.method,
     )
     if len(smooth) > 1:
-        half = _half_width(smooth)
+        half = student_half_width(smooth)
         axes.fill_between(
             slots, np.maximum(mean - half, 1e-2), mean + half, color=colour, alpha=0.15, lw=0
         )

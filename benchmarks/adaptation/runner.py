@@ -30,6 +30,7 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, validate
+from lambo_env.utils.gaps import gap_percent
 
 PROMPTS = ("minimum latency", "minimum energy")  # in turn over a slot's instances
 BOUND_GAP, BOUND_LIMIT_S = (
@@ -154,7 +155,7 @@ def _stream(cell: Cell, folder: Path, agent: Any, rows: _Rows) -> None:
 def _scores(instances: Instances, decision: Decision, prompts: Prompts, bound: np.ndarray) -> Row:
     """Return the mean gap to the bound in percent, of all and of each prompt, and the share of late tasks."""
     outcome = physics.evaluate(instances, decision, prompts.objective(instances))
-    gap = 100 * (np.asarray(outcome.cost) / bound - 1)
+    gap = gap_percent(outcome.cost, bound)
     each = {f"gap_{k}": round(float(gap[k :: len(PROMPTS)].mean()), 6) for k in range(len(PROMPTS))}
     return {"gap": round(float(gap.mean()), 6), **each, "late": float(np.mean(outcome.late))}
 

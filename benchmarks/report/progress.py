@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table as RichTable
 
-from benchmarks.report.statistics import gap_percent
 from benchmarks.report.tables import digits, gap_text, unit_of, values
 from benchmarks.sweep.config import Cell
 from benchmarks.sweep.results import CellResult
 from benchmarks.sweep.runner import OnProgress, Progress
+from lambo_env.utils.gaps import gap_percent
 
 
 @contextlib.contextmanager

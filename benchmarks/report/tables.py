@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report.statistics import Comparison, Interval, compare, gap_percent, mean_interval
+from benchmarks.report.statistics import Comparison, Interval, compare, mean_interval
 from benchmarks.sweep.results import RESULTS, CellResult, latest, parse_results, read_manifest
 from lambo_env.utils import validate
+from lambo_env.utils.gaps import gap_percent
 
 BELOW_BOUND_PERCENT = (
     -1e-3

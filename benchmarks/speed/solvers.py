@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report.statistics import Interval, gap_percent, mean_interval
+from benchmarks.report.statistics import Interval, mean_interval
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision
@@ -23,6 +23,7 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import Timing, measure
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils.gaps import gap_percent
 from lambo_env.wpmec import instances as wpmec_frames
 from lambo_env.wpmec import physics as wpmec_physics
 
@@ -98,7 +99,7 @@ def _line(
     return {
         "cost": _interval(outcome.cost),
         "late_percent": round(100 * float(np.mean(outcome.late)), 2),
-        "gap_percent": _interval(100 * (outcome.cost / bound - 1)),
+        "gap_percent": _interval(gap_percent(outcome.cost, bound)),
     }
 
 

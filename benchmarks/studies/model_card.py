@@ -26,6 +26,7 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts, catalogue
 from lambo_env.utils import files
+from lambo_env.utils.gaps import gap_percent
 
 PROMPTS = ("minimum latency", "minimum energy", "50% latency, 50% energy")
 BLOCK = 1000  # of the evaluation instances: no sweep that ships plays it
@@ -106,7 +107,7 @@ def gaps(weights: Path, count: int) -> Iterator[Row]:
             decision = agent.decide(instances, prompts, decision_rng(0, scenario.hash, BLOCK))
             spent = time.perf_counter() - start
             outcome = physics.evaluate(instances, decision, prompts.objective(instances))
-            gap = statistics.mean_interval(100 * (outcome.cost / bound.lower - 1))
+            gap = statistics.mean_interval(gap_percent(outcome.cost, bound.lower))
             yield {
                 "prompt": text,
                 "decoding": setting,
@@ -128,15 +129,8 @@ def held_out(weights: Path, count: int) -> Row:
         plain = {1.0: PROMPTS[0], 0.0: PROMPTS[1]}.get(
             weight, f"{weight:.0%} latency, {1 - weight:.0%} energy"
         )
-        cost = _cost(agent, instances, _same(text, weight, count))
-        rows.append(
-            (
-                100
-                * float(np.mean(cost / _cost(agent, instances, _same(plain, weight, count)) - 1)),
-                kind,
-                text,
-            )
-        )
+        costs = (_cost(agent, instances, _same(t, weight, count)) for t in (text, plain))
+        rows.append((float(np.mean(gap_percent(*costs))), kind, text))
     worst = max(rows)
     return {
         "phrasings": len(rows),

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report.statistics import Interval, gap_percent, mean_interval
+from benchmarks.report.statistics import Interval, mean_interval
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.offloading import physics, slots
 from lambo_env.offloading.instances import LOCAL, Decision, Instances
 from lambo_env.offloading.scenario import Scenario
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils.gaps import gap_percent
 
 EASY_PERCENT = 0.3  # greedy nearer to the optimum than this: the scenario tells agents apart badly
 GAP = 1e-4  # to which the optimum is proven here

@@ -20,6 +20,7 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils.gaps import gap_percent
 
 PROMPTS = {
     "latency": "minimum latency",
@@ -63,7 +64,7 @@ class Validation:
             for shares in (False, True):
                 cost = greedy_cost(aed, self.instances, prompts, shares, device)
                 key = f"{name}_share" if shares else name
-                out[key] = 100 * float(np.mean(cost / self.best[name] - 1))
+                out[key] = float(np.mean(gap_percent(cost, self.best[name])))
         return out
 
 

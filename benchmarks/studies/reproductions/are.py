@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report.statistics import gap_percent, mean_interval, seeds_interval
+from benchmarks.report.statistics import mean_interval, seeds_interval
 from benchmarks.studies.reproductions.quantity import Quantity
 from lambo_env.offloading import physics
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import measure
 
 NUM_TEST = 60  # scenarios, the last ones, 12 %

@@ -17,6 +17,7 @@ from benchmarks import cli
 from benchmarks.adaptation import report as adapt_report
 from benchmarks.adaptation import runner as adapt
 from benchmarks.adaptation.plan import METHODS, Adaptation, load_plan
+from benchmarks.report.statistics import seeds_interval
 from lambo_agents import registry
 from lambo_agents.network import checkpoint
 from lambo_agents.network.aed import AED
@@ -267,7 +268,7 @@ def test_what_is_recovered_is_by_hand():
     assert adapt_report.recovered(mine, calm) is None
     cyclic = adapt_report.lines_of(line("frozen", [[2, 6, 3, 5]], "data-cyclic"))[0]
     assert (cyclic.before, cyclic.returned, cyclic.after) == ([2], [1.5], [5])
-    interval = adapt_report.seed_interval(np.array([1.0, 3.0]))
+    interval = seeds_interval(np.array([1.0, 3.0]))
     assert interval.high == pytest.approx(
         2 + 12.7062
     )  # Student's t with one degree of freedom, spread sqrt(2) / sqrt(2)

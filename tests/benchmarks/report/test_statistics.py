@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.report.statistics import compare, gap_percent, mean_interval
+from benchmarks.report.statistics import compare, mean_interval
+from lambo_env.utils.gaps import gap_percent
 
 
 def test_the_interval_covers_the_mean_about_as_often_as_it_says():
