@@ -187,7 +187,9 @@ def test_a_taught_policy_gradient_has_the_teachers_decision_as_its_last_rollout(
     slots = decoding.slot(batch.instances, batch.prompts.tokens, batch.shares)
     plan = trainer.actor.plan(trainer.actor.encode(slots.inputs))
     rolled = decoding.rollout(trainer.actor, plan, slots, 3, torch.Generator().manual_seed(0))
-    joined = trainer._joined(batch, slots, rolled, np.random.default_rng(0))
+    joined = trainer.phases["policy_gradient"].with_teacher(
+        batch, slots, rolled, np.random.default_rng(0)
+    )
     label = (
         make_agent("local-search")
         .decide(batch.instances, batch.prompts, np.random.default_rng(0))

@@ -1,0 +1,293 @@
+"""The phases of a training by name: prompt pretraining, imitation, policy gradient.
+
+Each draws its problems (``sample``) and returns the loss of an update on them with the numbers that
+are shown (``loss``). Shapes: B instances, O orders or rollouts of an instance, N UEs, P places.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lambo_agents.acl import losses, prompt_corpus
+from lambo_agents.acl.config import ACLConfig
+from lambo_agents.acl.data import Batch, sample_batch
+from lambo_agents.network import decoding
+from lambo_agents.network.aed import AED, Encoded
+from lambo_agents.network.critic import Critic
+from lambo_agents.network.decision_order import confident_order
+from lambo_agents.network.server_encoding import in_order
+from lambo_agents.protocol import Agent
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Objective
+from lambo_env.prompts.prompts import Prompts
+
+_PRIOR_WEIGHT = 0.3  # of the encoder's place prior in the imitation loss
+_GUIDED_WEIGHT = 0.1  # of the same in the policy gradient's: towards the cheapest rollout
+_PROMPT_WEIGHT = 3.0
+_MISREAD = 0.03  # error of a latency share that counts as misread
+# of the relative cost, whose gradient is small beside that of a log-probability
+_COST_WEIGHT = 10.0
+
+Loss = tuple[Tensor, dict[str, float]]
+
+
+class Learner:
+    """The networks of a training, its teacher, and how far it has come."""
+
+    def __init__(self, config: ACLConfig, teacher: Agent | None) -> None:
+        self.config, self.teacher = config, teacher
+        self.actor = AED(config.network()).to(config.device)
+        # for the loss alone, never shipped
+        self.reader = nn.Linear(self.actor.config.d_model, 1).to(config.device)
+        critic = None if config.baseline == "mean" else Critic(self.actor.config)
+        self.critic = None if critic is None else critic.to(config.device).eval()
+        self.step, self.seconds, self.rollouts, self.labels = 0, 0.0, 0, 0
+
+    def slots(self, batch: Batch) -> decoding.Slot:
+        """Return the problems as what the network and the rules read."""
+        return decoding.slot(
+            batch.instances, batch.prompts.tokens, batch.shares, self.config.device
+        )
+
+    def label(self, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """Return the teacher's places [B, N]."""
+        assert self.teacher is not None
+        place = self.teacher.decide(batch.instances, batch.prompts, rng).place
+        self.labels += len(place)
+        return torch.from_numpy(np.asarray(place, dtype=np.int64)).to(self.config.device)
+
+    def prompt_loss(self, encoded: Encoded, batch: Batch) -> Tensor:
+        """Return the loss of regressing the latency share on the prompt's embedding.
+
+        0 for a network with a prompt encoder of its own, which is pretrained.
+        """
+        if self.actor.config.prompt_bins:
+            return torch.zeros((), device=encoded.prompt.device)
+        weight = torch.from_numpy(batch.prompts.latency_weight.copy()).to(encoded.prompt)
+        return _PROMPT_WEIGHT * functional.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
+
+
+class Phase:
+    """One way to learn, for a stretch of a training's updates."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner, self.config = learner, learner.config
+
+    def sample(self, rng: np.random.Generator) -> Any:
+        """Draw the problems of an update."""
+        raise NotImplementedError
+
+    def loss(self, batch: Any, rng: np.random.Generator) -> Loss:
+        """Return the loss on them, and the numbers that are shown."""
+        raise NotImplementedError
+
+
+class PromptPretraining(Phase):
+    """Learn what texts ask for: which quantity they name first or only, and its share."""
+
+    def sample(self, rng: np.random.Generator) -> tuple[Prompts, np.ndarray[Any, Any]]:
+        """Draw texts, and whether each names latency first."""
+        return prompt_corpus.sample(self.config.reading_texts, rng)
+
+    def loss(self, batch: tuple[Prompts, np.ndarray[Any, Any]], rng: np.random.Generator) -> Loss:
+        """Return the cross-entropy of the quantity and of its share."""
+        prompts, latency = batch
+        texts, text = (
+            part.to(self.config.device) for part in decoding.distinct_texts(prompts.tokens)
+        )
+        summary: Any = self.learner.actor.prompt
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**62)))
+            summary.train()
+            meaning, share, first = (part[text] for part in summary.read(texts))
+            summary.eval()
+        weight = np.where(latency, prompts.latency_weight, 1 - prompts.latency_weight)
+        loss = functional.cross_entropy(share, losses.meaning(weight, share))
+        loss = loss + functional.nll_loss(
+            first, torch.from_numpy((~latency).astype(np.int64)).to(first.device)
+        )
+        shares = torch.linspace(0, 1, meaning.shape[-1], device=meaning.device)
+        wrong = (meaning.detach().exp() @ shares).cpu().double().numpy() - prompts.latency_weight
+        return loss, {"misread": float((np.abs(wrong) > _MISREAD).mean())}
+
+
+class Imitation(Phase):
+    """Learn the teacher's places in the confident order and in shuffled ones.
+
+    The closed form's shares on the rows of shares.
+    """
+
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Draw instances with their prompts."""
+        return sample_batch(self.config, self.config.imitation_instances, rng)
+
+    def loss(self, batch: Batch, rng: np.random.Generator) -> Loss:
+        """Return the cross-entropy of the labels in several orders."""
+        config, learner = self.config, self.learner
+        slots, (size, num_ues) = learner.slots(batch), batch.instances.cycles.shape
+        place, taken = _followed(batch, learner.label(batch, rng), slots.need)
+        count = config.imitation_orders if config.shuffled else 1
+        orders = np.broadcast_to(np.arange(num_ues), (size, count, num_ues))
+        order = torch.from_numpy(rng.permuted(orders, axis=-1)).to(slots.need.device)
+        encoded = learner.actor.encode(slots.inputs)
+        with torch.no_grad():
+            order[:, 0] = confident_order(learner.actor, encoded, slots.need)
+        place, taken, need = (
+            in_order(place, order),
+            in_order(taken, order),
+            in_order(slots.need, order),
+        )
+        plan = learner.actor.plan(encoded, order)
+        scored = losses.score(learner.actor, plan, need, place, taken)
+        loss = config.share_weight * losses.share_imitation(
+            scored.share_logit, need, place, taken, slots.inputs.shares
+        )
+        loss = (
+            loss - scored.log_prob.mean() - _PRIOR_WEIGHT * losses.prior_log_prob(plan, need, place)
+        )
+        loss = loss + learner.prompt_loss(encoded, batch)
+        return loss, {"agreed": float((scored.log_prob.detach() > math.log(0.5)).float().mean())}
+
+
+class PolicyGradient(Phase):
+    """Roll out, score, and weigh each log-probability by how much dearer than the baseline it is."""
+
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Draw instances with their prompts."""
+        return sample_batch(self.config, self.config.instances, rng)
+
+    def loss(self, batch: Batch, rng: np.random.Generator) -> Loss:
+        """Return the surrogate loss of places, the shares' cost and the critic's loss."""
+        config, learner = self.config, self.learner
+        slots = learner.slots(batch)
+        encoded, order = learner.actor.encode(slots.inputs), None
+        # else as drawn: UEs are drawn alike, so that order is a shuffled one
+        if learner.step % 2 or not config.shuffled:
+            with torch.no_grad():
+                order = confident_order(learner.actor, encoded, slots.need)
+            batch = batch._replace(instances=batch.instances.order(order.cpu().numpy()))
+            slots, order = slots.ordered(order), order[:, None]
+        plan = learner.actor.plan(encoded, order)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rolled = decoding.rollout(learner.actor, plan, slots, config.rollouts, generator)
+        learner.rollouts += rolled.place.shape[0] * rolled.place.shape[1]
+        if config.taught:
+            rolled = self.with_teacher(batch, slots, rolled, rng)
+        scored = losses.score(learner.actor, plan, slots.need[:, None], rolled.place, rolled.taken)
+        cost, share_loss = _costs(batch, rolled.place, scored.share_logit, slots.need)
+        advantage, critic_loss = self._advantage(batch, slots, rolled, cost)
+        loss = (
+            advantage.to(scored.log_prob) * scored.log_prob
+        ).mean() - config.entropy * scored.entropy.mean()
+        loss = (
+            loss
+            + config.share_weight * share_loss.to(loss)
+            + critic_loss
+            + learner.prompt_loss(encoded, batch)
+        )
+        # the place prior, which the order and what is to come rest on, keeps to what is decided
+        best = rolled.place.gather(
+            1, cost.argmin(1).to(rolled.place)[:, None, None].expand_as(rolled.place[:, :1])
+        )
+        loss = loss - _GUIDED_WEIGHT * losses.prior_log_prob(plan, slots.need[:, None], best)
+        return loss, {"entropy": float(scored.entropy.detach().mean())}
+
+    def with_teacher(
+        self, batch: Batch, slots: decoding.Slot, rolled: decoding.Rollout, rng: np.random.Generator
+    ) -> decoding.Rollout:
+        """Return the rollouts with the teacher's as the last.
+
+        For the shares, which it does not know, with a rollout twice.
+        """
+        place, taken = _followed(batch, self.learner.label(batch, rng), slots.need)
+        own = slots.inputs.shares[:, None]
+        place = torch.where(own, rolled.place[:, 0], place)[:, None]
+        taken = torch.where(own, rolled.taken[:, 0], taken)[:, None]
+        return decoding.Rollout(
+            torch.cat([rolled.place, place], dim=1), torch.cat([rolled.taken, taken], dim=1)
+        )
+
+    def _advantage(
+        self, batch: Batch, slots: decoding.Slot, rolled: decoding.Rollout, cost: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return each decision's excess over the baseline [B, O, 1 or N], and the critic's loss."""
+        mean = losses.advantage(cost)[..., None]
+        if self.learner.critic is None:
+            return mean, torch.zeros(())
+        goal = batch.prompts.objective(batch.instances)
+        local = physics.association_cost(
+            batch.instances, np.zeros(batch.instances.cycles.shape, dtype=np.int64), goal
+        )
+        target = (cost / torch.from_numpy(local)[:, None]).float()[..., None].to(slots.need.device)
+        value = self.learner.critic(slots, rolled.place, rolled.taken).float()
+        gap = target - value.detach()
+        paid = gap / gap.std().clamp(min=1e-6)
+        advantage = paid if self.config.baseline == "critic" else (paid + mean.to(paid)) / 2
+        return advantage, functional.mse_loss(value, target.expand_as(value))
+
+
+def _followed(batch: Batch, label: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the labels' places [B, N], hopeless ones local, and what each takes of its server.
+
+    That is the closed form's CPU on rows of shares, and the floor elsewhere and where energy alone
+    counts.
+    """
+    floor = need.gather(-1, label[..., None])[..., 0]
+    place, floor = (
+        torch.where(floor.isfinite(), label, 0),
+        torch.where(floor.isfinite(), floor, 0.0),
+    )
+    cpu = torch.from_numpy(physics.allocate(batch.instances, place.cpu().numpy())).to(need.device)
+    capacity = functional.pad(
+        torch.from_numpy(batch.instances.server_cpu_hz), (1, 0), value=1.0
+    ).to(need.device)
+    full = batch.shares & torch.from_numpy(batch.prompts.latency_weight > 0)
+    return place, torch.where(full[:, None].to(need.device), cpu / capacity.gather(1, place), floor)
+
+
+def _costs(batch: Batch, place: Tensor, share_logit: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rollouts' costs [B, O], and the share head's loss.
+
+    Relative cost as a function of the shares.
+
+    Where energy alone counts, the loss is the share itself: what is above a floor only takes from
+    those to come.
+    """
+    place, need = place.cpu(), need.cpu()
+    goal = batch.prompts.objective(batch.instances)
+    cost = torch.empty(place.shape[:2], dtype=torch.float64)
+    closed, shared = (np.flatnonzero(batch.shares.numpy() == mode) for mode in (False, True))
+    if len(closed):
+        count = place.shape[1]
+        many = batch.instances.take(np.repeat(closed, count))
+        flat = physics.association_cost(
+            many, place[closed].flatten(0, 1).numpy(), goal.take(np.repeat(closed, count))
+        )
+        cost[closed] = torch.from_numpy(flat).view(-1, count)
+    if not len(shared):
+        return cost, torch.zeros(())
+    share = share_logit.cpu()[shared].double().sigmoid()
+    taken = losses.take_shares(share, need[shared, None], place[shared])
+    some = goal.take(shared)
+    some = Objective(
+        cost_per_s=torch.from_numpy(some.cost_per_s), cost_per_j=torch.from_numpy(some.cost_per_j)
+    )
+    with_shares = losses.share_cost(
+        batch.instances.take(shared).to(torch), some, place[shared], taken
+    )
+    cost[shared] = with_shares.detach()
+    hoarded = (share.mean(-1) * (some.cost_per_s == 0)[:, None]).mean()
+    return cost, _COST_WEIGHT * (with_shares / with_shares.detach()).mean() - _COST_WEIGHT + hoarded
+
+
+PHASES: dict[str, type[Phase]] = {
+    "prompt_pretraining": PromptPretraining,
+    "imitation": Imitation,
+    "policy_gradient": PolicyGradient,
+}
