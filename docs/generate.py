@@ -24,7 +24,8 @@ from benchmarks.report.tables import digits, gap_text
 from benchmarks.studies import environment_scores
 from benchmarks.studies.environment_scores import ASSOCIATION, JOINT, WPMEC, Scores
 from lambo_env.offloading import drift, observation, scenario
-from lambo_env.prompts import prompts
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.prompts.objectives import unit_of
 
 DOCS = Path(__file__).parent
 FOLDER, TEMPLATES = DOCS / "environments", DOCS / "templates"
@@ -235,7 +236,7 @@ def _presets() -> str:
 def _costs(scores: Scores) -> Iterator[str]:
     for name, by_prompt in scores.items():
         for text, lines in by_prompt.items():
-            unit = "s" if prompts.parse(text) == 1 else "J"
+            unit = unit_of(parse_weights(text))
             yield f"**`{name}`, “{text}”**"
             rows = [
                 (

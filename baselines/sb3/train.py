@@ -28,15 +28,11 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.objectives import KIND_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, validate
 from lambo_env.utils.gaps import gap_percent
 
-PROMPTS = {
-    "latency": "minimum latency",
-    "energy": "minimum energy",
-    "mix": "50% latency, 50% energy",
-}
 _VALIDATION = (
     2**31 - 2
 )  # stream of the training draws; the environments' generators are seeded otherwise
@@ -56,11 +52,13 @@ class Validation:
             loaded := load_scenario(scenario), size, seeding.training_rng(0, loaded, _VALIDATION)
         )
         empty = cls(drawn, {})
-        return cls(drawn, {name: empty.cost(solver or LocalSearch(), name) for name in PROMPTS})
+        return cls(
+            drawn, {name: empty.cost(solver or LocalSearch(), name) for name in KIND_PROMPTS}
+        )
 
     def cost(self, agent: Any, name: str) -> Any:
         """Return an agent's costs [B] under a prompt."""
-        prompts = Prompts.of(PROMPTS[name], self.instances.batch_size)
+        prompts = Prompts.of(KIND_PROMPTS[name], self.instances.batch_size)
         decision = agent.decide(self.instances, prompts, np.random.default_rng(0))
         return physics.evaluate(
             self.instances, decision, prompts.objective(self.instances), check=False

@@ -70,7 +70,8 @@ class PolicyGradient:
         return Decision(place, physics.allocate(arrays, place)).to(instances)
 
     def _search(self, instances: Instances, goal: Objective, rng: np.random.Generator) -> Places:
-        many, goals = instances.repeat(self.samples), _repeat(goal, self.samples)
+        many = instances.repeat(self.samples)
+        goals = goal.take(np.repeat(np.arange(len(instances)), self.samples))
         logits, legal = self._start(instances, goal)
         momentum, square = np.zeros_like(logits), np.zeros_like(logits)
         best = logits.argmax(-1)
@@ -101,12 +102,6 @@ class PolicyGradient:
         spread = np.nanstd(fixed, axis=(1, 2), keepdims=True)
         logits = -self.sharpness * fixed / np.where(spread > 0, spread, 1.0)
         return np.where(legal, logits, -np.inf), legal
-
-
-def _repeat(goal: Objective, count: int) -> Objective:
-    return Objective(
-        cost_per_s=np.repeat(goal.cost_per_s, count), cost_per_j=np.repeat(goal.cost_per_j, count)
-    )
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -28,11 +28,12 @@ from lambo_env.offloading import drift as suite
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
+from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, validate
 from lambo_env.utils.gaps import gap_percent
 
-PROMPTS = ("minimum latency", "minimum energy")  # in turn over a slot's instances
+PROMPTS = PURE_PROMPTS  # in turn over a slot's instances
 BOUND_GAP, BOUND_LIMIT_S = (
     1e-3,
     2.0,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.utils import validate
 
 
@@ -55,7 +56,7 @@ def evaluate(options: EvaluateOptions) -> int:
             ),
         ),
         scenarios=(scenario_source(options.scenario),),
-        prompts=tuple(options.prompt or ("minimum latency", "minimum energy")),
+        prompts=tuple(options.prompt or PURE_PROMPTS),
         instances=options.instances,
         root=options.root,
     )

@@ -75,25 +75,28 @@ class PromptOptions:
 
     _: dataclasses.KW_ONLY
     all: Annotated[bool, Parameter(negative=())] = False
-    """Print every phrase of the catalogue: split, objective, latency weight and text, separated by tabs."""
+    """Print every phrase of the catalogue: split, objective, weights and text, separated by tabs."""
 
 
 def prompts(options: PromptOptions = PromptOptions()) -> None:
     """Print the objectives that a prompt may name, with examples, or the whole catalogue."""
-    from lambo_env.prompts.prompts import catalogue, objectives
+    from lambo_env.prompts.catalogue import SPLITS
+    from lambo_env.prompts.grammar import catalogue, objectives
+    from lambo_env.prompts.objectives import kinds
 
     if options.all:
-        for split, kind in itertools.product(("train", "held_out"), ("latency", "energy", "mix")):
-            for text, weight in catalogue(split, kind):
-                print(split, kind, f"{weight:g}", text, sep="\t")
+        for split, kind in itertools.product(SPLITS, kinds()):
+            for text, weights in catalogue(split, kind):
+                shares = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+                print(split, kind, shares, text, sep="\t")
         return
     print_table(
-        ("objective", "latency weight", "cost", "phrases", "held out", "for example"),
+        ("objective", "cost", "unit", "phrases", "held out", "for example"),
         [
             (
                 o.name,
-                o.latency_weight,
-                o.meaning,
+                o.measure,
+                o.unit or "-",
                 str(o.train_phrases),
                 str(o.held_out_phrases),
                 "; ".join(o.examples),

@@ -43,10 +43,11 @@ class CheckOptions:
 
 def check(options: CheckOptions) -> int:
     """Print how tight the deadlines are, what stale CSI costs, and how far greedy is from the optimum."""
-    from benchmarks.report.tables import digits, gap_text, interval_text, unit_of
+    from benchmarks.report.tables import digits, gap_text, interval_text
     from benchmarks.studies.scenario_difficulty import EASY_PERCENT, assess
     from lambo_env.offloading.scenario import load_scenario
-    from lambo_env.prompts.prompts import parse
+    from lambo_env.prompts.grammar import parse_weights
+    from lambo_env.prompts.objectives import unit_of
 
     scenario = load_scenario(options.name)
     deadlines, objectives = assess(scenario, options.instances, options.root)
@@ -72,7 +73,7 @@ def check(options: CheckOptions) -> int:
         [
             (
                 each.prompt,
-                f"{digits(each.optimum.mean)} {unit_of(parse(each.prompt))}",
+                f"{digits(each.optimum.mean)} {unit_of(parse_weights(each.prompt))}",
                 gap_text(each.greedy_gap.mean),
                 interval_text(each.greedy_gap, 3),
                 gap_text(each.stale_gap.mean),

@@ -14,6 +14,7 @@ import tomli_w
 from cyclopts import Parameter
 
 from benchmarks.report.console import print_table
+from lambo_env.prompts.objectives import KIND_PROMPTS
 
 
 @Parameter(name="*")
@@ -93,9 +94,7 @@ def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -
 
 
 def _print_seeds(config: Any, ends: list[dict[str, float]]) -> None:
-    gaps = {
-        name: sorted(end[name] for end in ends) for name in ("mean", "latency", "energy", "mix")
-    }
+    gaps = {name: sorted(end[name] for end in ends) for name in ("mean", *KIND_PROMPTS)}
     shown = [
         f"{statistics.median(found):.2f} [{found[0]:.2f}, {found[-1]:.2f}]"
         for found in gaps.values()
@@ -121,7 +120,7 @@ def _config(options: Any) -> Any:
 
 
 def _tell(row: dict[str, float]) -> None:
-    gaps = ", ".join(f"{name} {row[name]:.2f}" for name in ("mean", "latency", "energy", "mix"))
+    gaps = ", ".join(f"{name} {row[name]:.2f}" for name in ("mean", *KIND_PROMPTS))
     print(f"{row['timesteps']:>9,.0f} steps  {row['cpu_s']:>7.1f} CPU s  {gaps}", flush=True)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.statistics import Interval
 from benchmarks.report.tables import Line, Table, digits
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.prompts.objectives import sole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,9 +105,8 @@ def new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axe
 
 def _cost_label(table: Table) -> str:
     late = any(line.late_percent > 0 for line in table.lines)
-    what = {1.0: "mean latency of a UE (s)", 0.0: "total energy of all UEs (J)"}.get(
-        table.latency_weight, "cost (all local = 1)"
-    )
+    row = sole(parse_weights(table.prompt))
+    what = f"{row.measure} ({row.unit})" if row else "cost (all local = 1)"
     return f"cost with lateness: {what}" if late else what
 
 

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table as RichTable
 
-from benchmarks.report.tables import digits, gap_text, unit_of, values
+from benchmarks.report.tables import digits, gap_text, values
 from benchmarks.sweep.config import Cell
 from benchmarks.sweep.results import CellResult
 from benchmarks.sweep.runner import OnProgress, Progress
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.prompts.objectives import unit_of
 from lambo_env.utils.gaps import gap_percent
 
 
@@ -40,7 +42,7 @@ def print_event(progress: Progress) -> None:
     text, last = "", progress.last
     count = f"{len(progress.results)} of {len(progress.cells)}"
     if isinstance(last, CellResult):
-        cost = f"{digits(float(np.mean(values([last], 'cost'))))} {unit_of(last.latency_weight)}".strip()
+        cost = f"{digits(float(np.mean(values([last], 'cost'))))} {unit_of(parse_weights(last.prompt))}".strip()
         gap = mean_gap(last)
         tail = "" if np.isnan(gap) else f", gap {gap_text(gap)} %"
         where = f"{last.agent} on {last.scenario}, {last.prompt}, block {last.block}"

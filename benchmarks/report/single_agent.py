@@ -12,6 +12,8 @@ from benchmarks.sweep.config import Cell, Sweep
 from benchmarks.sweep.runner import bound_key_of
 from benchmarks.sweep.worker import NoResult, identity, play_cell
 from lambo_agents import registry
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.prompts.objectives import unit_of
 
 
 def print_single(sweep: Sweep, with_bounds: bool) -> int:
@@ -41,4 +43,4 @@ def _play(
         key, limits = bound_key_of(cell, sweep.bound_gap), (sweep.bound_gap, sweep.bound_limit_s)
         bound = bounds.obtain(instances, cell.prompt, key, *limits, bounds.cache_folder())
         answer = answer.bounded(bound.lower, bound.proven)
-    return tables.line_of(answer.agent, [answer], tables.unit_of(answer.latency_weight)), ""
+    return tables.line_of(answer.agent, [answer], unit_of(parse_weights(answer.prompt))), ""

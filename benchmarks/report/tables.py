@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks.report.statistics import Comparison, Interval, compare, mean_interval
 from benchmarks.sweep.results import RESULTS, CellResult, latest, parse_results, read_manifest
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.prompts.objectives import unit_of
 from lambo_env.utils import validate
 from lambo_env.utils.gaps import gap_percent
 
@@ -77,7 +79,6 @@ class Table:
     scenario: str
     scenario_hash: str
     prompt: str
-    latency_weight: float
     unit: str
     lines: list[Line]
     bound: float | None
@@ -131,11 +132,6 @@ def values(rows: Sequence[CellResult], name: str) -> NDArray[np.float64]:
     return np.concatenate([np.array(getattr(row, name), dtype=float) for row in rows])
 
 
-def unit_of(latency_weight: float) -> str:
-    """Return the unit of a cost: s for pure latency, J for pure energy, none for a mix."""
-    return {1.0: "s", 0.0: "J"}.get(latency_weight, "")
-
-
 def tabulate(results: Results) -> list[Table]:
     """Return the tables of a results folder."""
     return [_table(results, scenario, prompt) for scenario, prompt in results.tables()]
@@ -146,7 +142,7 @@ def _table(results: Results, scenario: str, prompt: str) -> Table:
         agent: found for agent in results.agents() if (found := results.of(scenario, prompt, agent))
     }
     first = next(iter(rows.values()))[0]
-    unit = unit_of(first.latency_weight)
+    unit = unit_of(parse_weights(prompt))
     by_block = {row.block: row for found in rows.values() for row in found}
     bound = values(list(by_block.values()), "bound")
     proven = values(list(by_block.values()), "proven") > 0
@@ -155,7 +151,6 @@ def _table(results: Results, scenario: str, prompt: str) -> Table:
         scenario=scenario,
         scenario_hash=first.scenario_hash,
         prompt=prompt,
-        latency_weight=first.latency_weight,
         unit=unit,
         lines=lines,
         bound=float(np.mean(bound)) if np.all(np.isfinite(bound)) else None,
@@ -221,7 +216,7 @@ def compare_agents(results: Results, a: str, b: str) -> list[tuple[str, str, str
         shared = sorted(first.keys() & second.keys())
         if shared:
             cost = [values([rows[block] for block in shared], "cost") for rows in (first, second)]
-            unit = unit_of(first[shared[0]].latency_weight)
+            unit = unit_of(parse_weights(prompt))
             found.append((scenario, prompt, unit, compare(*cost)))
     validate.check(f"blocks shared by {a} and {b}", len(found), len(found) > 0, "one or more")
     return found

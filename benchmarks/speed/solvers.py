@@ -21,6 +21,7 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.objectives import EVEN_PROMPT, PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 from lambo_env.utils.gaps import gap_percent
@@ -29,7 +30,7 @@ from lambo_env.utils.timing import Timing, measure
 if TYPE_CHECKING:
     from lambo_agents.protocol import Solved
 
-LATENCY, ENERGY, MIX = "minimum latency", "minimum energy", "50% latency, 50% energy"
+(LATENCY, ENERGY), MIX = PURE_PROMPTS, EVEN_PROMPT
 # (scenario, prompts, gaps of Exact, the last of which bounds the others' gaps, share of the
 # instances, time limit per instance in s)
 PLAN = (

@@ -18,13 +18,14 @@ from lambo_env.offloading import dynamics, physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils.gaps import gap_percent
 from lambo_env.wpmec import instances as wpmec_frames
 from lambo_env.wpmec import physics as wpmec_physics
 
 JOINT, ASSOCIATION, WPMEC = IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0", "LAMBO-WPMEC-v0")
-SCENARIOS, PROMPTS = ("tiny", "paper", "hetero"), ("minimum latency", "minimum energy")
+SCENARIOS, PROMPTS = ("tiny", "paper", "hetero"), PURE_PROMPTS
 AGENTS = ("local", "random", "greedy")  # and exact, which is solved for the bound already
 INSTANCES, FRAMES, DEVICES = 64, 200, 10
 Scores = dict[str, Any]

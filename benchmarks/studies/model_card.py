@@ -24,11 +24,13 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
-from lambo_env.prompts.prompts import Prompts, catalogue
+from lambo_env.prompts.grammar import catalogue
+from lambo_env.prompts.objectives import EVEN_PROMPT, MIX, PAIR, PURE_PROMPTS
+from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files
 from lambo_env.utils.gaps import gap_percent
 
-PROMPTS = ("minimum latency", "minimum energy", "50% latency, 50% energy")
+PROMPTS = (*PURE_PROMPTS, EVEN_PROMPT)
 BLOCK = 1000  # of the evaluation instances: no sweep that ships plays it
 BOUND_GAP, BOUND_LIMIT_S = 1e-4, 20.0
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -127,7 +129,7 @@ def held_out(weights: Path, count: int) -> Row:
     rows = []
     for kind, text, weight in _phrasings():
         plain = {1.0: PROMPTS[0], 0.0: PROMPTS[1]}.get(
-            weight, f"{weight:.0%} latency, {1 - weight:.0%} energy"
+            weight, f"{weight:.0%} {PAIR[0]}, {1 - weight:.0%} {PAIR[1]}"
         )
         costs = (_cost(agent, instances, _same(t, weight, count)) for t in (text, plain))
         rows.append((float(np.mean(gap_percent(*costs))), kind, text))
@@ -136,8 +138,7 @@ def held_out(weights: Path, count: int) -> Row:
         "phrasings": len(rows),
         "instances": count,
         "points_more": {
-            kind: float(np.mean([r[0] for r in rows if r[1] == kind]))
-            for kind in ("latency", "energy", "mix")
+            kind: float(np.mean([r[0] for r in rows if r[1] == kind])) for kind in (*PAIR, MIX)
         },
         "worst": {"points_more": worst[0], "text": worst[2]},
         "above_one_point": sorted((round(r[0], 2), r[2]) for r in rows if r[0] > 1)[::-1],
@@ -153,10 +154,11 @@ def _phrasings() -> Iterator[tuple[str, str, float]]:
 
     All held-out pure phrasings, and every held-out way of a mix at one weight of its own.
     """
-    for kind in ("latency", "energy"):
-        yield from ((kind, text, weight) for text, weight in catalogue("held_out", kind))
-    mixes = catalogue("held_out", "mix")
-    yield from (("mix", *mixes[index]) for index in np.linspace(0, len(mixes) - 1, 40).astype(int))
+    pure = [(name, *row) for name in PAIR for row in catalogue("held_out", name)]
+    mixes = catalogue("held_out", MIX)
+    spread = np.linspace(0, len(mixes) - 1, 40).astype(int)
+    for kind, text, weights in (*pure, *((MIX, *mixes[index]) for index in spread)):
+        yield kind, text, weights.get(PAIR[0], 0.0)
 
 
 def _cost(agent: Any, instances: Instances, prompts: Prompts) -> NDArray[np.float64]:

@@ -17,12 +17,13 @@ from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.offloading import physics, slots
 from lambo_env.offloading.instances import LOCAL, Decision, Instances
 from lambo_env.offloading.scenario import Scenario
+from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils.gaps import gap_percent
 
 EASY_PERCENT = 0.3  # greedy nearer to the optimum than this: the scenario tells agents apart badly
 GAP = 1e-4  # to which the optimum is proven here
-PROMPTS = ("minimum latency", "minimum energy")
+PROMPTS = PURE_PROMPTS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sweep.instance_sources import FileSource, Source, scenario_source
-from lambo_env.prompts.prompts import parse
+from lambo_env.prompts.grammar import parse_weights
 from lambo_env.utils import validate
 
 SWEEPS = Path(__file__).parent / "sweeps"
@@ -111,7 +111,7 @@ class Sweep:
                 "one or more",
             )
         for prompt in self.prompts:
-            parse(prompt)  # raises with what is understood
+            parse_weights(prompt)  # raises with what is understood
         for seed in self.seeds:
             validate.integer("Sweep.seeds", seed, low=0)
         validate.integer("Sweep.instances", self.instances)

@@ -15,7 +15,8 @@ from benchmarks.sweep.results import BOUNDS, MANIFEST, CellResult, Store, opened
 from benchmarks.sweep.worker import NoResult, identity, play_cell
 from lambo_agents import registry
 from lambo_env.offloading.instances import Instances
-from lambo_env.prompts import prompts as prompt_module
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.prompts.objectives import PAIR
 from lambo_env.utils import validate
 
 
@@ -227,5 +228,6 @@ class _SweepRun:
 
 def bound_key_of(cell: Cell, gap: float) -> str:
     """Return the name of the file with the bounds of a cell's block."""
-    weight = prompt_module.parse(cell.prompt)
+    weights = parse_weights(cell.prompt)
+    weight: Any = weights if set(weights) - set(PAIR) else weights.get(PAIR[0], 0.0)
     return bounds.bound_key(cell.source.hash, cell.root, cell.block, cell.instances, weight, gap)

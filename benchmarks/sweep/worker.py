@@ -19,7 +19,9 @@ from lambo_agents.protocol import Agent, unsupported
 from lambo_env.cell.seeding import decision_rng
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
-from lambo_env.prompts.prompts import Prompts, parse
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.prompts.objectives import PAIR
+from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils.timing import measure
 
 SINGLE_RUNS = 8  # instances timed one by one
@@ -54,7 +56,7 @@ def identity(cell: Cell) -> dict[str, Any]:
         "scenario": cell.source.name,
         "scenario_hash": cell.source.hash,
         "prompt": cell.prompt,
-        "latency_weight": parse(cell.prompt),
+        "latency_weight": parse_weights(cell.prompt).get(PAIR[0], 0.0),
         "block": cell.block,
         "root": cell.root,
     }

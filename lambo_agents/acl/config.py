@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lambo_agents.network.config import PRESETS, AEDConfig, preset
-from lambo_env.prompts import grammar
+from lambo_env.prompts.objectives import MIX, PAIR
 from lambo_env.utils import validate
 
 Range = tuple[float, float]
@@ -65,7 +65,7 @@ class ACLConfig:
     servers: tuple[int, int] | None = None
     """Range of M in varied batches, servers drawn from the scenario's; None keeps the scenario's M."""
 
-    kinds: tuple[str, ...] = grammar.KINDS
+    kinds: tuple[str, ...] = (*PAIR, MIX)
     """Prompts that batches hold: of latency, energy and mix."""
 
     shuffled: bool = True
@@ -188,10 +188,10 @@ class ACLConfig:
         known = (
             isinstance(self.kinds, tuple)
             and self.kinds != ()
-            and all(k in grammar.KINDS for k in self.kinds)
+            and all(k in (*PAIR, MIX) for k in self.kinds)
         )
         validate.check(
-            "ACLConfig.kinds", self.kinds, known, f"one or more of {', '.join(grammar.KINDS)}"
+            "ACLConfig.kinds", self.kinds, known, f"one or more of {', '.join((*PAIR, MIX))}"
         )
         if self.minutes is not None:
             validate.positive("ACLConfig.minutes", self.minutes)

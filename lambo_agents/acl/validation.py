@@ -19,14 +19,10 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario
 from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.objectives import KIND_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils.gaps import gap_percent
 
-PROMPTS = {
-    "latency": "minimum latency",
-    "energy": "minimum energy",
-    "mix": "50% latency, 50% energy",
-}
 _STREAM = 2**31 - 1  # of the training draws: no update ever gets there
 
 
@@ -49,7 +45,7 @@ class Validation:
             instances,
             {
                 name: _best(instances, Prompts.of(text, size), solver, rng)
-                for name, text in PROMPTS.items()
+                for name, text in KIND_PROMPTS.items()
             },
         )
 
@@ -59,7 +55,7 @@ class Validation:
         "latency", "energy", and each with "_share".
         """
         out = {}
-        for name, text in PROMPTS.items():
+        for name, text in KIND_PROMPTS.items():
             prompts = Prompts.of(text, self.instances.batch_size)
             for shares in (False, True):
                 cost = greedy_cost(aed, self.instances, prompts, shares, device)

@@ -19,7 +19,8 @@ from lambo_env.offloading.batch import EpisodeBatch
 from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.slots import Slots, slots_of
-from lambo_env.prompts.prompts import MAX_CHARS, Prompts, PromptSet, train_set
+from lambo_env.prompts.objectives import OBJECTIVES
+from lambo_env.prompts.prompts import MAX_CHARS, Prompts, env_prompts
 from lambo_env.utils import validate
 
 Observation = dict[str, NDArray[Any]]
@@ -34,7 +35,7 @@ class Setup:
     """The arguments that both environments share, checked."""
 
     scenario: Scenario
-    texts: PromptSet
+    texts: Prompts
     num_slots: int
     render_mode: str | None
     observe: str
@@ -60,7 +61,7 @@ class Setup:
             validate.known(render_mode, RENDER_MODES, "render_mode")
         return cls(
             scenario=load_scenario(scenario),
-            texts=train_set() if prompt is None else PromptSet(_texts("prompt", prompt)),
+            texts=env_prompts() if prompt is None else Prompts.of(_texts("prompt", prompt)),
             num_slots=validate.integer("num_slots", num_slots),
             render_mode=render_mode,
             observe=validate.known(observe, OBSERVE, "observe"),
@@ -91,7 +92,7 @@ class Setup:
             "servers": spaces.Box(0.0, 1.0, (servers, 2), np.float32),
         }
         if self.observe == "objective":
-            parts["objective"] = spaces.Box(0.0, 1.0, (2,), np.float32)
+            parts["objective"] = spaces.Box(0.0, 1.0, (len(OBJECTIVES),), np.float32)
         else:
             parts["prompt"] = spaces.Box(0, 127, (MAX_CHARS,), np.uint8)
         return spaces.Dict(parts)

@@ -20,7 +20,7 @@ from lambo_env.offloading import dynamics, physics
 from lambo_env.offloading.instances import LOCAL, Instances, Objective
 from lambo_env.offloading.observation import Observations
 from lambo_env.offloading.slots import Slots, draw
-from lambo_env.prompts.prompts import Prompts, PromptSet
+from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils.rows import Rows
 
 Generators = Sequence[np.random.Generator]
@@ -56,7 +56,7 @@ class EpisodeBatch:
     def __init__(
         self,
         slots: Slots,
-        texts: PromptSet,
+        texts: Prompts,
         num_envs: int,
         num_slots: int,
         *,
@@ -101,7 +101,7 @@ class EpisodeBatch:
         draws = draw([rngs[row] for row in rows], rows.size, self.slots.first_draws, extra=1)
         inherited, drawn = self.slots.first(draws)
         if prompts is None:
-            prompts = self.texts.prompts(self.texts.pick(draws.uniforms[:, -1]))
+            prompts = self.texts.take(self.texts.pick(draws.uniforms[:, -1]))
         self.prompts = prompts if some.everyone else _merged(self.prompts, prompts, rows)
         given = np.full(rows.size, instances is not None)
         number = np.zeros(rows.size, dtype=np.int64)
@@ -190,8 +190,8 @@ class EpisodeBatch:
         """
         out: dict[str, NDArray[Any]] = {"ues": self._seen.ues, "servers": self._seen.servers}
         if self._objective:
-            weight = self.prompts.latency_weight
-            out["objective"] = np.stack((weight, 1 - weight), axis=-1).astype(np.float32)
+            weights = list(self.prompts.weights.values())
+            out["objective"] = np.stack(weights, axis=-1).astype(np.float32)
         else:
             out["prompt"] = self.prompts.tokens
         return {key: array.copy() for key, array in out.items()} if copy else out

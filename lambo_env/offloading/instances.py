@@ -9,7 +9,7 @@ import dataclasses
 import io
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import array_api_compat
 import array_api_compat.numpy
 import numpy as np
 
+from lambo_env.prompts.objectives import OBJECTIVES, PAIR
 from lambo_env.utils import files, validate
 
 # an array of any array-API namespace (NumPy, torch); the standard has no static type for it
@@ -169,6 +170,48 @@ class Instances:
         """Return B."""
         return self.batch_size
 
+    def objective(
+        self, latency_weight: Array, other: Mapping[str, Array] | None = None
+    ) -> Objective:
+        """Return the coefficients of weights [B].
+
+        A weight of 1 is a pure objective: (1, 0) for latency, (0, 1) for energy. Between them is
+        the normalised mix (w / mean of C_i / f_i, (1 - w) / sum of P_loc C_i / f_i): dimensionless,
+        all-local play costs 1 where nothing is late. A further objective is divided by its sum over
+        UEs of the mean over places.
+
+        Args:
+            latency_weight: [B]; energy has what is left to 1.
+            other: weights [B] of further objectives, by name.
+        """
+        xp, like = self.xp, self.cycles
+        weights = {
+            name: xp.asarray(w, dtype=like.dtype, device=array_api_compat.device(like))
+            for name, w in {PAIR[0]: latency_weight, **(other or {})}.items()
+        }
+        total = sum(weights.values())
+        pure = total == 0
+        for w in weights.values():
+            pure = pure | (w == 1)
+        local_s = self.cycles / self.local_cpu_hz
+        scales = {
+            name: xp.sum(xp.mean(self.quantity(name), axis=-1), axis=-1) for name in other or {}
+        }
+        scales[PAIR[0]] = xp.mean(local_s, axis=-1)
+        weights[PAIR[1]], scales[PAIR[1]] = 1 - total, xp.sum(self.local_power_w * local_s, axis=-1)
+        return Objective.of(
+            {
+                name: xp.where(pure, w, w / xp.where(scales[name] > 0, scales[name], 1.0))
+                for name, w in weights.items()
+            }
+        )
+
+    def quantity(self, name: str) -> Array:
+        """Return what tasks add to a further objective at each place, [B, N, M + 1]."""
+        found = OBJECTIVES[name].quantity
+        assert found is not None, name
+        return found(self)
+
     def _map(self, function: Any) -> Instances:
         return Instances.unchecked(
             **{f.name: function(getattr(self, f.name)) for f in dataclasses.fields(self)}
@@ -291,15 +334,28 @@ def _float_array(field: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]
 class Objective:
     """What to minimise.
 
-    Cost = cost_per_s x mean latency + cost_per_j x total energy + lateness (c_L, c_E).
+    Cost = cost_per_s x mean latency + cost_per_j x total energy + lateness (c_L, c_E), and the
+    coefficient of each further objective x the sum of its ``quantity``.
     """
 
     cost_per_s: Array  # [B]
     cost_per_j: Array  # [B]
+    other: Mapping[str, Array] = dataclasses.field(default_factory=dict)  # [B] by name
+
+    @classmethod
+    def of(cls, coefficients: Mapping[str, Array]) -> Objective:
+        """Return the objective of coefficients [B] by name."""
+        other = {name: values for name, values in coefficients.items() if name not in PAIR}
+        return cls(cost_per_s=coefficients[PAIR[0]], cost_per_j=coefficients[PAIR[1]], other=other)
+
+    @property
+    def coefficients(self) -> dict[str, Array]:
+        """The coefficients [B] by the objective's name."""
+        return {**dict(zip(PAIR, (self.cost_per_s, self.cost_per_j), strict=True)), **self.other}
 
     def take(self, rows: Any) -> Objective:
         """Return the objectives at ``rows``."""
-        return Objective(cost_per_s=self.cost_per_s[rows], cost_per_j=self.cost_per_j[rows])
+        return Objective.of({name: values[rows] for name, values in self.coefficients.items()})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-import array_api_compat
-
 from lambo_env.offloading.instances import (
     LOCAL,
     Array,
@@ -21,6 +19,7 @@ from lambo_env.offloading.instances import (
     Instances,
     Objective,
     Outcome,
+    at_place,
     at_server,
     one_hot_servers,
     over_places,
@@ -90,36 +89,27 @@ def on_time(instances: Instances) -> Array:
 # ---- objective -----------------------------------------------------------------------------------
 
 
-def objective(instances: Instances, latency_weight: Array) -> Objective:
-    """Return c_L and c_E of weights [B].
+def further_cost(instances: Instances, goal: Objective) -> Array:
+    """Return what further objectives charge each UE at each place [B, N, P].
 
-    1 is pure latency (1, 0), 0 pure energy (0, 1), between them the normalised mix.
-
-    The mix is (w / mean of C_i / f_i, (1 - w) / sum of P_loc C_i / f_i): dimensionless, all-local
-    play costs 1 where nothing is late.
+    Only where ``goal.other`` names one.
     """
-    xp = instances.xp
-    weight = xp.asarray(
-        latency_weight,
-        dtype=instances.cycles.dtype,
-        device=array_api_compat.device(instances.cycles),
+    return sum(
+        coefficient[:, None, None] * instances.quantity(name)
+        for name, coefficient in goal.other.items()
     )
-    pure = (weight == 0) | (weight == 1)
-    energy_j = xp.sum(local_j(instances), axis=-1)
-    per_s = xp.where(pure, weight, weight / xp.mean(local_s(instances), axis=-1))
-    per_j = xp.where(pure, 1 - weight, (1 - weight) / xp.where(energy_j > 0, energy_j, 1.0))
-    return Objective(cost_per_s=per_s, cost_per_j=per_j)
 
 
 def late_cost(instances: Instances, goal: Objective) -> Array:
     """Return what a late task costs [B, N], however late and wherever sent.
 
-    (1 + penalty)(c_L T_i / N + c_E P_loc C_i / f_i).
+    (1 + penalty)(c_L T_i / N + c_E P_loc C_i / f_i), and of further objectives the dearest place.
     """
     per_s, per_j = goal.cost_per_s[:, None] / instances.num_ues, goal.cost_per_j[:, None]
-    return (1 + instances.late_penalty[:, None]) * (
-        per_s * instances.deadline_s + per_j * local_j(instances)
-    )
+    once = per_s * instances.deadline_s + per_j * local_j(instances)
+    if goal.other:
+        once = once + instances.xp.max(further_cost(instances, goal), axis=-1)
+    return (1 + instances.late_penalty[:, None]) * once
 
 
 # ---- closed-form allocation ----------------------------------------------------------------------
@@ -262,7 +252,8 @@ def evaluate(
 ) -> Outcome:
     """Return latency, energy, lateness and cost of a decision.
 
-    cost = sum over on-time i of [c_L latency_i / N + c_E energy_i] + the late tasks' ``late_cost``.
+    cost = sum over on-time i of [c_L latency_i / N + c_E energy_i + further objectives] + the late
+    tasks' ``late_cost``.
 
     Args:
         instances: B problems.
@@ -287,6 +278,8 @@ def evaluate(
     late = is_late(latency, instances.deadline_s)
     per_s, per_j = goal.cost_per_s[:, None] / instances.num_ues, goal.cost_per_j[:, None]
     timely = per_s * xp.where(late, 0.0, latency) + per_j * energy
+    if goal.other:
+        timely = timely + at_place(further_cost(instances, goal), place, xp)
     cost = xp.sum(xp.where(late, late_cost(instances, goal), timely), axis=-1)
     return Outcome(latency_s=latency, energy_j=energy, late=late, cost=cost)
 
@@ -328,14 +321,13 @@ def place_tables(instances: Instances, goal: Objective, upload: Array | None = N
     local = per_s[:, None] * local_s(instances) + per_j[:, None] * local_j(instances)
     upload = upload_s(instances) if upload is None else upload
     remote = upload * (per_s[:, None] + per_j[:, None] * instances.tx_power_w)[..., None]
-    floors = _floors(instances, upload)
+    floor = over_places(xp.where(local_late, xp.inf, 0.0), _floors(instances, upload), xp)
+    timely = over_places(local, remote, xp)
+    if goal.other:
+        timely = timely + further_cost(instances, goal)
     return PlaceTables(
-        fixed=over_places(
-            xp.where(local_late, late, local),
-            xp.where(xp.isfinite(floors), remote, late[..., None]),
-            xp,
-        ),
-        floor_hz=over_places(xp.where(local_late, xp.inf, 0.0), floors, xp),
+        fixed=xp.where(xp.isfinite(floor), timely, late[..., None]),
+        floor_hz=floor,
         root=xp.sqrt(instances.cycles),
         late_cost=late,
         capacity_hz=over_places(xp.zeros_like(per_s), instances.server_cpu_hz, xp),

@@ -1,4 +1,4 @@
-"""What a text asks for: ``parse(text)`` gives its latency weight or refuses.
+"""What a text asks for: ``parse_weights(text)`` gives the weights of its objectives or refuses.
 
 Catalogue and mix grammar, never keywords.
 """
@@ -11,46 +11,17 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from lambo_env.prompts import catalogue as phrases
+from lambo_env.prompts import catalogue as data
+from lambo_env.prompts.catalogue import SPLITS
+from lambo_env.prompts.objectives import MIX, OBJECTIVES, PAIR, ObjectiveKind, kinds
 from lambo_env.utils import validate
 
 MAX_CHARS = 160
-SPLITS = ("train", "held_out")
-KINDS = ("latency", "energy", "mix")
-GRID_PERCENT = tuple(range(5, 100, 5))  # the latency weights of drawn mixes
-UNDERSTOOD = (
-    "one of the catalogue's phrases, such as 'minimum latency' or 'minimum energy', or a mix, such as "
-    "'70% latency, 30% energy', 'weigh latency 0.7 and energy 0.3', '3:1 latency to energy', 'balance latency and energy'"
-)
-
-
-def _more(kind: str) -> tuple[str, ...]:
-    """Return further training phrasings, one a line.
-
-    Many ways of speaking, so that a reader of texts learns words, not phrases.
-    """
-    path = Path(__file__).parent / "phrases" / f"{kind}.txt"
-    return tuple(path.read_text(encoding="ascii").splitlines())
-
-
-_PURE = {
-    ("train", "latency"): phrases.LATENCY_TRAIN + _more("latency"),
-    ("train", "energy"): phrases.ENERGY_TRAIN + _more("energy"),
-    ("held_out", "latency"): phrases.LATENCY_HELD_OUT,
-    ("held_out", "energy"): phrases.ENERGY_HELD_OUT,
-}
-_NOUNS = {"train": phrases.NOUNS_TRAIN, "held_out": phrases.NOUNS_HELD_OUT}
-_WEIGHT = {"latency": 1.0, "energy": 0.0}
-_NOUN = re.compile(
-    r"\b(?:the )?("
-    + "|".join(sorted((*phrases.LATENCY_NOUNS, *phrases.ENERGY_NOUNS), key=lambda noun: -len(noun)))
-    + r")\b"
-)
+GRID_PERCENT = tuple(range(5, 100, 5))  # the first quantity's weights in drawn mixes
 _NUMBER = re.compile(r"\d+(?:\.\d+)?%?")
 _HALF = Fraction(1, 2)
 
@@ -79,18 +50,14 @@ class Wording:
         )  # fmt: skip
 
 
-_WORDINGS = {
-    "train": (
-        *map(Wording, phrases.MIX_TRAIN),
-        *(Wording(line, _HALF) for line in phrases.MAJORITY_TRAIN),
-        *(Wording(line, _HALF, _HALF) for line in phrases.EQUAL_TRAIN),
-    ),
-    "held_out": (
-        *map(Wording, phrases.MIX_HELD_OUT),
-        *(Wording(line, _HALF) for line in phrases.MAJORITY_HELD_OUT),
-        *(Wording(line, _HALF, _HALF) for line in phrases.EQUAL_HELD_OUT),
-    ),
-}
+@functools.cache
+def wordings(split: str) -> tuple[Wording, ...]:
+    """Return a split's ways to say a mix."""
+    return (
+        *map(Wording, data.phrases(split, "mix")),
+        *(Wording(line, _HALF) for line in data.phrases(split, "majority")),
+        *(Wording(line, _HALF, _HALF) for line in data.phrases(split, "equal")),
+    )
 
 
 def check_text(text: Any, field: str = "prompt") -> str:
@@ -125,30 +92,44 @@ def normalise(text: str) -> str:
     return " ".join(text.split()).rstrip(" .!?;:,")
 
 
+@functools.cache
+def _noun() -> re.Pattern[str]:
+    longest_first = sorted(
+        (noun for nouns in data.nouns() for noun in nouns), key=len, reverse=True
+    )
+    return re.compile(rf"\b(?:the )?({'|'.join(longest_first)})\b")
+
+
 def _signature(text: str) -> tuple[str, list[str], list[str]]:
-    """Split a normalised text into its wording (# a number, @ a quantity), its numbers and its quantities, in order."""
-    text = normalise(text)
-    wording = _NUMBER.sub("#", _NOUN.sub("@", text))
-    return wording, _NUMBER.findall(text), [_quantity(noun) for noun in _NOUN.findall(text)]
-
-
-def _quantity(noun: str) -> str:
-    return "latency" if noun in phrases.LATENCY_NOUNS else "energy"
+    """Split a text into its wording (# a number, @ a quantity), its numbers and its quantities."""
+    text, first = normalise(text), data.nouns()[0]
+    wording = _NUMBER.sub("#", _noun().sub("@", text))
+    return (
+        wording,
+        _NUMBER.findall(text),
+        [PAIR[noun not in first] for noun in _noun().findall(text)],
+    )
 
 
 @functools.cache
-def _by_text() -> dict[str, float]:
-    return {normalise(text): _WEIGHT[kind] for (_, kind), texts in _PURE.items() for text in texts}
+def _by_text(rows: tuple[ObjectiveKind, ...]) -> dict[str, str]:
+    """Return the objective that each pure phrase names."""
+    return {
+        normalise(text): row.name
+        for split in SPLITS
+        for row in rows
+        for text in data.phrases_of(split, row)
+    }
 
 
 @functools.cache
 def _by_signature() -> dict[str, Wording]:
-    wordings = (wording for split in SPLITS for wording in _WORDINGS[split])
-    return {_signature(wording.say("latency", "energy", 60))[0]: wording for wording in wordings}
+    every = (wording for split in SPLITS for wording in wordings(split))
+    return {_signature(wording.say(*PAIR, 60))[0]: wording for wording in every}
 
 
-def parse(text: str, field: str = "prompt") -> float:
-    """Return the latency weight that ``text`` asks for: 1 is latency alone, 0 is energy alone.
+def parse_weights(text: str, field: str = "prompt") -> dict[str, float]:
+    """Return the weights of the objectives that ``text`` asks for, by name; they sum to 1.
 
     A text is understood if it is a phrase of the catalogue (either split) or one of its mix
     wordings with any numbers, up to case, spacing, final punctuation and -ise / -ize. There is no
@@ -162,45 +143,57 @@ def parse(text: str, field: str = "prompt") -> float:
         ValueError: if the text is not understood or contradicts itself; it says what is understood
             and what is closest.
 
-    >>> parse("Minimize latency."), parse("70 percent latency and 30 percent energy"), parse("1:3 latency to energy")
-    (1.0, 0.7, 0.25)
+    >>> parse_weights("Minimize latency.")
+    {'latency': 1.0}
+    >>> parse_weights("70 percent latency and 30 percent energy")
+    {'latency': 0.7, 'energy': 0.3}
+    >>> parse_weights("1:3 latency to energy")
+    {'latency': 0.25, 'energy': 0.75}
     """
-    found = _by_text().get(normalise(check_text(text, field)))
-    if found is not None:
-        return found
+    sole = _by_text(tuple(OBJECTIVES.values())).get(normalise(check_text(text, field)))
+    if sole is not None:
+        return {sole: 1.0}
     wording, numbers, quantities = _signature(text)
     if wording in ("# @", "@ #"):
-        shown = "the other quantity's share too, as in '70% latency, rest energy'; alone only 100%"
-        validate.check(field, text, numbers[0] == "100%", shown)
-        return _WEIGHT[quantities[0]]
+        shown = f"the other quantity's share too, as in '70% {PAIR[0]}, rest {PAIR[1]}'; "
+        validate.check(field, text, numbers[0] == "100%", shown + "alone only 100%")
+        return {quantities[0]: 1.0}
     if wording not in _by_signature():
         _refuse_unknown(field, text)
+    twice = f"a mix of {' and '.join(PAIR)}; this names one of them twice"
+    validate.check(field, text, quantities[0] != quantities[1], twice)
+    first = _share_of_first(_by_signature()[wording], numbers, field, text)
+    share = first if quantities[0] == PAIR[0] else 1 - first
     validate.check(
         field,
         text,
-        quantities[0] != quantities[1],
-        "a mix of latency and energy; this names one of them twice",
-    )
-    share = _share_of_first(_by_signature()[wording], numbers, field, text)
-    weight = float(share if quantities[0] == "latency" else 1 - share)
-    validate.check(
-        field,
-        text,
-        share in (0, 1) or 0.0 < weight < 1.0,
+        share in (0, 1) or 0.0 < float(share) < 1.0,
         "shares that differ from 0 and 1 by at least 1e-15",
     )
-    return weight
+    return {PAIR[0]: float(share), PAIR[1]: float(1 - share)}
+
+
+def understood() -> str:
+    """Return what texts are understood, with examples."""
+    pure = " or ".join(f"'{row.prompt}'" for row in OBJECTIVES.values())
+    first, second = PAIR
+    return (
+        f"one of the catalogue's phrases, such as {pure}, or a mix, such as '70% {first}, 30% "
+        f"{second}', 'weigh {first} 0.7 and {second} 0.3', '3:1 {first} to {second}', "
+        f"'balance {first} and {second}'"
+    )
 
 
 def _refuse_unknown(field: str, text: str) -> NoReturn:
-    known = [*_by_text(), *(wording.say("latency", "energy", 50 if wording.high == _HALF else 70)
-                            for split in SPLITS for wording in _WORDINGS[split])]  # fmt: skip
-    near = validate.closest(normalise(text), known).removeprefix("; ").rstrip(";")
-    validate.refuse(
-        field,
-        text,
-        UNDERSTOOD + (f"; {near}" if near else "") + " (`lambo list prompts` shows all)",
+    mixed = (
+        wording.say(*PAIR, 50 if wording.high == _HALF else 70)
+        for split in SPLITS
+        for wording in wordings(split)
     )
+    known = [*_by_text(tuple(OBJECTIVES.values())), *mixed]
+    near = validate.closest(normalise(text), known).removeprefix("; ").rstrip(";")
+    shown = f"{understood()}{'; ' + near if near else ''} (`lambo list prompts` shows all)"
+    validate.refuse(field, text, shown)
 
 
 def _share_of_first(wording: Wording, numbers: list[str], field: str, text: str) -> Fraction:
@@ -252,13 +245,10 @@ def _pair(values: list[Fraction], percents: list[bool], field: str, text: str) -
 
 
 def mixes(split: str, percent: int) -> Iterator[str]:
-    """Yield every text of a split that gives latency ``percent`` (1..99) of the weight."""
-    for wording in _WORDINGS[split]:
-        for latency, energy in _NOUNS[split]:
-            for first, second, share in (
-                (latency, energy, percent),
-                (energy, latency, 100 - percent),
-            ):
+    """Yield every text of a split that gives the first of ``PAIR`` ``percent`` (1..99)."""
+    for wording in wordings(split):
+        for one, other in data.pairs(split):
+            for first, second, share in ((one, other, percent), (other, one, 100 - percent)):
                 if wording.allows(Fraction(share, 100)):
                     yield wording.say(first, second, share)
 
@@ -266,37 +256,34 @@ def mixes(split: str, percent: int) -> Iterator[str]:
 def mixture(
     split: str, rng: np.random.Generator, more: Sequence[Wording] = ()
 ) -> tuple[str, float, bool]:
-    """Return a mix, its latency weight and whether it names latency first.
+    """Return a mix, the weight of the first of ``PAIR`` and whether the text names that one first.
 
     Any wording of a split, percentage and names.
     """
-    wordings = (*_WORDINGS[split], *more)
+    every = (*wordings(split), *more)
     while True:
-        wording = wordings[int(rng.random() * len(wordings))]
+        wording = every[int(rng.random() * len(every))]
         percent = 50 if wording.high == _HALF else 1 + int(rng.random() * 99)
         percent = 5 * max(1, percent // 5) if rng.random() < 0.5 else percent
-        latency, energy = (
-            names[int(rng.random() * len(names))]
-            for names in (phrases.LATENCY_NOUNS, phrases.ENERGY_NOUNS)
-        )
+        names = [nouns[int(rng.random() * len(nouns))] for nouns in data.nouns()]
         swap = rng.random() < 0.5
         if wording.allows(Fraction(percent, 100)):
-            text = (
-                wording.say(energy, latency, percent)
-                if swap
-                else wording.say(latency, energy, percent)
-            )
+            text = wording.say(*(reversed(names) if swap else names), percent)
             return text, (100 - percent if swap else percent) / 100, not swap
 
 
 def mix_examples(split: str, count: int) -> list[tuple[str, float]]:
-    """Return ``count`` mixes (text, latency weight) that go through the split's wordings, weights, orders and nouns in turn."""
+    """Return ``count`` mixes and the weights of the first of ``PAIR``.
+
+    They go through the split's wordings, weights, orders and nouns in turn.
+    """
     found = []
+    every, names = wordings(split), data.pairs(split)
     for turn in range(count):
-        wording = _WORDINGS[split][turn * len(_WORDINGS[split]) // count]
-        latency, energy = _NOUNS[split][turn // 2 % 2]
+        wording = every[turn * len(every) // count]
+        one, other = names[turn // 2 % 2]
         for percent in (GRID_PERCENT[7 * turn % len(GRID_PERCENT)], 50, 25 + 50 * (turn % 2)):
-            orders = [(latency, energy, percent), (energy, latency, 100 - percent)]
+            orders = [(one, other, percent), (other, one, 100 - percent)]
             texts = [
                 wording.say(*order) for order in orders if wording.allows(Fraction(order[2], 100))
             ]
@@ -306,16 +293,20 @@ def mix_examples(split: str, count: int) -> list[tuple[str, float]]:
     return found
 
 
-def catalogue(split: str, kind: str) -> list[tuple[str, float]]:
-    """Return the texts of a split and kind with their latency weights.
+def catalogue(split: str, kind: str) -> list[tuple[str, dict[str, float]]]:
+    """Return the texts of a split and kind with the weights of their objectives.
 
     Mixes on the 5 % grid, grouped by weight.
     """
     validate.known(split, SPLITS, "split")
-    validate.known(kind, KINDS, "kind of prompt")
-    if kind == "mix":
-        return [(text, percent / 100) for percent in GRID_PERCENT for text in mixes(split, percent)]
-    return [(text, _WEIGHT[kind]) for text in _PURE[split, kind]]
+    validate.known(kind, kinds(), "kind of prompt")
+    if kind == MIX:
+        return [
+            (text, {PAIR[0]: percent / 100, PAIR[1]: (100 - percent) / 100})
+            for percent in GRID_PERCENT
+            for text in mixes(split, percent)
+        ]
+    return [(text, {kind: 1.0}) for text in data.phrases_of(split, OBJECTIVES[kind])]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -323,8 +314,8 @@ class ObjectiveRow:
     """One line of the catalogue's listing."""
 
     name: str
-    latency_weight: str
-    meaning: str
+    measure: str
+    unit: str
     train_phrases: int
     held_out_phrases: int
     examples: tuple[str, ...]
@@ -335,23 +326,21 @@ def objectives() -> tuple[ObjectiveRow, ...]:
 
     A mix counts its wordings, each of which takes any weight it can say.
     """
-    mix = "w x latency / local latency + (1 - w) x energy / local energy"
-    about = {
-        "latency": ("1", "mean latency, s"),
-        "energy": ("0", "total energy, J"),
-        "mix": ("0 < w < 1", mix),
-    }
-    rows = []
-    for kind in KINDS:
-        counts = [
-            len(_WORDINGS[split]) if kind == "mix" else len(_PURE[split, kind]) for split in SPLITS
-        ]
-        texts = (
-            _PURE["train", kind]
-            if kind != "mix"
-            else [Wording(w).say("latency", "energy", 70) for w in phrases.MIX_TRAIN]
+    first, second = PAIR
+    mix = f"w x {first} / local {first} + (1 - w) x {second} / local {second}"
+    listed = [
+        (row.name, row.measure, row.unit, *(data.phrases_of(split, row) for split in SPLITS))
+        for row in OBJECTIVES.values()
+    ]
+    mixed = (tuple(wording.say(*PAIR, 70) for wording in wordings(split)) for split in SPLITS)
+    return tuple(
+        ObjectiveRow(
+            name=name,
+            measure=measure,
+            unit=unit,
+            train_phrases=len(train),
+            held_out_phrases=len(held_out),
+            examples=train[:2] + train[22::22][:2],
         )
-        weight, meaning = about[kind]
-        rows.append(ObjectiveRow(name=kind, latency_weight=weight, meaning=meaning, train_phrases=counts[0],
-                                 held_out_phrases=counts[1], examples=tuple(texts[k] for k in (0, 1, 22, 44))))  # fmt: skip
-    return tuple(rows)
+        for name, measure, unit, train, held_out in (*listed, (MIX, mix, "", *mixed))
+    )

@@ -1,41 +1,41 @@
-"""Prompts: texts in natural language, their tokens (all that LAMBO reads) and their objective (all that the others read).
+"""Prompts: texts, their tokens (all that LAMBO reads) and their objective (what the others read).
 
-B prompts; a token is one byte of 7-bit ASCII, 160 a text, zero after its end.
+B prompts; a token is one byte of 7-bit ASCII, 160 per text, zero after its end.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env.offloading import physics
-from lambo_env.offloading.instances import Instances, Objective
-from lambo_env.prompts import catalogue as phrases
-from lambo_env.prompts import grammar
-from lambo_env.prompts.grammar import MAX_CHARS, ObjectiveRow, catalogue, objectives, parse
+from lambo_env.prompts import catalogue, grammar, objectives
+from lambo_env.prompts.grammar import MAX_CHARS, parse_weights
+from lambo_env.prompts.objectives import MIX, OBJECTIVES, PAIR, ObjectiveKind
 from lambo_env.utils import validate
 
-__all__ = [
-    "MAX_CHARS",
-    "TRAIN_PHRASES",
-    "ObjectiveRow",
-    "PromptSet",
-    "Prompts",
-    "catalogue",
-    "encode_text",
-    "objectives",
-    "parse",
-    "phrase_at",
-    "train_set",
-]
+__all__ = ["MAX_CHARS", "Prompts", "encode_text", "env_prompts"]
 
 Tokens = NDArray[np.uint8]
 Weights = NDArray[np.float64]
+Goal = TypeVar("Goal", covariant=True)
+NO_OTHER: Mapping[str, Any] = MappingProxyType({})
+
+
+class HasObjective(Protocol[Goal]):
+    """What a world's instances offer: the objective that weights stand for there."""
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
+
+    def objective(self, latency_weight: Any, other: Mapping[str, Any]) -> Goal:
+        """Return the objective [B] of the weights [B]; what is left to 1 is energy's."""
 
 
 def encode_text(text: str, field: str = "prompt") -> Tokens:
@@ -50,13 +50,6 @@ def encode_text(text: str, field: str = "prompt") -> Tokens:
     """
     data = grammar.check_text(text, field).lower().encode("ascii")
     return np.frombuffer(data.ljust(MAX_CHARS, b"\0"), dtype=np.uint8).copy()
-
-
-def _encode_all(texts: Sequence[str]) -> Tokens:
-    """Return uint8 [B, 160]; each different text is encoded once."""
-    rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    table = np.stack([encode_text(text) for text in rows])
-    return table[[rows[text] for text in texts]]
 
 
 def _fixed(array: NDArray[Any]) -> NDArray[Any]:
@@ -81,7 +74,7 @@ def _texts(field: str, texts: Any) -> tuple[str, ...]:
 
 def _weights(field: str, weight: Any, count: int) -> Weights:
     """Return float64 [count], a scalar broadcast."""
-    allowed = f"a number in [0, 1], or {count} of them, one a text"
+    allowed = f"a number in [0, 1], or {count} of them, one per text"
     try:
         out = np.asarray(weight)
     except (TypeError, ValueError):
@@ -98,9 +91,36 @@ def _weights(field: str, weight: Any, count: int) -> Weights:
     return out
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+class _Table(NamedTuple):
+    """K different prompts."""
+
+    texts: NDArray[np.object_]  # [K]
+    weights: Mapping[str, Weights]  # [K] of each objective but the one that has the rest
+    tokens: Tokens  # [K, 160]
+
+
+def _tabulate(
+    texts: Sequence[str], weights: Mapping[str, Weights], tokens: Tokens | None = None
+) -> tuple[_Table, NDArray[np.intp]]:
+    """Return the table of the different ones among B prompts, and their rows in it [B]."""
+    rows: dict[tuple[Any, ...], int] = {}
+    columns = (column.tolist() for column in weights.values())
+    index = np.asarray(
+        [rows.setdefault(row, len(rows)) for row in zip(texts, *columns, strict=True)], np.intp
+    )
+    first = np.unique(index, return_index=True)[1]
+    new = tokens is None
+    table = _Table(
+        np.asarray(texts, dtype=object)[first],
+        {name: column[first] for name, column in weights.items()},
+        np.stack([encode_text(texts[row]) for row in first]) if new else tokens[first],
+    )
+    return table, index
+
+
+@dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
 class Prompts:
-    """A batch of B prompts, each a text and what it means.
+    """A batch of B prompts, each a text and what it means; what is the same is kept once.
 
     The texts may be any that ``encode_text`` takes, also such as the catalogue lacks; nothing is
     parsed, the weight is believed. ``Prompts.of`` parses instead.
@@ -108,36 +128,76 @@ class Prompts:
     Args:
         texts: B texts, or one.
         latency_weight: in [0, 1], [B] or one for all; exactly 1 is latency alone, exactly 0 energy
-            alone.
+            alone where there is no ``other``.
+        other: weights of further objectives of the table, by name; energy has what is left to 1.
 
     Raises:
-        ValueError: on a text that cannot be a prompt, or weights that are not in [0, 1] or not one
-            a text.
+        ValueError: on a text that cannot be a prompt, or weights that are not in [0, 1], sum to
+            more than 1, are not one per text or belong to no objective.
 
     >>> Prompts(["Hurry up, but be gentle"], 0.8).latency_weight
     array([0.8])
     """
 
-    texts: tuple[str, ...]
-    latency_weight: Weights  # float64 [B], read-only
-    tokens: Tokens = dataclasses.field(init=False, repr=False)  # uint8 [B, 160], read-only
+    _table: _Table
+    _index: NDArray[np.intp]
 
-    def __post_init__(self) -> None:
-        """Check, broadcast the weight, encode."""
-        texts = _texts("Prompts.texts", self.texts)
-        weight = _weights("Prompts.latency_weight", self.latency_weight, len(texts))
-        self._fill(texts, weight, _encode_all(texts))
-
-    def _fill(self, texts: tuple[str, ...], weight: Weights, tokens: Tokens) -> None:
-        object.__setattr__(self, "texts", texts)
-        object.__setattr__(self, "latency_weight", _fixed(weight))
-        object.__setattr__(self, "tokens", _fixed(tokens))
+    def __init__(
+        self,
+        texts: str | Sequence[str],
+        latency_weight: Any,
+        other: Mapping[str, Any] = NO_OTHER,
+    ) -> None:
+        checked = _texts("Prompts.texts", texts)
+        weights = {PAIR[0]: _weights("Prompts.latency_weight", latency_weight, len(checked))}
+        for name, weight in other.items():
+            validate.known(name, set(OBJECTIVES) - set(PAIR), "further objective of Prompts.other")
+            weights[name] = _weights(f"Prompts.other[{name!r}]", weight, len(checked))
+        total = sum(weights.values())
+        validate.each("Prompts (sum of weights)", total, total <= 1, "at most 1")  # type: ignore[operator]
+        table, index = _tabulate(checked, weights)
+        self.__dict__.update(_table=table, _index=index)
 
     @classmethod
-    def _unchecked(cls, texts: tuple[str, ...], weight: Weights, tokens: Tokens) -> Prompts:
-        self = object.__new__(cls)
-        self._fill(texts, weight, tokens)
-        return self
+    def _with(cls, table: _Table, index: NDArray[np.intp]) -> Prompts:
+        """Return the prompts at rows of a table."""
+        prompts = object.__new__(cls)
+        prompts.__dict__.update(_table=table, _index=index)
+        return prompts
+
+    @functools.cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The B texts."""
+        return tuple(self._table.texts[self._index].tolist())
+
+    @functools.cached_property
+    def tokens(self) -> Tokens:
+        """Their tokens, uint8 [B, 160], read-only."""
+        return _fixed(self._table.tokens[self._index])
+
+    @functools.cached_property
+    def latency_weight(self) -> Weights:
+        """The weight of latency, float64 [B], read-only."""
+        return _fixed(self._table.weights[PAIR[0]][self._index])
+
+    @property
+    def other(self) -> dict[str, Weights]:
+        """The weights of all further objectives of the table, float64 [B], by name."""
+        given, nothing = self._table.weights, np.zeros(len(self._table.texts))
+        further = [name for name in OBJECTIVES if name not in PAIR]
+        return {name: given.get(name, nothing)[self._index] for name in further}
+
+    @property
+    def weights(self) -> dict[str, Weights]:
+        """The weights of all objectives of the table, float64 [B], by name."""
+        first, other = self.latency_weight, self.other
+        return {PAIR[0]: first, PAIR[1]: 1 - sum(other.values(), first), **other}
+
+    def distinct(self) -> tuple[Tokens, NDArray[np.intp]]:
+        """Return the different texts' tokens [U, 160], sorted, and each prompt's row among them."""
+        used, row = np.unique(self._index, return_inverse=True)
+        tokens, place = np.unique(self._table.tokens[used], axis=0, return_inverse=True)
+        return tokens, place.reshape(-1)[row]
 
     @classmethod
     def of(cls, texts: str | Sequence[str], batch: int | None = None) -> Prompts:
@@ -148,7 +208,7 @@ class Prompts:
             batch: B; one text is given to all. None: as many as there are texts.
 
         Raises:
-            ValueError: if a text is not understood (see ``parse``) or the number of texts is
+            ValueError: if a text is not understood (see ``parse_weights``) or the number of texts is
                 neither 1 nor ``batch``.
 
         >>> Prompts.of(["minimum latency", "70% latency, 30% energy"]).latency_weight
@@ -156,11 +216,13 @@ class Prompts:
         """
         several = not isinstance(texts, str)
         checked = _texts("Prompts.texts" if several else "prompt", texts)
-        meaning: dict[str, float] = {}
+        meaning: dict[str, dict[str, float]] = {}
         for row, text in enumerate(checked):
             if text not in meaning:
-                meaning[text] = parse(text, f"Prompts.texts[{row}]" if several else "prompt")
-        prompts = cls(checked, np.asarray([meaning[text] for text in checked]))
+                meaning[text] = parse_weights(
+                    text, f"Prompts.texts[{row}]" if several else "prompt"
+                )
+        prompts = cls._meaning(checked, [meaning[text] for text in checked])
         if batch is None:
             return prompts
         batch = validate.integer("Prompts.of(batch)", batch)
@@ -173,12 +235,20 @@ class Prompts:
         return prompts if len(prompts) == batch else prompts.repeat(batch)
 
     @classmethod
+    def _meaning(cls, texts: Sequence[str], weights: Sequence[Mapping[str, float]]) -> Prompts:
+        """Return the prompts of texts whose weights are given by name."""
+        named = [name for name in OBJECTIVES if any(name in row for row in weights)]
+        columns = {name: [row.get(name, 0.0) for row in weights] for name in {*named, PAIR[0]}}
+        further = {name: columns[name] for name in named if name not in PAIR}
+        return cls(texts, columns[PAIR[0]], further)
+
+    @classmethod
     def sample(
         cls,
         batch: int,
         rng: np.random.Generator,
         split: str = "train",
-        kinds: Sequence[str] = grammar.KINDS,
+        kinds: Sequence[str] = (*PAIR, MIX),
     ) -> Prompts:
         """Draw prompts: a kind uniformly, then a phrase of it.
 
@@ -188,35 +258,40 @@ class Prompts:
             batch: B.
             rng: where the draws come from: two of size [B], whatever they turn out to be.
             split: "train" or "held_out", whose wordings share nothing.
-            kinds: among "latency", "energy" and "mix"; one named twice is drawn twice as often.
+            kinds: among those of ``objectives.kinds``; one named twice is drawn twice as often.
         """
         batch = validate.integer("Prompts.sample(batch)", batch)
         validate.check("rng", rng, isinstance(rng, np.random.Generator), "a numpy.random.Generator")
-        allowed = f"at least one of {', '.join(grammar.KINDS)}"
+        allowed = f"at least one of {', '.join(objectives.kinds())}"
         validate.check(
             "Prompts.sample(kinds)", kinds, isinstance(kinds, Sequence) and len(kinds) > 0, allowed
         )
         kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-        groups, bounds, table = _groups(validate.known(split, grammar.SPLITS, "split"))
-        spans = [groups[validate.known(kind, grammar.KINDS, "kind of prompt")] for kind in kinds]
+        groups, bounds, table = _groups(
+            validate.known(split, catalogue.SPLITS, "split"), tuple(OBJECTIVES.values())
+        )
+        spans = [groups[validate.known(kind, groups, "kind of prompt")] for kind in kinds]
         draw = rng.random(batch) * len(kinds)
         kind = draw.astype(np.intp)
         first, count = np.asarray(spans)[kind].T
         group = first + ((draw - kind) * count).astype(np.intp)
         low, high = bounds[group], bounds[group + 1]
-        return table.prompts(low + (rng.random(batch) * (high - low)).astype(np.intp))
+        return table.take(low + (rng.random(batch) * (high - low)).astype(np.intp))
 
     def __len__(self) -> int:
         """Return B."""
-        return len(self.texts)
+        return len(self._index)
+
+    def __repr__(self) -> str:
+        """Return the texts and their weights."""
+        return f"Prompts({list(self.texts)}, {self.latency_weight.tolist()})"
 
     def __eq__(self, other: object) -> bool:
         """Return whether texts and weights are the same."""
         if not isinstance(other, Prompts):
             return NotImplemented
-        return self.texts == other.texts and np.array_equal(
-            self.latency_weight, other.latency_weight
-        )
+        pairs = zip(self.weights.values(), other.weights.values(), strict=True)
+        return self.texts == other.texts and all(np.array_equal(*pair) for pair in pairs)
 
     def __hash__(self) -> int:
         """Return a hash that agrees with equality."""
@@ -224,17 +299,24 @@ class Prompts:
 
     def take(self, rows: Any) -> Prompts:
         """Return the prompts at ``rows`` (an int, slice, list, bool or index array)."""
-        allowed = f"rows of 0..{len(self) - 1}, or a bool a row"
-        index = np.arange(len(self))
+        allowed = f"rows of 0..{len(self) - 1}, or a bool per row"
         try:
-            index = np.atleast_1d(
-                index[rows if isinstance(rows, (slice, int, np.integer)) or len(rows) else slice(0)]
-            )
+            one = isinstance(rows, (slice, int, np.integer))
+            index = np.atleast_1d(self._index[rows if one or len(rows) else slice(0)])
         except (IndexError, TypeError):
             validate.refuse("Prompts.take(rows)", rows, allowed)
         validate.check("Prompts.take(rows)", rows, index.ndim == 1, allowed)
-        texts = tuple(self.texts[row] for row in index.tolist())
-        return Prompts._unchecked(texts, self.latency_weight[index], self.tokens[index])
+        return self._with(self._table, index)
+
+    def pick(self, u: Any) -> NDArray[np.intp]:
+        """Return the row 0..B-1 that each uniform in [0, 1) falls on, every row equally likely.
+
+        Args:
+            u: any shape, which is also that of the answer.
+        """
+        u = np.asarray(u, dtype=np.float64)
+        validate.check("Prompts.pick(u)", u, bool(np.all((u >= 0) & (u < 1))), "numbers in [0, 1)")
+        return np.minimum((u * len(self)).astype(np.intp), len(self) - 1)
 
     def repeat(self, count: int) -> Prompts:
         """Return each prompt ``count`` times in a row: [B * count]."""
@@ -245,12 +327,17 @@ class Prompts:
     def concat(parts: Sequence[Prompts]) -> Prompts:
         """Join batches along B."""
         validate.check("Prompts.concat(parts)", len(parts), len(parts) > 0, "at least one batch")
-        texts = tuple(text for part in parts for text in part.texts)
-        weight = np.concatenate([part.latency_weight for part in parts])
-        return Prompts._unchecked(texts, weight, np.concatenate([part.tokens for part in parts]))
+        table = parts[0]._table
+        if all(part._table is table for part in parts):
+            return Prompts._with(table, np.concatenate([part._index for part in parts]))
+        texts = [text for part in parts for text in part.texts]
+        names = [name for name in OBJECTIVES if name != PAIR[1]]
+        weights = {name: np.concatenate([part.weights[name] for part in parts]) for name in names}
+        tokens = np.concatenate([part.tokens for part in parts])
+        return Prompts._with(*_tabulate(texts, weights, tokens))
 
-    def objective(self, instances: Instances) -> Objective:
-        """Return c_L and c_E of each instance [B], in the array namespace of ``instances`` (``physics.objective``).
+    def objective(self, instances: HasObjective[Goal]) -> Goal:
+        """Return the objective of each instance [B], in the array namespace of ``instances``.
 
         Raises:
             ValueError: if there are not as many instances as prompts.
@@ -260,95 +347,38 @@ class Prompts:
             "Prompts.objective(instances).batch_size",
             size,
             size == len(self),
-            f"{len(self)}, one a prompt",
+            f"{len(self)}, one per prompt",
         )
-        return physics.objective(
-            instances, self.latency_weight.copy()
+        return instances.objective(
+            self.latency_weight.copy(), self.other
         )  # torch warns of read-only memory
 
 
-class PromptSet:
-    """K texts to draw from, encoded once.
+@functools.cache
+def env_prompts() -> Prompts:
+    """Return the prompts that environments draw from unless told otherwise.
 
-    ``tokens[pick(u)]`` turns uniforms [B] into tokens [B, 160].
-
-    Args:
-        texts: one text or K.
-        latency_weight: their weights; None: parsed.
+    As many for latency as for energy as for mixes; frozen with the environments' ids.
     """
-
-    def __init__(self, texts: str | Sequence[str], latency_weight: Any = None) -> None:
-        """Parse (or believe the weights) and encode."""
-        self._all = Prompts.of(texts) if latency_weight is None else Prompts(texts, latency_weight)  # type: ignore[arg-type]
-        self._objects = np.asarray(self.texts, dtype=object)
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The K texts."""
-        return self._all.texts
-
-    @property
-    def tokens(self) -> Tokens:
-        """Their tokens, uint8 [K, 160], read-only."""
-        return self._all.tokens
-
-    @property
-    def latency_weight(self) -> Weights:
-        """Their weights, float64 [K], read-only."""
-        return self._all.latency_weight
-
-    def __len__(self) -> int:
-        """Return K."""
-        return len(self._all)
-
-    def pick(self, u: Any) -> NDArray[np.intp]:
-        """Return the index 0..K-1 that each uniform in [0, 1) falls on, every text equally likely; shape of ``u``."""
-        u = np.asarray(u, dtype=np.float64)
-        validate.check(
-            "PromptSet.pick(u)", u, bool(np.all((u >= 0) & (u < 1))), "numbers in [0, 1)"
-        )
-        return np.minimum((u * len(self)).astype(np.intp), len(self) - 1)
-
-    def prompts(self, index: NDArray[np.intp]) -> Prompts:
-        """Return the Prompts at ``index`` [B]."""
-        texts = tuple(self._objects[index].tolist())
-        return Prompts._unchecked(texts, self.latency_weight[index], self.tokens[index])
-
-
-def phrase_at(u: float, phrases: Sequence[tuple[str, float]]) -> tuple[str, float]:
-    """Return the (text, weight) that one uniform in [0, 1) falls on, every phrase equally likely."""
-    validate.check("phrase_at(u)", u, 0 <= u < 1, "a number in [0, 1)")
-    return phrases[min(int(u * len(phrases)), len(phrases) - 1)]
-
-
-def _env_phrases() -> tuple[tuple[str, float], ...]:
-    pure = [(text, 1.0) for text in phrases.LATENCY_TRAIN] + [
-        (text, 0.0) for text in phrases.ENERGY_TRAIN
-    ]
-    return (*pure, *grammar.mix_examples("train", len(pure) // 2))
-
-
-# (text, latency weight): as many for latency as for energy as for mixes; frozen with the
-# environments' ids
-TRAIN_PHRASES = _env_phrases()
+    pure = [(text, {name: 1.0}) for name in PAIR for text in catalogue.lines("frozen", name)]
+    mixed = grammar.mix_examples("train", len(pure) // 2)
+    rows = [*pure, *((text, {PAIR[0]: weight}) for text, weight in mixed)]
+    return Prompts._meaning(*zip(*rows, strict=True))
 
 
 @functools.cache
-def train_set() -> PromptSet:
-    """Return TRAIN_PHRASES as a PromptSet."""
-    return PromptSet([text for text, _ in TRAIN_PHRASES], [weight for _, weight in TRAIN_PHRASES])
+def _groups(
+    split: str, table: tuple[ObjectiveKind, ...]
+) -> tuple[dict[str, tuple[int, int]], NDArray[np.intp], Prompts]:
+    """Return each kind's first group and its number of groups, the groups' first rows, the texts.
 
-
-@functools.cache
-def _groups(split: str) -> tuple[dict[str, tuple[int, int]], NDArray[np.intp], PromptSet]:
-    """Return each kind's first group and number of groups, the groups' first rows, and the table of a split's texts.
-
-    A group is all texts of one kind and one weight: one for each pure objective, one a weight for
+    A group is all texts of one kind and one weight: one for each pure objective, one per weight for
     mixes.
     """
-    rows = [(kind, *phrase) for kind in grammar.KINDS for phrase in catalogue(split, kind)]
+    kinds = objectives.kinds()
+    rows = [(kind, *phrase) for kind in kinds for phrase in grammar.catalogue(split, kind)]
     starts = [k for k in range(len(rows)) if k == 0 or rows[k][::2] != rows[k - 1][::2]]
-    kinds = [rows[start][0] for start in starts]
-    spans = {kind: (kinds.index(kind), kinds.count(kind)) for kind in grammar.KINDS}
+    names = [rows[start][0] for start in starts]
+    spans = {kind: (names.index(kind), names.count(kind)) for kind in kinds if kind in names}
     _, texts, weights = zip(*rows, strict=True)
-    return spans, np.asarray([*starts, len(rows)]), PromptSet(texts, weights)
+    return spans, np.asarray([*starts, len(rows)]), Prompts._meaning(texts, weights)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective
+from lambo_env.prompts.objectives import unit_of
 
 Floats = NDArray[np.float64]
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
@@ -80,7 +81,7 @@ class Frame:
             decided=decided,
             latency_s=np.where(decided, outcome.latency_s[0], np.nan),
             late=decided & outcome.late[0],
-            unit=unit_of(goal),
+            unit=unit_of(goal.take(0).coefficients),
             **rest,
         )
 
@@ -107,16 +108,6 @@ class Frame:
     def ues_on(self, place: int) -> int:
         """Return how many decided UEs are at ``place``."""
         return int(np.sum(self.decided & (self.place == place)))
-
-
-def unit_of(goal: Objective) -> str:
-    """Return the unit of the first row's cost.
-
-    "s" for latency alone, "J" for energy alone, "" for a mix.
-    """
-    return {(1.0, 0.0): "s", (0.0, 1.0): "J"}.get(
-        (float(goal.cost_per_s[0]), float(goal.cost_per_j[0])), ""
-    )
 
 
 def positions(frame: Frame) -> tuple[Floats, Floats, float]:

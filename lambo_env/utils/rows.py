@@ -1,12 +1,12 @@
 """Holders of arrays whose first axis is the batch: some rows taken out, or put back.
 
-A holder is an array [B, ...], a tuple or dataclass of holders, or None.
+A holder is an array [B, ...], a tuple, mapping or dataclass of holders, or None.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,6 +50,8 @@ def map_arrays(function: Callable[..., Any], *holders: _T) -> _T:
     if isinstance(first, tuple):
         parts = [map_arrays(function, *each) for each in zip(*holders, strict=True)]  # type: ignore[arg-type]
         return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    if isinstance(first, Mapping):
+        return {name: map_arrays(function, *(h[name] for h in holders)) for name in first}  # type: ignore[return-value,index]
     names = [field.name for field in dataclasses.fields(first)]
     fields = {name: map_arrays(function, *(getattr(h, name) for h in holders)) for name in names}
     return getattr(type(first), "unchecked", type(first))(**fields)

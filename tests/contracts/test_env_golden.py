@@ -15,7 +15,7 @@ import pytest
 import lambo_env  # noqa: F401 - registers the ids
 from lambo_env.offloading import drift
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.prompts.prompts import TRAIN_PHRASES, Prompts
+from lambo_env.prompts.prompts import Prompts, env_prompts
 from lambo_env.testing.harness import episode as play
 from lambo_env.testing.harness import random_action
 from lambo_env.wpmec import physics as wpmec
@@ -51,7 +51,7 @@ def golden(env_id: str) -> dict:
             if name[0] != "_" and isinstance(value, float)
         }
     else:
-        out["train_phrases"], out["paper"] = len(TRAIN_PHRASES), load_scenario("paper").to_dict()
+        out["train_phrases"], out["paper"] = len(env_prompts()), load_scenario("paper").to_dict()
     if "Drift" in env_id:
         out["drifts"] = drift.list_drifts()
     return json.loads(json.dumps(out))

@@ -207,7 +207,7 @@ class AreSmall:
         )
 
     def _late(self, instances: Instances, place: Places, share: Floats) -> NDArray[np.bool_]:
-        goal = physics.objective(instances, np.ones(len(instances)))
+        goal = instances.objective(np.ones(len(instances)))
         decision = Decision(place, self._allot(instances, place, share))
         return physics.evaluate(instances, decision, goal).late
 

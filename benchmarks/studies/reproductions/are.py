@@ -152,6 +152,6 @@ def compare_labels(
 
 def _score(instances: Any, labels: Any, decision: Any) -> tuple[float, float]:
     """Return (share of places as labelled, mean latency per UE in s)."""
-    objective = physics.objective(instances, np.ones(len(instances)))
+    objective = instances.objective(np.ones(len(instances)))
     latency_s = physics.evaluate(instances, decision, objective).latency_s
     return float(np.mean(decision.place == labels.place)), float(np.mean(latency_s))

@@ -22,7 +22,7 @@ from lambo_agents.acl.trainer import Trainer
 from lambo_agents.network import checkpoint, decoding
 from lambo_agents.registry import make_agent
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.prompts import prompts
+from lambo_env.prompts import grammar
 
 TINY = ACLConfig(
     reading_steps=2,
@@ -138,7 +138,7 @@ def test_batches_mix_prompts_modes_and_scenarios() -> None:
         held_out = {
             text
             for kind in ("latency", "energy", "mix")
-            for text, _ in prompts.catalogue("held_out", kind)
+            for text, _ in grammar.catalogue("held_out", kind)
         }
         assert not held_out & set(batch.prompts.texts)
     assert {0.0, 1.0} < texts

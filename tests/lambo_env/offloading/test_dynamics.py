@@ -31,9 +31,7 @@ def begin(
     name: str = "tight", batch: int = 6, seed: int = 0, weight: float = 1.0
 ) -> tuple[Instances, dynamics.SlotTables, dynamics.SlotState]:
     instances = sample_instances(SCENARIOS[name], batch, np.random.default_rng(seed))
-    return instances, *dynamics.start(
-        instances, physics.objective(instances, np.full(batch, weight))
-    )
+    return instances, *dynamics.start(instances, instances.objective(np.full(batch, weight)))
 
 
 def observed(instances, current, place, taken_hz, left_hz) -> dict[str, np.ndarray]:
@@ -128,7 +126,7 @@ def test_share_0_just_meets_the_deadline_and_share_1_takes_all():
         outcome = physics.evaluate(
             instances,
             Decision((cpu > 0) * (server + 1)[:, None], cpu),
-            physics.objective(instances, np.ones(6)),
+            instances.objective(np.ones(6)),
         )
         assert not outcome.late[:, 0].any()
         if share == 0:
@@ -139,7 +137,7 @@ def test_share_0_just_meets_the_deadline_and_share_1_takes_all():
 def test_an_offload_that_cannot_be_served_keeps_its_place_is_late_and_takes_nothing(shares):
     instances, _, _ = begin()
     hopeless = instances.replace(uplink_bps=np.full_like(instances.uplink_bps, 1.0))
-    tables, state = dynamics.start(hopeless, physics.objective(hopeless, np.ones(6)))
+    tables, state = dynamics.start(hopeless, hopeless.objective(np.ones(6)))
     rows, before = np.arange(6), state.left_hz.copy()
     move, after = dynamics.step(
         tables, state, Rows(rows, 6), np.full(6, 2), np.ones(6) if shares else None
@@ -148,7 +146,7 @@ def test_an_offload_that_cannot_be_served_keeps_its_place_is_late_and_takes_noth
     decided = dynamics.decision(tables, after, shares=shares)
     assert (decided.place[:, 0] == 2).all() and not decided.cpu_hz.any()
     np.testing.assert_allclose(
-        move.reward, -physics.late_cost(hopeless, physics.objective(hopeless, np.ones(6)))[:, 0]
+        move.reward, -physics.late_cost(hopeless, hopeless.objective(np.ones(6)))[:, 0]
     )
 
 
@@ -187,7 +185,7 @@ def test_the_closed_form_of_the_served_is_what_physics_allocates(name):
     np.testing.assert_allclose(
         decided.cpu_hz, physics.allocate(instances, decided.place), rtol=1e-9
     )
-    goal = physics.objective(instances, np.ones(30))
+    goal = instances.objective(np.ones(30))
     np.testing.assert_allclose(
         state.cost, physics.association_cost(instances, decided.place, goal), rtol=1e-9
     )

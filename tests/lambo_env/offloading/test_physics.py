@@ -95,14 +95,14 @@ def test_late_costs_the_same_however_late_and_wherever():
 def test_objective_coefficients_by_hand():
     instances = two_ues()  # local 8 s and 2 s: mean 5 s; energy 24 J and 6 J: sum 30 J
     for weight, per_s, per_j in ((1.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.25, 0.05, 0.025)):
-        got = physics.objective(instances, np.array([weight]))
+        got = instances.objective(np.array([weight]))
         np.testing.assert_allclose([got.cost_per_s[0], got.cost_per_j[0]], [per_s, per_j])
 
 
 def test_mixed_cost_of_local_play_is_one_where_nothing_is_late():
     instances = sample_instances(load_scenario("paper"), 5, np.random.default_rng(0))
     local = Decision(np.zeros((5, 50), dtype=int), np.zeros((5, 50)))
-    outcome = physics.evaluate(instances, local, physics.objective(instances, np.full(5, 0.3)))
+    outcome = physics.evaluate(instances, local, instances.objective(np.full(5, 0.3)))
     np.testing.assert_allclose(outcome.cost, 1.0)
 
 
@@ -143,7 +143,7 @@ def test_allocation_satisfies_kkt(name):
 
 def test_allocation_beats_random_feasible_ones():
     instances, place, rng = draw("hetero", 4, 2)
-    goal_ = physics.objective(instances, np.ones(4))
+    goal_ = instances.objective(np.ones(4))
     cpu = physics.allocate(instances, place)
     served = (cpu > 0) | (place == 0)
     place = np.where(served, place, 0)
@@ -198,7 +198,7 @@ def test_tables_and_compute_time_agree_with_evaluate():
     """The sum of fixed costs and servers' compute time is the cost that evaluate gives, floors active or not."""
     instances, place, _ = draw("paper", 30, 3)
     for weight in (1.0, 0.0, 0.4):
-        goal_ = physics.objective(instances, np.full(30, weight))
+        goal_ = instances.objective(np.full(30, weight))
         tables = physics.place_tables(instances, goal_)
         floors = np.take_along_axis(tables.floor_hz, place[..., None], -1)[..., 0]
         cpu = physics.allocate(instances, place)
@@ -243,12 +243,10 @@ def test_invariances(seed, name, weight, scale):
     Scaling data with rates, or cycles with every CPU, changes nothing.
     """
     instances, place, rng = draw(name, 3, seed)
-    cost = physics.association_cost(
-        instances, place, physics.objective(instances, np.full(3, weight))
-    )
+    cost = physics.association_cost(instances, place, instances.objective(np.full(3, weight)))
 
     def again(other, places):
-        return physics.association_cost(other, places, physics.objective(other, np.full(3, weight)))
+        return physics.association_cost(other, places, other.objective(np.full(3, weight)))
 
     order = np.stack([rng.permutation(instances.num_ues) for _ in range(3)])
     np.testing.assert_allclose(
@@ -276,7 +274,7 @@ def test_invariances(seed, name, weight, scale):
 @given(st.integers(0, 2**32 - 1), st.sampled_from(SCENARIOS), st.floats(1.0, 3.0))
 def test_more_capacity_never_costs_more(seed, name, factor):
     instances, place, _ = draw(name, 3, seed)
-    goal_ = physics.objective(instances, np.ones(3))
+    goal_ = instances.objective(np.ones(3))
     more = instances.replace(server_cpu_hz=instances.server_cpu_hz * factor)
     cost, cheaper = (physics.association_cost(which, place, goal_) for which in (instances, more))
     assert (cheaper <= cost * (1 + 1e-9)).all()
@@ -290,7 +288,7 @@ def test_any_allocation_passes_the_check_and_is_bounded(seed, name):
     Under the latency objective nothing costs more than everything late.
     """
     instances, place, _ = draw(name, 3, seed)
-    goal_ = physics.objective(instances, np.ones(3))
+    goal_ = instances.objective(np.ones(3))
     for cpu in (physics.allocate(instances, place), physics.allocate_equal(instances, place)):
         outcome = physics.evaluate(instances, Decision(place, cpu), goal_)
         assert np.isfinite(outcome.cost).all()
@@ -306,9 +304,9 @@ def test_numpy_equals_torch(name):
     assert array_api_compat.is_torch_array(other.cycles)
     for weight in (1.0, 0.0, 0.6):
         expected = physics.association_cost(
-            instances, place, physics.objective(instances, np.full(6, weight))
+            instances, place, instances.objective(np.full(6, weight))
         )
-        goal_ = physics.objective(other, torch.full((6,), weight, dtype=torch.float64))
+        goal_ = other.objective(torch.full((6,), weight, dtype=torch.float64))
         got = physics.association_cost(other, torch.as_tensor(place), goal_)
         np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
     back = other.to("numpy")
@@ -343,7 +341,7 @@ def test_gradient_of_cost_by_cpu_is_finite_beside_local_and_dropped_tasks():
     instances, place, _ = draw("hetero", 4, 5)
     other, place = instances.to(torch, dtype=torch.float64), torch.as_tensor(place)
     cpu = physics.allocate(other, place).requires_grad_()
-    goal_ = physics.objective(other, torch.full((4,), 0.5))
+    goal_ = other.objective(torch.full((4,), 0.5))
     physics.evaluate(other, Decision(place, cpu), goal_).cost.sum().backward()
     assert torch.isfinite(cpu.grad).all()
     assert (cpu.grad != 0).any()
@@ -379,7 +377,7 @@ def test_published_levels_of_are():
     """
     instances, labels = load_are(shared_data("are-Data1.mat"))
     assert (instances.batch_size, instances.num_ues, instances.num_servers) == (500, 50, 4)
-    goal_ = physics.objective(instances, np.ones(500))
+    goal_ = instances.objective(np.ones(500))
     outcome = physics.evaluate(instances, labels, goal_)
     assert outcome.latency_s[-60:].mean() == pytest.approx(0.4850, abs=5e-5)
     assert outcome.latency_s.mean() == pytest.approx(0.4844, abs=5e-5)

@@ -1,5 +1,6 @@
 """Prompts: what is understood, what is refused, what is drawn, and the batch that carries it."""
 
+import hashlib
 import string
 
 import numpy as np
@@ -7,26 +8,35 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lambo_env.offloading import physics
 from lambo_env.prompts import catalogue, grammar
 from lambo_env.prompts import prompts as prompt
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.prompts.objectives import OBJECTIVES, PAIR, kinds
 from lambo_env.prompts.prompts import (
-    TRAIN_PHRASES,
     Prompts,
-    PromptSet,
     encode_text,
-    objectives,
-    parse,
-    phrase_at,
-    train_set,
+    env_prompts,
 )
 
-ALL_WORDINGS = [(split, w) for split in grammar.SPLITS for w in grammar._WORDINGS[split]]
-PURE = [(split, kind) for split in grammar.SPLITS for kind in ("latency", "energy")]
+ALL_WORDINGS = [(split, w) for split in catalogue.SPLITS for w in grammar.wordings(split)]
+PURE = [(split, kind) for split in catalogue.SPLITS for kind in PAIR]
+
+
+def latency_weight(text):
+    """Return the weight of latency in a text that asks for nothing but latency and energy."""
+    weights = parse_weights(text)
+    assert set(weights) <= set(PAIR) and sum(weights.values()) == pytest.approx(1, abs=1e-15)
+    return weights.get("latency", 0.0)
+
+
+def weighted_texts(split):
+    """Return all texts of a split with their latency weights."""
+    rows = (row for kind in kinds() for row in grammar.catalogue(split, kind))
+    return {(text, weights.get("latency", 0.0)) for text, weights in rows}
 
 
 def texts_of(split, kind):
-    return [text for text, _ in prompt.catalogue(split, kind)]
+    return [text for text, _ in grammar.catalogue(split, kind)]
 
 
 # ---- the catalogue -------------------------------------------------------------------------------
@@ -66,24 +76,24 @@ def test_wordings_are_told_apart_and_name_first_the_first():
 
 
 def test_every_catalogue_text_parses_to_its_weight_and_encodes():
-    for split in grammar.SPLITS:
-        for kind in grammar.KINDS:
-            for text, weight in prompt.catalogue(split, kind):
-                assert parse(text) == weight
+    for split in catalogue.SPLITS:
+        for kind in kinds():
+            for text, weights in grammar.catalogue(split, kind):
+                assert parse_weights(text) == weights
                 assert bytes(encode_text(text)).rstrip(b"\0").decode() == text.lower()
 
 
 def test_objectives_lists_the_catalogue():
-    rows = {row.name: row for row in objectives()}
+    rows = {row.name: row for row in grammar.objectives()}
     assert list(rows) == ["latency", "energy", "mix"]
     assert (
         rows["latency"].train_phrases
-        == len(prompt.catalogue("train", "latency"))
-        > 10 * len(catalogue.LATENCY_HELD_OUT)
+        == len(grammar.catalogue("train", "latency"))
+        > 10 * len(catalogue.lines("held_out", "latency"))
     )
-    assert rows["energy"].held_out_phrases == len(catalogue.ENERGY_HELD_OUT)
+    assert rows["energy"].held_out_phrases == len(catalogue.lines("held_out", "energy"))
     assert rows["mix"].train_phrases >= 60 and rows["mix"].held_out_phrases >= 15
-    assert [parse(row.examples[0]) for row in rows.values()] == [1.0, 0.0, 0.7]
+    assert [latency_weight(row.examples[0]) for row in rows.values()] == [1.0, 0.0, 0.7]
 
 
 # ---- parse ---------------------------------------------------------------------------------------
@@ -125,7 +135,7 @@ def test_objectives_lists_the_catalogue():
     ],
 )
 def test_parse_understands(text, weight):
-    assert parse(text) == weight
+    assert latency_weight(text) == weight
 
 
 @pytest.mark.parametrize(
@@ -169,13 +179,13 @@ def test_parse_understands(text, weight):
 )
 def test_parse_refuses(text, said):
     with pytest.raises(ValueError, match=said) as error:
-        parse(text)
+        parse_weights(text)
     assert str(error.value).startswith(f"prompt is {text!r}"[:60])
 
 
 @pytest.mark.parametrize("text", [None, 3, b"minimum latency", ["minimum latency"], np.nan])
 def test_a_prompt_is_a_str(text):
-    for function in (parse, encode_text):
+    for function in (parse_weights, encode_text):
         with pytest.raises(ValueError, match="prompt is .*; allowed: a str"):
             function(text)
 
@@ -184,7 +194,7 @@ def test_a_prompt_is_a_str(text):
 @example("0.0000000000000000000000001:1 latency to energy")
 def test_any_text_is_parsed_or_refused(text):
     try:
-        weight = parse(text)
+        weight = latency_weight(text)
     except ValueError as error:
         assert "allowed: " in str(error)
     else:
@@ -215,12 +225,14 @@ PIECES = [
 def test_texts_of_the_right_words_are_parsed_or_refused(text):
     """Whatever is understood names both quantities, or is 100 % or a catalogue phrase, and never holds a negation."""
     try:
-        weight = parse(text)
+        weight = latency_weight(text)
     except ValueError:
         return
     assert 0.0 <= weight <= 1.0
     assert "not" not in text.split()
-    assert ("latency" in text and "energy" in text) or grammar.normalise(text) in grammar._by_text()
+    assert ("latency" in text and "energy" in text) or grammar.normalise(text) in grammar._by_text(
+        tuple(OBJECTIVES.values())
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,11 +243,11 @@ def test_mix_wordings_round_trip_over_all_weights(split, w):
     for percent in range(1, 100):
         if not w.allows(grammar.Fraction(percent, 100)):
             continue
-        for latency, energy in grammar._NOUNS[split]:
+        for latency, energy in catalogue.pairs(split):
             text = w.say(latency, energy, percent)
             mirrored = w.say(energy, latency, percent)
-            assert parse(text) == parse(text.upper() + " .") == percent / 100
-            assert parse(mirrored) == (100 - percent) / 100
+            assert latency_weight(text) == latency_weight(text.upper() + " .") == percent / 100
+            assert latency_weight(mirrored) == (100 - percent) / 100
             assert max(len(text), len(mirrored)) <= prompt.MAX_CHARS
             said += 1
     assert said >= 2
@@ -382,7 +394,7 @@ def test_objective_is_that_of_physics(tiny):
     weights = [1.0, 0.0, 0.7, 0.5, 1.0, 0.0, 0.05, 0.95]
     found, expected = (
         Prompts(["x"] * 8, weights).objective(tiny),
-        physics.objective(tiny, np.asarray(weights)),
+        tiny.objective(np.asarray(weights)),
     )
     np.testing.assert_array_equal(found.cost_per_s, expected.cost_per_s)
     np.testing.assert_array_equal(found.cost_per_j, expected.cost_per_j)
@@ -390,7 +402,7 @@ def test_objective_is_that_of_physics(tiny):
         found.cost_per_s[1],
         found.cost_per_j[1],
     ) == (0, 1)
-    with pytest.raises(ValueError, match=r"batch_size is 8; allowed: 3, one a prompt"):
+    with pytest.raises(ValueError, match=r"batch_size is 8; allowed: 3, one per prompt"):
         Prompts.of("minimum latency", 3).objective(tiny)
 
 
@@ -398,7 +410,7 @@ def test_objective_is_that_of_physics(tiny):
 def test_objective_follows_the_instances_to_torch(tiny):
     torch = pytest.importorskip("torch")
     goal = Prompts.of("70% latency, 30% energy", 8).objective(tiny.to(torch, dtype=torch.float32))
-    expected = physics.objective(tiny, np.full(8, 0.7))
+    expected = tiny.objective(np.full(8, 0.7))
     assert goal.cost_per_s.dtype == torch.float32
     np.testing.assert_allclose(goal.cost_per_s.numpy(), expected.cost_per_s, rtol=1e-5)
     np.testing.assert_allclose(goal.cost_per_j.numpy(), expected.cost_per_j, rtol=1e-5)
@@ -407,7 +419,7 @@ def test_objective_follows_the_instances_to_torch(tiny):
 # ---- drawing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("split", grammar.SPLITS)
+@pytest.mark.parametrize("split", catalogue.SPLITS)
 def test_sample_draws_kinds_and_weights_evenly(split, rng):
     prompts = Prompts.sample(6000, rng, split)
     weight = prompts.latency_weight
@@ -415,7 +427,7 @@ def test_sample_draws_kinds_and_weights_evenly(split, rng):
     grid, counts = np.unique(weight[(weight > 0) & (weight < 1)], return_counts=True)
     assert grid.tolist() == [percent / 100 for percent in range(5, 100, 5)]
     assert counts.min() > 0.5 * counts.mean()
-    known = {pair for kind in grammar.KINDS for pair in prompt.catalogue(split, kind)}
+    known = weighted_texts(split)
     assert set(zip(prompts.texts, weight.tolist(), strict=True)) <= known
     row = 17
     np.testing.assert_array_equal(prompts.tokens[row], encode_text(prompts.texts[row]))
@@ -448,42 +460,50 @@ def test_sample_refuses(wrong, rng):
         Prompts.sample(**{"batch": 2, "rng": rng, **wrong})
 
 
-def test_train_phrases_hold_as_many_of_each_kind():
-    texts, weights = zip(*TRAIN_PHRASES, strict=True)
-    weights = np.asarray(weights)
+def test_env_prompts_hold_as_many_of_each_kind():
+    texts, weights = env_prompts().texts, env_prompts().latency_weight
     pure = [int(np.sum(weights == value)) for value in (1.0, 0.0)]
-    assert pure[0] == pure[1] == np.sum((weights > 0) & (weights < 1)) == len(TRAIN_PHRASES) / 3
+    assert pure[0] == pure[1] == np.sum((weights > 0) & (weights < 1)) == len(env_prompts()) / 3
     assert len(set(texts)) == len(texts)
-    assert set(TRAIN_PHRASES) <= {
-        pair for kind in grammar.KINDS for pair in prompt.catalogue("train", kind)
-    }
+    assert set(zip(texts, weights.tolist(), strict=True)) <= weighted_texts("train")
     assert set(weights) == {0.0, 1.0, *(percent / 100 for percent in grammar.GRID_PERCENT)}
-    assert train_set().texts == texts and np.array_equal(train_set().latency_weight, weights)
 
 
-def test_one_uniform_picks_one_phrase():
-    assert phrase_at(0.0, TRAIN_PHRASES) == TRAIN_PHRASES[0] == ("Minimum latency", 1.0)
-    assert phrase_at(np.nextafter(1, 0), TRAIN_PHRASES) == TRAIN_PHRASES[-1]
+def test_env_prompts_stay_as_they_are_frozen():
+    """The environments' ids hold the order too: they draw by position."""
+    rows = zip(env_prompts().texts, env_prompts().latency_weight.tolist(), strict=True)
+    frozen = "\n".join(f"{weight!r}\t{text}" for text, weight in rows)
+    assert hashlib.sha256(frozen.encode()).hexdigest()[:16] == "57f0f8bfbef910be"
+
+
+def test_one_uniform_picks_one_prompt():
     u = (np.arange(192) + 0.5) / 192
-    assert [phrase_at(value, TRAIN_PHRASES) for value in u] == list(TRAIN_PHRASES)
-    assert train_set().pick(u).tolist() == list(range(192))
-    with pytest.raises(ValueError, match=r"phrase_at\(u\) is 1\.0; allowed: a number in \[0, 1\)"):
-        phrase_at(1.0, TRAIN_PHRASES)
-
-
-def test_prompt_set_picks_rows():
-    chosen = PromptSet(["minimum latency", "minimum energy", "balance latency and energy"])
-    assert len(chosen) == 3 and chosen.latency_weight.tolist() == [1.0, 0.0, 0.5]
+    assert env_prompts().pick(u).tolist() == list(range(192))
+    chosen = Prompts.of(["minimum latency", "minimum energy", "balance latency and energy"])
     index = chosen.pick([0.0, 0.34, 0.999, 0.1])
     assert index.tolist() == [0, 1, 2, 0]
-    prompts = chosen.prompts(index)
+    prompts = chosen.take(index)
     assert prompts == Prompts.of(
         ["minimum latency", "minimum energy", "balance latency and energy", "minimum latency"]
     )
     np.testing.assert_array_equal(prompts.tokens, chosen.tokens[index])
-    assert PromptSet("Hurry up", 0.9).latency_weight.tolist() == [0.9]
     for u in ([1.0], [-0.1], [np.nan]):
-        with pytest.raises(ValueError, match=r"PromptSet\.pick\(u\)"):
+        with pytest.raises(ValueError, match=r"Prompts\.pick\(u\)"):
             chosen.pick(u)
-    with pytest.raises(ValueError, match="hurry up' *; allowed"):
-        PromptSet(["minimum latency", "hurry up"])
+
+
+def test_distinct_keeps_each_text_once_whatever_its_weight_or_case():
+    prompts = Prompts(["b", "a", "B", "b"], [0.0, 0.5, 1.0, 1.0]).take([0, 0, 2, 3, 1])
+    tokens, row = prompts.distinct()
+    expected = np.unique(prompts.tokens, axis=0, return_inverse=True)
+    np.testing.assert_array_equal(tokens, expected[0])
+    np.testing.assert_array_equal(row, expected[1].reshape(-1))
+    assert len(tokens) == 2 and prompts.take([4]).distinct()[0].tolist() == [[97] + [0] * 159]
+
+
+def test_concat_joins_prompts_of_different_tables():
+    one, other = Prompts(["a", "b", "a"], [0.0, 0.5, 0.0]), Prompts(["a", "c"], [0.0, 1.0])
+    both = Prompts.concat([one.take([2, 1]), other, one.take([])])
+    assert both == Prompts(["a", "b", "a", "c"], [0.0, 0.5, 0.0, 1.0])
+    np.testing.assert_array_equal(both.tokens, [encode_text(text) for text in "abac"])
+    assert Prompts.concat([one, one]).texts == one.texts * 2

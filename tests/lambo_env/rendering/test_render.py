@@ -18,7 +18,7 @@ from lambo_agents.registry import make_agent
 from lambo_env.offloading.batch import EpisodeBatch
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import MovingSlots
-from lambo_env.prompts.prompts import PromptSet
+from lambo_env.prompts.prompts import Prompts
 from lambo_env.rendering import renderer, scene, shapes
 from lambo_env.rendering.frame import Frame, layout
 
@@ -36,7 +36,7 @@ def played(
     """A slot in which the first UEs went to legal places (or all to `place`), each taking a tenth of what is left."""
     text, num_slots = rest.pop("prompt", "minimum latency"), rest.pop("num_slots", 1)
     slots = MovingSlots(load_scenario(preset))
-    batch = EpisodeBatch(slots, PromptSet(text), 1, num_slots, shares=True, objective=False)
+    batch = EpisodeBatch(slots, Prompts.of(text), 1, num_slots, shares=True, objective=False)
     row, rngs, draw = (
         np.zeros(1, dtype=np.int64),
         [np.random.default_rng(seed)],
