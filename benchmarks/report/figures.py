@@ -209,7 +209,7 @@ def _scatter(axes: Axes, table: Table, agents: Sequence[str]) -> None:
     axes.tick_params(which="minor", length=0)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("decision time an instance (ms)")
+    axes.set_xlabel("decision time per instance (ms)")
     axes.set_title(f"“{table.prompt}”")
 
 

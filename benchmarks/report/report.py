@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.console import print_table
-from benchmarks.report.figures import GAP_TIME, Picture, picture_name, pictures
+from benchmarks.report.figures import GAP_TIME, picture_name, pictures
 from benchmarks.report.tables import (
     DASH,
     EXTRA,
@@ -36,16 +36,21 @@ PHYSICAL = ("latency s", "energy J")
 SEVERAL = 3  # scenarios from which on an overview is worth its space
 COMPARED = ("scenario", "prompt", "A - B", "95 % interval", "A lower in", "instances", "")
 _HOW = (
-    "Cost in its native unit: mean latency of a UE (s), total energy (J), or the normalised mix. Gap: to the certified lower "
-    "bound of each instance. Intervals: 95 % BCa bootstrap over instances, which all agents share. Times: median decision time "
-    "an instance in ms on one thread, one by one and batched. Evaluates: calls an evaluator while it decides."
+    "Cost in its native unit: mean latency of a UE (s), total energy (J), or the normalised mix. "
+    "Gap: to the certified lower bound of each instance. "
+    "Intervals: 95 % BCa bootstrap over instances, which all agents share. "
+    "Times: median decision time per instance in ms on one thread, one by one and batched. "
+    "Evaluates: calls an evaluator while it decides."
 )
 _CSS = """
-body{font:15px/1.5 system-ui,sans-serif;color:#22303c;max-width:70rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;font-size:.88rem;display:block;overflow-x:auto}
+body{font:15px/1.5 system-ui,sans-serif;color:#22303c;max-width:70rem;margin:2rem auto;
+padding:0 1rem}
+h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}
+table{border-collapse:collapse;font-size:.88rem;display:block;overflow-x:auto}
 th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #e3e7ea;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}th{border-bottom:2px solid #22303c}tr:last-child td{color:#c0392b}
-figure{margin:1rem 0}figure svg{max-width:100%;height:auto}.how,.from{color:#5c6b73;font-size:.85rem}.note{color:#c0392b}
+th:first-child,td:first-child{text-align:left}th{border-bottom:2px solid #22303c}
+tbody tr:last-child td{color:#c0392b}svg{max-width:100%;height:auto}
+h1+p,body>p:last-child{color:#5c6b73;font-size:.85rem}blockquote{margin:0;color:#c0392b}
 """
 
 
@@ -76,7 +81,10 @@ def notes_of(table: Table) -> list[str]:
 
 
 def overviews(tables: Sequence[Table]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield title, header and rows of one table an agent, scenarios by prompts, for sweeps over several scenarios: its gaps."""
+    """Yield title, header and rows of a table per agent: its gaps, scenarios by prompts.
+
+    None for a sweep over few scenarios.
+    """
     scenarios, prompts = (
         list(dict.fromkeys(getattr(t, name) for t in tables)) for name in ("scenario", "prompt")
     )
@@ -120,8 +128,10 @@ def origin(results: Results) -> str:
         if name in versions
     )
     commit = f", commit {last['commit'][:12]}" if last.get("commit") else ""
-    where = f"{machine['cpu']}, {machine['cores']} cores, {last['jobs']} jobs of one thread, load {machine.get('load')} at the start"
-    return f"Made by `{last['command']}` ({len(runs)} run(s), {last['started']}) on {where}; {packages}{commit}."
+    load = f"load {machine.get('load')} at the start"
+    where = f"{machine['cpu']}, {machine['cores']} cores, {last['jobs']} jobs of one thread, {load}"
+    made = f"Made by `{last['command']}` ({len(runs)} run(s), {last['started']})"
+    return f"{made} on {where}; {packages}{commit}."
 
 
 def print_report(results: Results) -> None:
@@ -168,9 +178,11 @@ def write_report(results: Results, path: Path, *, figures: bool = True) -> list[
     for name, picture in drawn.items():
         with files.atomic_writer(path.parent / "figures" / f"{name}.png") as file:
             file.write(picture.png)
-    files.write_text(path, "\n".join(_markdown(results, tables, drawn)) + "\n")
+    text = "\n".join(_markdown(results, tables, drawn)) + "\n"
+    files.write_text(path, text)
     page = path.with_suffix(".html")
-    files.write_text(page, "\n".join(_page(results, tables, drawn)) + "\n")
+    svgs = {f"figures/{name}.png": picture.svg for name, picture in drawn.items()}
+    files.write_text(page, html_page(text, svgs))
     return [path, page]
 
 
@@ -188,7 +200,7 @@ def _markdown(results: Results, tables: Sequence[Table], drawn: Collection[str])
             yield f"![{titled(table)}](figures/{name}.png)\n"
     for name in drawn:
         if name.startswith(GAP_TIME):
-            yield f"## Gap against decision time, {name.removeprefix('gap-time-')}\n"
+            yield f"## Gap against decision time, {name.removeprefix(GAP_TIME)}\n"
             yield f"![Gap against decision time](figures/{name}.png)\n"
     yield from (f"- {note}" for note in missing_of(results))
     yield f"\n{origin(results)}"
@@ -202,36 +214,31 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _page(results: Results, tables: Sequence[Table], drawn: dict[str, Picture]) -> Iterator[str]:
-    title = html.escape(f"Sweep {results.manifest['sweep']['name']}")
-    yield f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_CSS}</style></head><body>'
-    yield f'<h1>{title}</h1><p class="how">{html.escape(_HOW)}</p>'
-    for heading, header, rows in overviews(tables):
-        yield f"<h2>{html.escape(heading)}</h2>{_html_table(header, rows)}"
-    for table in tables:
-        yield f"<h2>{html.escape(titled(table))}</h2>"
-        yield _html_table((*HEADER, *EXTRA), rows_of(table))
-        yield from (f'<p class="note">{html.escape(note)}</p>' for note in notes_of(table))
-        if (name := picture_name(table)) in drawn:
-            yield f"<figure>{drawn[name].svg}</figure>"
-    for name, picture in drawn.items():
-        if name.startswith(GAP_TIME):
-            yield f"<h2>Gap against decision time, {html.escape(name.removeprefix('gap-time-'))}</h2><figure>{picture.svg}</figure>"
-    yield from (f"<p>{html.escape(note)}</p>" for note in [*results.notes, *missing_of(results)])
-    yield f'<p class="from">{html.escape(origin(results))}</p></body></html>'
+def html_page(markdown: str, svgs: Mapping[str, str]) -> str:
+    """Return a report in Markdown as a page that stands alone.
 
+    Texts are escaped: of Markdown's marks only those that reports use mean anything.
 
-def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(tag: str, texts: Sequence[str]) -> str:
-        return (
-            "<tr>" + "".join(f"<{tag}>{html.escape(str(text))}</{tag}>" for text in texts) + "</tr>"
-        )
+    Args:
+        markdown: begins with its title.
+        svgs: what stands in the page for an image, by the image's path.
+    """
+    from markdown_it import MarkdownIt
 
-    return f"<table>{line('th', header)}{''.join(line('td', row) for row in rows)}</table>"
+    reader = MarkdownIt("zero").enable(
+        ["heading", "table", "list", "blockquote", "image", "backticks", "escape"]
+    )
+    reader.add_render_rule(
+        "image", lambda _, tokens, k, *rest: svgs.get(tokens[k].attrs["src"], "")
+    )
+    title = html.escape(markdown.partition("\n")[0].removeprefix("# "))
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{_CSS}</style>'
+    body = reader.render(markdown)
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}</body></html>\n'
 
 
 def comparison_rows(results: Results, a: str, b: str) -> list[tuple[str, ...]]:
-    """Return the texts of the paired comparison of two agents, one row a scenario and prompt."""
+    """Return the texts of the paired comparison of two agents, one row per scenario and prompt."""
     return [
         (scenario, prompt, *_compared(comparison, unit, a, b))
         for scenario, prompt, unit, comparison in compare_agents(results, a, b)

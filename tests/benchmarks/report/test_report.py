@@ -163,6 +163,12 @@ def test_the_report_stands_alone(put, capsys: pytest.CaptureFixture[str]):
     assert "12,345" in capsys.readouterr().out
 
 
+def test_the_page_escapes_names_and_keeps_their_marks(put):
+    folder = put(row("a<b> & *c* [d](e)"))
+    page = write_report(summary.load(folder), folder / "report.md", figures=False)[1].read_text()
+    assert ">a&lt;b&gt; &amp; *c* [d](e)</td>" in page
+
+
 def test_reports_of_the_same_rows_are_equal(put):
     folder = put(row("a"), row("b", scale=1.1))
     pages = [write_report(summary.load(folder), folder / f"{k}.md")[1].read_bytes() for k in (0, 1)]
