@@ -12,6 +12,7 @@ import numpy as np
 
 from lambo_env.offloading.instances import Array, Decision, Instances
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.registration import DEFAULT_WORLD, world_of
 
 
 @runtime_checkable
@@ -28,7 +29,8 @@ class Agent(Protocol):
       answers;
     - ``labels_used: int`` (0): expert decisions that its training saw;
     - ``batch_invariant: bool``: a row is decided as it would be alone; expected of agents that draw
-      nothing from ``rng``.
+      nothing from ``rng``;
+    - ``world: str`` ("offloading"): whose instances it decides, of ``lambo list envs``.
     """
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
@@ -76,7 +78,11 @@ class Solved:
 def unsupported(agent: object, instances: Instances) -> str | None:
     """Return why ``agent`` cannot decide ``instances``, or None.
 
-    An agent without ``supports`` takes everything.
+    An agent decides one world, "offloading" unless it says otherwise; without ``supports`` it
+    takes everything of that world.
     """
+    world, given = getattr(agent, "world", DEFAULT_WORLD), world_of(instances, "instances").name
+    if world != given:
+        return f"it decides instances of {world!r}; these are of {given!r}"
     supports = getattr(agent, "supports", None)
     return None if supports is None else supports(instances)

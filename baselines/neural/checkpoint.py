@@ -55,7 +55,7 @@ def load_net(name: str | os.PathLike[str]) -> tuple[PlaceNet, dict[str, Any]]:
 
 
 def net_of(
-    owner: str, weights: str | None, default: str, net: NetConfig | None, seed: int
+    owner: str, weights: str | None, family: str, net: NetConfig | None, seed: int
 ) -> tuple[PlaceNet, dict[str, Any]]:
     """Return the network that an agent's arguments ask for, and what is known of it.
 
@@ -64,13 +64,11 @@ def net_of(
     validate.integer(f"{owner}.seed", seed, low=0)
     config = NetConfig() if net is None else validate.of_kind(f"{owner}.net", net, NetConfig)
     if weights is not None:
-        name = default if weights == "default" else weights
-        loaded, meta = load_net(name)
-        family = default.partition("-")[0]
+        loaded, meta = load_net(weights)
         made_for = str(meta.get("options", {}).get("size", family))
         validate.check(
             "weights",
-            str(name),
+            str(weights),
             made_for.startswith(family),
             f"weights of {family}; these are of {made_for}",
         )

@@ -54,11 +54,10 @@ class Are:
 
     evaluator_in_loop = False
     labels_used = LABELS
-    default_weights = "are"
 
     def __init__(
         self,
-        weights: str | None = "default",
+        weights: str | None = "are",
         expert: str | Agent | None = None,
         entropy_bits: float = 0.7,
         memory: int = 200,
@@ -68,7 +67,7 @@ class Are:
         net: NetConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.net, meta = checkpoint.net_of("Are", weights, self.default_weights, net, seed)
+        self.net, meta = checkpoint.net_of("Are", weights, "are", net, seed)
         self.labels_used = meta["labels"]
         self.allocation = validate.known(allocation, ALLOCATIONS, "Are.allocation")
         headed = self.net.config.share_head or allocation == "optimal"
@@ -152,12 +151,6 @@ def _expert(expert: str | Agent | None) -> Agent | None:
     decides = expert is None or callable(getattr(expert, "decide", None))
     validate.check("Are.expert", expert, decides, allowed)
     return expert
-
-
-class AreTwoLayers(Are):
-    """ARE with two hidden layers of 120 and 80, as large as DROO's own."""
-
-    default_weights = "are-2"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,30 +97,29 @@ class Droo(OnlineLearner):
         config: how it learns in ``adapt``.
         net: size of a new network.
         seed: of a new network's weights.
+        online: learn in ``adapt``; False: stay as it is.
     """
 
     evaluator_in_loop = True
-    default_weights = "droo"
 
     def __init__(
         self,
-        weights: str | None = "default",
+        weights: str | None = "droo",
         candidates: int | None = None,
         config: DrooConfig | None = None,
         net: NetConfig | None = None,
         seed: int = 0,
+        online: bool = True,
     ) -> None:
-        owner = type(self).__name__
         self.config = (
-            DrooConfig()
-            if config is None
-            else validate.of_kind(f"{owner}.config", config, DrooConfig)
+            DrooConfig() if config is None else validate.of_kind("Droo.config", config, DrooConfig)
         )
         if candidates is not None:
-            validate.integer(f"{owner}.candidates", candidates)
+            validate.integer("Droo.candidates", candidates)
         super().__init__()
-        self.net, _ = checkpoint.net_of(owner, weights, self.default_weights, net, seed)
-        self.adaptive = candidates is None
+        self.net, _ = checkpoint.net_of("Droo", weights, "droo", net, seed)
+        self.adaptive, self.online = candidates is None, validate.boolean("Droo.online", online)
+        self.evaluator_in_loop = candidates != 1
         self.most_candidates = self.config.most_candidates
         self.candidates = candidates or self.most_candidates
         size, net_config = self.config.memory, self.net.config
@@ -167,6 +166,8 @@ class Droo(OnlineLearner):
 
         No expert is asked: 0 labels.
         """
+        if not self.online:
+            return 0
         arrays, place = instances.to("numpy"), np.asarray(decision.place)
         inputs = features.columns(arrays, prompts.latency_weight)
         logits, _ = features.place_logits(self.net, arrays, inputs)
@@ -184,32 +185,3 @@ class Droo(OnlineLearner):
         """Return the mean cross-entropy per UE in nats of places [B, N]."""
         logits, _ = self.net(inputs)
         return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
-
-
-class DrooFrozen(Droo):
-    """DROO frozen: the 60-layer network's own decision, one pass, no evaluator and no learning."""
-
-    evaluator_in_loop = False
-
-    def __init__(
-        self, weights: str | None = "default", net: NetConfig | None = None, seed: int = 0
-    ) -> None:
-        super().__init__(weights, candidates=1, net=net, seed=seed)
-
-    def adapt(
-        self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
-    ) -> int:
-        """Learn nothing."""
-        return 0
-
-
-class DrooSmall(Droo):
-    """DROO online with the original's two hidden layers of 120 and 80."""
-
-    default_weights = "droo-small"
-
-
-class DrooSmallFrozen(DrooFrozen):
-    """DROO frozen with the original's two hidden layers of 120 and 80."""
-
-    default_weights = "droo-small"

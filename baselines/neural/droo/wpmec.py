@@ -23,6 +23,8 @@ from torch import Tensor, nn
 
 from baselines.neural.networks import hidden_widths, parameters, plain, seeded
 from baselines.neural.replay import OnlineLearner, ReplayBuffer, ReplayConfig
+from lambo_env.offloading.instances import Decision
+from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 from lambo_env.utils.timing import one_thread
 from lambo_env.wpmec import physics
@@ -137,15 +139,15 @@ class DrooWpmec(OnlineLearner):
         self._check(frames)
         return self.relaxed(frames) > 0.5
 
-    def play(self, frames: Frames) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    def play(self, frames: Frames) -> tuple[Floats, Floats, NDArray[np.int64], Modes]:
         """Play frames in order and learn.
 
-        The rate of the best candidate, of the first, and K, each [B].
+        The rate of the best candidate, of the first, and K, each [B], and the modes [B, N].
         """
         self._check(frames)
         parts = [self._play(frames.take(slice(*ends))) for ends in self._stretches(len(frames))]
-        best, first, count = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return best, first, count
+        best, first, count, modes = (np.concatenate(x) for x in zip(*parts, strict=True))
+        return best, first, count, modes
 
     def _check(self, frames: Frames) -> None:
         count = frames.num_devices
@@ -167,13 +169,13 @@ class DrooWpmec(OnlineLearner):
             yield start, min(start + step, frames)
             start += step
 
-    def _play(self, frames: Frames) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    def _play(self, frames: Frames) -> tuple[Floats, Floats, NDArray[np.int64], Modes]:
         modes = order_preserving(self.relaxed(frames), self.candidates)
         rate = physics.rate_bps(frames, modes)
         best, row = np.argmax(rate, axis=1), np.arange(len(frames))
         count = np.full(len(frames), self.candidates)
         self.remember(_inputs(frames), modes[row, best], best, self._rng)
-        return rate[row, best], rate[:, 0], count
+        return rate[row, best], rate[:, 0], count, modes[row, best]
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean binary cross-entropy of modes [B, N] in nats."""
@@ -186,6 +188,28 @@ class DrooWpmec(OnlineLearner):
         return super().learn(rng)
 
 
+class DrooOfFrames:
+    """DROO on frames, as its authors play it: in order, a new network that learns on the way.
+
+    Args:
+        config: settings.
+    """
+
+    world = "wpmec"
+    evaluator_in_loop = True
+    batch_invariant = False  # a frame is decided by what was learned from those before it
+
+    def __init__(self, config: DrooWpmecConfig | None = None) -> None:
+        kind = DrooWpmecConfig
+        self.config = kind() if config is None else validate.of_kind("config", config, kind)
+
+    def decide(self, instances: Frames, prompts: Prompts, rng: np.random.Generator) -> Decision:
+        """Return the modes [B, N] as places, 1 where offloaded; servers allot nothing."""
+        learner = DrooWpmec(instances.num_devices, self.config, int(rng.integers(2**31)))
+        place = learner.play(instances)[-1].astype(np.int64)
+        return Decision(place, np.zeros(place.shape))
+
+
 def _inputs(frames: Frames) -> NDArray[np.float32]:
     return (frames.gain * INPUT_SCALE).astype(np.float32)
 
@@ -195,6 +219,6 @@ def run(frames: Frames, config: DrooWpmecConfig | None = None, seed: int = 0) ->
     with one_thread():
         start, cpu = time.perf_counter(), time.process_time()
         agent = DrooWpmec(frames.num_devices, config, seed)
-        rate, first, count = agent.play(frames)
+        rate, first, count, _ = agent.play(frames)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return Trace(rate, first, count, seconds, cpu, parameters(agent.net))

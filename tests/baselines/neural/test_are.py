@@ -12,7 +12,7 @@ from baselines.heuristics.greedy import Greedy
 from baselines.heuristics.local import Local
 from baselines.neural.are import original
 from baselines.neural.are import training as are_training
-from baselines.neural.are.agent import Are, AreTwoLayers, Lesson, entropy_bits, label
+from baselines.neural.are.agent import Are, Lesson, entropy_bits, label
 from baselines.neural.are.original import AreSmall, AreSmallConfig
 from baselines.neural.are.training import AreTraining
 from baselines.neural.checkpoint import FORMAT
@@ -323,9 +323,9 @@ def test_shipped_small_weights_are_near_the_labels(authors):
     assert physics.evaluate(test, decision, prompts.objective(test)).latency_s.mean() < 0.52
 
 
-@pytest.mark.parametrize("kind", [Are, AreTwoLayers])
-def test_shipped_weights_beat_local_play(kind, rng):
-    agent = kind()
+@pytest.mark.parametrize("name", ["are", "are-2"])
+def test_shipped_weights_beat_local_play(name, rng):
+    agent = make_agent(name)
     instances = sample_instances(load_scenario("paper"), 16, rng)
     for text in ("minimum latency", "minimum energy"):
         prompts = Prompts.of(text, 16)

@@ -14,14 +14,13 @@ from baselines.neural.droo import wpmec
 from baselines.neural.droo.agent import (
     Droo,
     DrooConfig,
-    DrooFrozen,
-    DrooSmall,
     candidate_costs,
     order_preserving,
 )
 from baselines.neural.droo.training import DrooTraining
 from baselines.neural.networks import NetConfig, PlaceNet, parameters
 from lambo_agents import weights_io
+from lambo_agents.registry import make_agent
 from lambo_agents.testing.agent_checks import check_agent
 from lambo_env.datasets.droo import load_droo
 from lambo_env.offloading import physics
@@ -180,7 +179,8 @@ def test_costs_of_candidates_are_those_of_physics(tiny, prompts, rng):
 def test_agents_keep_the_contract():
     report = check_agent(Droo(None, net=TINY), torch_device="cpu")
     assert {row.name for row in report.rows if row.ok is None} == {"one UE", "one server"}
-    check_agent(DrooFrozen(None, net=NetConfig(num_ues=6, depth=5, width=8)))
+    deep = NetConfig(num_ues=6, depth=5, width=8)
+    check_agent(Droo(None, candidates=1, online=False, net=deep))
 
 
 def test_more_candidates_never_cost_more(tiny, prompts, rng):
@@ -222,6 +222,16 @@ def test_adapting_learns_every_tenth_slot_and_chooses_k(agent, rng):
         assert changed() == (slot >= 10)
     assert agent.memory.stored == 32
     assert 2 <= agent.candidates <= 6
+
+
+def test_a_frozen_one_learns_nothing_and_scores_nothing(rng):
+    agent = make_agent("droo-frozen", weights=None, net=TINY)
+    instances, prompts = sample_instances(load_scenario("tiny"), 20, rng), Prompts.sample(20, rng)
+    decision = agent.decide(instances, prompts, rng)
+    assert agent.adapt(instances, prompts, decision, rng) == 0
+    assert agent.memory.stored == 0
+    assert not agent.evaluator_in_loop
+    assert make_agent("droo", weights=None, net=TINY).evaluator_in_loop
 
 
 def test_it_gets_better_while_it_plays(rng):
@@ -334,18 +344,18 @@ def test_weights_load_and_broken_ones_are_refused(tmp_path, tiny, prompts, rng):
     card = droo_training.train(DrooTraining(size="droo-small", scenario="tiny", slots=20), path)
     assert card["labels"] == 0
     assert path.with_suffix(".json").is_file()
-    agent = DrooFrozen(str(path))
+    agent = Droo(str(path), candidates=1)
     physics.evaluate(tiny, agent.decide(tiny, prompts, rng), prompts.objective(tiny))
     whole = path.read_bytes()
     for broken in (b"", whole[:200], whole[:-50], b"PK\x03\x04 a pickle in a zip"):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="a whole .safetensors file written by this package"):
-            DrooFrozen(str(path))
+            Droo(str(path), candidates=1)
 
 
-@pytest.mark.parametrize("kind", [Droo, DrooFrozen, DrooSmall])
-def test_shipped_weights_beat_local_play(kind, rng):
-    agent = kind()
+@pytest.mark.parametrize("name", ["droo", "droo-frozen", "droo-small"])
+def test_shipped_weights_beat_local_play(name, rng):
+    agent = make_agent(name)
     instances = sample_instances(load_scenario("paper"), 16, rng)
     for text in ("minimum latency", "minimum energy"):
         prompts = Prompts.of(text, 16)

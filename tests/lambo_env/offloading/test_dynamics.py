@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lambo_agents.protocol import unsupported
 from lambo_agents.registry import agent_spec, list_agents
 from lambo_env.envs.vector_env import AssociationVectorEnv, JointVectorEnv
 from lambo_env.offloading import dynamics, observation, physics
@@ -260,7 +261,7 @@ def test_an_agents_decision_costs_in_the_environment_what_evaluate_says(env_id, 
         ["minimum latency", "minimum energy", "70% latency, 30% energy", "minimum latency"]
     )
     agent = spec.make()
-    reason = getattr(agent, "supports", lambda _: None)(instances)
+    reason = unsupported(agent, instances)
     if reason:
         pytest.skip(reason)
     decision = agent.decide(instances, prompts, np.random.default_rng(0))

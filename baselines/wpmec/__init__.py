@@ -1,0 +1,1 @@
+"""Agents of the wireless powered network: modes of its frames; its physics solves the shares."""
