@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
+import itertools
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from lambo_env.rendering.frame import Frame
 from lambo_env.rendering.renderer import Picture
 from lambo_env.utils import files, validate
 
-SUFFIXES = (".mp4", ".gif", ".png", ".txt")
 HOLD_S = 1.5  # a finished slot stands this long
 _GIF_COLOURS = 128
 
@@ -22,37 +22,25 @@ Shot = Sequence[Frame]  # what one picture shows: a board, or two side by side
 
 
 def check_out(out: str | os.PathLike[str]) -> Path:
-    """Return the path of a film if its suffix is known and what writes it is installed, before hours of play are lost.
+    """Return the path of a film that can be written, or raise before anything is played.
 
     Raises:
         ValueError: another suffix.
         ImportError: a package is missing; the text has the command that installs it.
     """
     path = Path(out)
-    validate.check(
-        "--out",
-        str(path),
-        path.suffix.lower() in SUFFIXES,
-        f"a name that ends in {', '.join(SUFFIXES)}",
-    )
+    suffix, allowed = path.suffix.lower(), f"a name that ends in {', '.join(WRITERS)}"
+    validate.check("--out", str(path), suffix in WRITERS, allowed)
     validate.check("--out", str(path), not path.is_dir(), "a file, not a folder")
-    for module, package in _needs(path.suffix.lower()):
+    for module, package in _NEEDS[suffix]:
         try:
             importlib.import_module(module)
         except ImportError as error:
             raise ImportError(
-                f'{path.suffix} needs {package} ({error}); pip install "lambo-mec[render]", or take .txt'
+                f"{path.suffix} needs {package} ({error}); "
+                'pip install "lambo-mec[render]", or take .txt'
             ) from error
     return path
-
-
-def _needs(suffix: str) -> list[tuple[str, str]]:
-    coders = {
-        ".mp4": [("imageio_ffmpeg", "imageio-ffmpeg")],
-        ".gif": [("PIL", "Pillow")],
-        ".png": [("PIL", "Pillow")],
-    }
-    return [] if suffix == ".txt" else [*coders[suffix], ("lambo_env.rendering.scene", "pygame-ce")]
 
 
 def write_film(shots: Sequence[Shot], out: str | os.PathLike[str], fps: int = renderer.FPS) -> Path:
@@ -66,18 +54,10 @@ def write_film(shots: Sequence[Shot], out: str | os.PathLike[str], fps: int = re
     """
     path, fps = check_out(out), validate.integer("--fps", fps)
     validate.check("shots", len(shots), len(shots) > 0, "at least one")
-    suffix = path.suffix.lower()
-    if suffix == ".txt":
-        files.write_text(
-            path, "\n\n".join(renderer.text(frame) for shot in shots for frame in shot) + "\n"
-        )
-    elif suffix == ".mp4":
-        _write_mp4(shots, path, fps)
-    elif suffix == ".gif":
-        _write_gif(shots, path, fps)
-    else:
-        with files.atomic_writer(path) as file:
-            _image(_picture(shots[-1])).save(file, format="PNG", optimize=True)
+    film = io.BytesIO()  # whole before the file is touched
+    WRITERS[path.suffix.lower()](shots, film, fps)
+    with files.atomic_writer(path) as file:
+        file.write(film.getbuffer())
     return path
 
 
@@ -90,53 +70,55 @@ def _hold(shot: Shot, fps: int) -> int:
     return round(HOLD_S * fps) if all(frame.current is None for frame in shot) else 1
 
 
-def _write_mp4(shots: Sequence[Shot], path: Path, fps: int) -> None:
-    """Write H.264 that every browser plays.
-
-    Ffmpeg needs a real file, whose bytes then go to ``path`` at once.
-    """
-    coder: Any = importlib.import_module("imageio_ffmpeg")
-    first = _picture(shots[0])
-    size = (first.shape[1], first.shape[0])  # boards have even sides, as H.264 wants
-    with tempfile.TemporaryDirectory() as folder:
-        film = os.path.join(folder, "film.mp4")
-        settings = ["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"]
-        writer = coder.write_frames(
-            film,
-            size,
-            fps=fps,
-            codec="libx264",
-            quality=None,
-            macro_block_size=2,
-            output_params=settings,
-        )
-        writer.send(None)
-        try:
-            for picture in _standing(shots, fps):
-                writer.send(picture.tobytes())
-        finally:
-            writer.close()
-        with files.atomic_writer(path) as file:
-            file.write(Path(film).read_bytes())
+def _write_mp4(shots: Sequence[Shot], film: io.BytesIO, fps: int) -> None:
+    """Write H.264 that every browser plays; pictures have even sides, as it wants."""
+    coder: Any = importlib.import_module("imageio.v3")
+    pictures = (
+        picture for shot in shots for picture in itertools.repeat(_picture(shot), _hold(shot, fps))
+    )
+    settings = ["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"]
+    coder.imwrite(
+        film,
+        pictures,
+        extension=".mp4",
+        plugin="FFMPEG",
+        is_batch=True,
+        fps=fps,
+        codec="libx264",
+        quality=None,
+        macro_block_size=2,
+        output_params=settings,
+    )
 
 
-def _standing(shots: Sequence[Shot], fps: int) -> Iterator[Picture]:
-    for shot in shots:
-        picture = _picture(shot)
-        for _ in range(_hold(shot, fps)):
-            yield picture
-
-
-def _write_gif(shots: Sequence[Shot], path: Path, fps: int) -> None:
+def _write_gif(shots: Sequence[Shot], film: io.BytesIO, fps: int) -> None:
+    """Write pictures of one palette: a third of the bytes that a palette per picture takes."""
     samples = [_picture(shots[k]) for k in sorted({0, len(shots) // 2, len(shots) - 1})]
     palette = _image(renderer.tile(samples)).quantize(_GIF_COLOURS)
-    images = [_image(_picture(shot)).quantize(palette=palette, dither=0) for shot in shots]
-    durations = [round(1000 / fps) * _hold(shot, fps) for shot in shots]
-    with files.atomic_writer(path) as file:
-        images[0].save(
-            file, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0
-        )
+    first, *others = (_image(_picture(shot)).quantize(palette=palette, dither=0) for shot in shots)
+    durations_ms = [round(1000 / fps) * _hold(shot, fps) for shot in shots]
+    options = {"append_images": others, "duration": durations_ms, "loop": 0}
+    first.save(film, format="GIF", save_all=True, **options)
+
+
+def _write_png(shots: Sequence[Shot], film: io.BytesIO, fps: int) -> None:
+    _image(_picture(shots[-1])).save(film, format="PNG", optimize=True)
 
 
 def _image(picture: Picture) -> Any:
     return importlib.import_module("PIL.Image").fromarray(picture)
+
+
+def _write_txt(shots: Sequence[Shot], film: io.BytesIO, fps: int) -> None:
+    text = "\n\n".join(renderer.text(frame) for shot in shots for frame in shot) + "\n"
+    film.write(text.encode("ascii"))
+
+
+WRITERS = {".mp4": _write_mp4, ".gif": _write_gif, ".png": _write_png, ".txt": _write_txt}
+_PYGAME = ("lambo_env.rendering.scene", "pygame-ce")
+_NEEDS = {  # modules that must import, and the packages that have them
+    ".mp4": (("imageio.v3", "imageio"), ("imageio_ffmpeg", "imageio-ffmpeg"), _PYGAME),
+    ".gif": (("PIL", "Pillow"), _PYGAME),
+    ".png": (("PIL", "Pillow"), _PYGAME),
+    ".txt": (),
+}
