@@ -8,7 +8,6 @@ with ``--measure`` the scores are measured anew first (some minutes).
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import re
@@ -22,37 +21,19 @@ import numpy as np
 
 from benchmarks.report.tables import digits, gap_text
 from benchmarks.studies import environment_scores
-from benchmarks.studies.environment_scores import ASSOCIATION, JOINT, WPMEC, Scores
+from benchmarks.studies.environment_scores import Scores
+from lambo_env import registration
+from lambo_env.envs.vector_env import WorldVectorEnv
 from lambo_env.offloading import drift, observation, scenario
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import unit_of
+from lambo_env.registration import ENVIRONMENTS
 
 DOCS = Path(__file__).parent
 FOLDER, TEMPLATES = DOCS / "environments", DOCS / "templates"
 SCORES = FOLDER / "scores.json"
 MEASURE = "python docs/generate.py --measure"
-DRIFT = "LAMBO-MEC-Drift-v0"
-PAGES = (JOINT, ASSOCIATION, DRIFT, WPMEC)
-VERSIONS = {name: [("v0", "0.1.0", "first version")] for name in PAGES}
-
-SUMMARY = {
-    JOINT: "Place and CPU share of each task, UE by UE: the paper's joint decision.",
-    ASSOCIATION: "The place of each task, UE by UE; the closed form allots the servers' CPU.",
-    DRIFT: "LAMBO-MEC-v0 in a world that changes under way: capacities, tasks, channel or where the UEs are.",
-    WPMEC: "DROO's problem: which devices offload in each frame; the shares are solved to optimum inside.",
-}
-ACTION = {
-    JOINT: r"""Two numbers $a \in [-1, 1]^2$; with $u = (a + 1) / 2$
-
-$$\mathrm{place} = \min(\lfloor u_0 (M + 1) \rfloor, M), \qquad f = l + u_1 (\mathrm{left}_m - l)$$
-
-where $l$ is the task's floor on that server (equation (8) of [physics](../physics.md)) and $\mathrm{left}_m$ what the server has not
-yet allotted: share 0 just meets the deadline, 1 takes all. At place 0, local, the share means nothing.
-{py:func}`lambo_env.offloading.dynamics.encode_action` and {py:func}`lambo_env.offloading.dynamics.decode_action` translate.""",
-    ASSOCIATION: """The place: 0 is the UE itself, m server m. When the slot is complete every server's CPU is shared out among its UEs by
-the [closed form](../physics.md#closed-form-allocation), which is optimal for every objective; the rewards on the way count with it.""",
-    WPMEC: "One bit a device: 1 offloads, 0 computes locally. The shares of the frame follow by the KKT conditions.",
-}
+VERSIONS = [("v0", "0.1.0", "first version")]
 COLUMNS = (
     ("0 .. M - 1", "upload time to server m over the deadline", "yes"),
     ("M", "local latency over the deadline", "yes"),
@@ -67,70 +48,79 @@ COLUMNS = (
 
 def pages(scores: Scores) -> dict[str, str]:
     """Return the text of every page by file name."""
+    ids = [name for name, row in ENVIRONMENTS.items() if row.error is None]
     return {
-        "index.md": _index(),
-        **{f"{name}.md": _page(name, scores.get(name, {})) for name in PAGES},
+        "index.md": _index(ids),
+        **{f"{name}.md": page(name, scores.get(name, {})) for name in ids},
     }
 
 
-def _filled(template: str, values: Mapping[str, str]) -> str:
+def _filled(template: str, values: Mapping[str, str | Callable[[], str]]) -> str:
     """Return a template with every ``[[name]]`` replaced; a name without a value is a KeyError."""
+
+    def value(match: re.Match[str]) -> str:
+        found = values[match[1]]
+        return found() if callable(found) else found
+
     text = (TEMPLATES / template).read_text(encoding="utf-8")
-    text = re.sub(r"\[\[(\w+)\]\]", lambda match: values[match[1]], text)
+    text = re.sub(r"\[\[(\w+)\]\]", value, text)
     return f"<!-- written by docs/generate.py from docs/templates/{template} -->\n\n{text}"
 
 
-def _index() -> str:
+def _index(ids: Sequence[str]) -> str:
     rows = [
-        (f"[`{name}`]({name}.md)", f"`{gym.make(f'lambo_env:{name}').action_space}`", SUMMARY[name])
-        for name in PAGES
+        (
+            f"[`{name}`]({name}.md)",
+            f"`{gym.make(f'lambo_env:{name}').action_space}`",
+            ENVIRONMENTS[name].summary,
+        )
+        for name in ids
     ]
-    return _filled(
-        "index.md",
-        {"ids": _table(("id", "action", "what is decided"), rows), "names": "\n".join(PAGES)},
-    )
+    table = _table(("id", "action", "what is decided"), rows)
+    return _filled("index.md", {"ids": table, "names": "\n".join(ids)})
 
 
-def _page(env_id: str, scores: Scores) -> str:
-    env = gym.make(f"lambo_env:{env_id}")
+def page(env_id: str, scores: Scores) -> str:
+    """Return the page of one id, from the first template that there is: its own, its world's."""
+    row, env = ENVIRONMENTS[env_id], gym.make(f"lambo_env:{env_id}")
     values = {
         "id": env_id,
-        "summary": SUMMARY[env_id],
+        "summary": row.summary,
+        "world": registration.WORLDS[row.world].summary,
         "glance": _glance(env_id, env),
         "spaces": _spaces(env.observation_space),
-        "action": ACTION.get(env_id, ""),
+        "action": lambda: _action(env_id),
         "arguments": _arguments(env_id),
         "infos": _infos(env),
-        "versions": _table(("version", "since release", "what changed"), VERSIONS[env_id]),
+        "versions": _table(("version", "since release", "what changed"), VERSIONS),
         "measure": MEASURE,
-    }
-    if env_id == WPMEC:
-        sizes = {
-            "frames": str(environment_scores.FRAMES),
-            "devices": str(environment_scores.DEVICES),
-        }
-        return _filled("wpmec.md", {**values, **sizes, "scores": _rates(scores)})
-    if env_id == DRIFT:
-        told = [(f"`{name}`", drift.describe(name)) for name in drift.list_drifts()]
-        return _filled("drift.md", {**values, "drifts": _table(("drift", "what changes"), told)})
-    rest = {
-        "columns": _columns(),
-        "presets": _presets(),
+        "columns": _columns,
+        "presets": _presets,
+        "drifts": _drifts,
         "instances": str(environment_scores.INSTANCES),
+        "frames": str(environment_scores.FRAMES),
+        "devices": str(environment_scores.DEVICES),
+        "costs": lambda: "\n\n".join(_costs(scores)),
+        "rates": lambda: _rates(scores),
     }
-    return _filled("offloading.md", {**values, **rest, "scores": "\n\n".join(_costs(scores))})
+    names = (f"{env_id}.md", f"{row.world}.md", "any.md")
+    return _filled(next(name for name in names if (TEMPLATES / name).is_file()), values)
+
+
+def _action(env_id: str) -> str:
+    return (TEMPLATES / f"{env_id}.action.md").read_text(encoding="utf-8").rstrip("\n")
+
+
+def _drifts() -> str:
+    rows = [(f"`{name}`", drift.describe(name)) for name in drift.list_drifts()]
+    return _table(("drift", "what changes"), rows)
 
 
 def _glance(env_id: str, env: gym.Env[Any, Any]) -> str:
     spec = gym.spec(env_id)
-    vector = (
-        f"`{spec.vector_entry_point}`"
-        if spec.vector_entry_point
-        else "none (`gym.make_vec` makes one of copies)"
-    )
     rows = [
         ("action space", f"`{env.action_space}`"),
-        ("native vector environment", vector),
+        ("native vector environment", f'`gym.make_vec("{env_id}", 64)`'),
         ("render modes", ", ".join(env.metadata["render_modes"]) or "none"),
         ("registered time limit", str(spec.max_episode_steps)),
         ("checked by", f"`lambo check env {env_id}`"),
@@ -161,34 +151,26 @@ def _columns() -> str:
 
 
 def _arguments(env_id: str) -> str:
-    spec = gym.spec(env_id)
-    single, vector = (_told(entry) for entry in (spec.entry_point, spec.vector_entry_point))
-    rows = [(f"`{name}`", f"`{default!r}`", text) for name, (default, text) in single.items()]
-    for name, (default, text) in vector.items():
-        if name not in single and name != "num_envs":
-            rows.append(
-                (
-                    f"`{name}`",
-                    f"`{getattr(default, 'value', default)!r}`",
-                    f"`make_vec` only: {text}",
-                )
-            )
+    """Return the table of the arguments, of both environments and of the vector one alone."""
+    row = ENVIRONMENTS[env_id]
+    both, vector = (_documented(kind) for kind in (row.arguments_class(), WorldVectorEnv))
+    defaults = {name: row.kwargs.get(name, default) for name, (default, _) in both.items()}
+    rows = [(f"`{name}`", f"`{defaults[name]!r}`", text) for name, (_, text) in both.items()]
+    for name in ("autoreset_mode", "copy"):
+        default, text = vector[name]
+        shown = getattr(default, "value", default)
+        rows.append((f"`{name}`", f"`{shown!r}`", f"`make_vec` only: {text}"))
     return _table(("argument", "default", "meaning"), rows)
 
 
-def _told(entry_point: Any) -> dict[str, tuple[Any, str]]:
-    """Return default and docstring text of every constructor argument of ``"module:Class"``."""
-    if not entry_point:
-        return {}
-    module, name = entry_point.split(":")
-    kind = getattr(importlib.import_module(module), name)
-    doc = next(
-        doc for base in kind.__mro__ if "Args:" in (doc := inspect.cleandoc(base.__doc__ or ""))
-    )
-    listed = doc.partition("Args:\n")[2].partition("\n\n")[0]
-    told = dict(re.findall(r"^    (\w+): (.*(?:\n     .*)*)", listed, re.MULTILINE))
+def _documented(kind: type) -> dict[str, tuple[Any, str]]:
+    """Return default and docstring text of every constructor argument of a class."""
+    text: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        listed = inspect.cleandoc(base.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+        text |= dict(re.findall(r"^    (\w+): (.*(?:\n     .*)*)", listed, re.MULTILINE))
     arguments = [p for p in inspect.signature(kind).parameters.values() if p.name != "self"]
-    return {p.name: (p.default, " ".join(told[p.name].split())) for p in arguments}
+    return {p.name: (p.default, " ".join(text.get(p.name, "").split())) for p in arguments}
 
 
 def _infos(env: gym.Env[Any, Any]) -> str:

@@ -15,16 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from lambo_env.envs.vector_env import AssociationVectorEnv, JointVectorEnv, OffloadingVectorEnv
-from lambo_env.offloading.instances import Decision, Instances
-from lambo_env.offloading.scenario import Scenario
+from lambo_env import registration
+from lambo_env.envs.vector_env import WorldVectorEnv
+from lambo_env.offloading.instances import Decision
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
-
-ENVIRONMENTS: dict[str, type[OffloadingVectorEnv]] = {
-    "LAMBO-MEC-v0": JointVectorEnv,
-    "LAMBO-MEC-Association-v0": AssociationVectorEnv,
-}
 
 
 class PolicyAgent:
@@ -32,7 +27,7 @@ class PolicyAgent:
 
     Args:
         policy: what has ``predict``.
-        env_id: the environment that the policy was trained in.
+        env_id: the environment that the policy was trained in, of any world.
         observe: "prompt" or "objective"; None: what the policy's ``observation_space`` shows,
             "prompt" where it has none.
         batch: instances played at once at most; memory grows with it, the decisions do not change.
@@ -54,13 +49,14 @@ class PolicyAgent:
         deterministic: bool = True,
     ) -> None:
         self.policy = policy
-        self.env_id = validate.known(env_id, ENVIRONMENTS, "environment")
+        self.env_id = validate.known(env_id, registration.ENVIRONMENTS, "environment")
         self.batch = validate.integer("PolicyAgent.batch", batch)
         self._spaces = getattr(getattr(policy, "observation_space", None), "spaces", {})
-        self._observe = observe or ("objective" if "objective" in self._spaces else "prompt")
+        observe = observe or ("objective" if "objective" in self._spaces else None)
+        self._arguments = {} if observe is None else {"observe": observe}
         self._predict = _predictor(policy, deterministic)
 
-    def supports(self, instances: Instances) -> str | None:
+    def supports(self, instances: Any) -> str | None:
         """Return why the policy cannot see these instances.
 
         Its network was cut for another N or M.
@@ -73,12 +69,9 @@ class PolicyAgent:
             None if trained == given else f"trained for (UEs, servers) = {trained}, given {given}"
         )
 
-    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
-        """Return the places and CPU that the policy's steps lead to.
-
-        Late offloaded tasks have cpu_hz 0.
-        """
-        size = instances.batch_size
+    def decide(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
+        """Return what the policy's steps decide; late offloaded tasks have cpu_hz 0."""
+        size = len(prompts)
         parts = [
             self._play(instances.take(rows), prompts.take(rows), rng)
             for rows in (
@@ -86,31 +79,30 @@ class PolicyAgent:
                 for first in range(0, size, self.batch)
             )
         ]
+        if not isinstance(parts[0], Decision):
+            return np.concatenate(parts)
         xp = instances.xp
-        place, cpu_hz = (np.concatenate([part[k] for part in parts]) for k in range(2))
+        place, cpu_hz = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("place", "cpu_hz")
+        )
         device, dtype = instances.cycles.device, instances.cycles.dtype
         return Decision(
             xp.asarray(place, device=device), xp.asarray(cpu_hz, device=device, dtype=dtype)
         )
 
-    def _play(
-        self, instances: Instances, prompts: Prompts, rng: np.random.Generator
-    ) -> tuple[Any, Any]:
-        env = ENVIRONMENTS[self.env_id](
-            instances.batch_size,
-            Scenario(
-                num_ues=instances.num_ues, server_cpu_hz=(1.0,) * instances.num_servers
-            ),  # only its sizes count here
-            observe=self._observe,
-            autoreset_mode="Disabled",
-            copy=False,
-        )
-        options = {"instances": instances, "prompt": prompts}
+    def _play(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
+        row = registration.ENVIRONMENTS[self.env_id]
+        arguments = row.arguments_class().fitting(instances, **self._arguments)
+        env = WorldVectorEnv(arguments, len(prompts), "Disabled", copy=False)
+        options = {"instances": instances}
+        if hasattr(arguments, "prompt"):
+            options["prompt"] = prompts
         observation, infos = env.reset(seed=int(rng.integers(2**31)), options=options)
-        for _ in range(instances.num_ues):
+        over = np.zeros(len(prompts), dtype=bool)
+        while not over.any():  # instances of one batch take as many steps
             actions = self._predict(observation, env.action_masks())
-            observation, _, _, _, infos = env.step(actions)
-        return infos["outcome"]["place"], infos["outcome"]["cpu_hz"]
+            observation, _, over, _, infos = env.step(actions)
+        return arguments.decision(infos)
 
 
 def _predictor(policy: Any, deterministic: bool) -> Callable[[Any, Any], Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import operator
 import os
 import re
 import tomllib
@@ -33,8 +34,7 @@ OFFERS = {
     "local_cost": "(instances, prompts) -> cost [B] of running all locally: one relative reward",
     "checks": "dict of name -> check(harness) of its environments beyond those of every world",
     "frozen": "(id) -> what its golden files freeze beyond spaces and rewards",
-    "picture": "(what the batch's picture returns) -> uint8 [height, width, 3]",
-    "text": "(what the batch's picture returns) -> str",
+    "frame": "(**what the batch's picture returns) -> frame: an object with picture() and text()",
 }
 
 
@@ -87,8 +87,7 @@ class Environment:
     Args:
         id: with its version, such as "LAMBO-MEC-v0".
         world: whose physics it plays.
-        entry_point: "module:Class" of the single environment.
-        vector_entry_point: of the native vector environment; None where there is none.
+        arguments: "module:Class" of its arguments, of the kind of ``envs.arguments.Arguments``.
         summary: one line, what is decided.
         kwargs: arguments that the id fixes anew; ``gym.make`` overrides them.
 
@@ -98,8 +97,7 @@ class Environment:
 
     id: str
     world: str
-    entry_point: str
-    vector_entry_point: str | None
+    arguments: str
     summary: str
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -108,17 +106,30 @@ class Environment:
         named = isinstance(self.id, str) and _ID.fullmatch(self.id) is not None
         validate.check("Environment.id", self.id, named, 'such as "LAMBO-MEC-v0"')
         validate.known(self.world, WORLDS, "world")
-        _check_target("Environment.entry_point", self.entry_point)
-        if self.vector_entry_point is not None:
-            _check_target("Environment.vector_entry_point", self.vector_entry_point)
+        _check_target("Environment.arguments", self.arguments)
         validate.of_kind("Environment.summary", self.summary, str)
         validate.of_kind("Environment.kwargs", self.kwargs, Mapping)
 
     @property
     def error(self) -> str | None:
         """Why it cannot be played, or None."""
-        targets = filter(None, (self.entry_point, self.vector_entry_point))
-        return WORLDS[self.world].error or _error(*targets)
+        return WORLDS[self.world].error or _error(self.arguments)
+
+    def arguments_class(self) -> Any:
+        """Import the class of its arguments.
+
+        Raises:
+            ImportError: it cannot be imported; the text names the cause.
+        """
+        return load(self.arguments)
+
+    def argument_names(self) -> list[str]:
+        """Return the names of its arguments."""
+        return [field.name for field in dataclasses.fields(self.arguments_class())]
+
+    def action_space(self) -> Any:
+        """Return the action space under its default arguments."""
+        return self.arguments_class()(**self.kwargs).action_space()
 
 
 WORLDS: dict[str, World] = {}
@@ -142,21 +153,21 @@ def register_world(name: str, summary: str = "", **offers: str) -> None:
 def register_env(
     id: str,  # noqa: A002
     world: str,
-    entry_point: str,
-    vector_entry_point: str | None = None,
+    arguments: str,
     summary: str = "",
     kwargs: Mapping[str, Any] | None = None,
 ) -> None:
     """Add an environment id, here and at Gymnasium, in this process; nothing is imported yet.
 
-    The same again changes nothing. The arguments are those of ``Environment``.
+    The same again changes nothing. The arguments are those of ``Environment``. The shells of
+    ``envs`` play it, so a world brings a batch of running episodes and no environment class.
 
     Raises:
         ValueError: an unknown world, an id that means something else already, here or at
-            Gymnasium, or a bad entry point.
+            Gymnasium, or a field that is not of its form.
     """
-    row = Environment(id, world, entry_point, vector_entry_point, summary, kwargs or {})
-    taken = gym.registry.get(id)
+    row = Environment(id, world, arguments, summary, {} if kwargs is None else kwargs)
+    taken, entry_point = gym.registry.get(id), f"lambo_env.envs.env:{id}"
     if taken is not None and taken.entry_point != entry_point:
         text = f"environment {id!r} is registered already ({taken.entry_point}); choose another"
         raise ValueError(text)
@@ -167,15 +178,31 @@ def register_env(
         gym.register(
             id,
             entry_point=entry_point,
-            vector_entry_point=vector_entry_point,
+            vector_entry_point=f"lambo_env.envs.vector_env:{id}",
             disable_env_checker=True,
-            kwargs=dict(row.kwargs),
         )
 
 
 def list_envs() -> list[str]:
     """Return the ids of all environments, broken ones included; imports none of them."""
     return list(ENVIRONMENTS)
+
+
+def row_of(module: str, name: str) -> Environment:
+    """Return the row of the id that a module is asked for as its attribute.
+
+    Raises:
+        AttributeError: no such id.
+    """
+    if name not in ENVIRONMENTS:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}, and no id is named so")
+    return ENVIRONMENTS[name]
+
+
+def frame_of(world: str, batch: Any, row: int) -> Any:
+    """Return what a picture of one running episode shows, as its world's renderer takes it."""
+    shown = batch.picture(row)
+    return WORLDS[world].get("frame")(**shown) if "frame" in WORLDS[world].offers else shown
 
 
 def world_of(thing: Any, offer: str) -> World:
@@ -248,7 +275,7 @@ def load(target: str) -> Any:
     """
     module, _, name = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        return operator.attrgetter(name)(importlib.import_module(module))
     except (Exception, SystemExit) as error:
         cause = f"{type(error).__name__}: {error}"
         raise ImportError(f"{target} cannot be imported: {cause}") from error
@@ -283,6 +310,9 @@ register_world(
     evaluate="lambo_env.offloading.physics:evaluate",
     allocate="lambo_env.offloading.physics:allocate",
     upload_s="lambo_env.offloading.physics:upload_s",
+    local_cost="lambo_env.offloading.physics:all_local_cost",
+    frame="lambo_env.rendering.frame:Frame.from_decision",
+    checks="lambo_env.testing.offloading_checks:CHECKS",
 )
 register_world(
     "wpmec",
@@ -293,29 +323,25 @@ register_world(
 register_env(
     "LAMBO-MEC-v0",
     "offloading",
-    "lambo_env.envs.env:JointEnv",
-    "lambo_env.envs.vector_env:JointVectorEnv",
+    "lambo_env.envs.arguments:JointArguments",
     "Place and CPU share of each task, UE by UE: the paper's joint decision.",
 )
 register_env(
     "LAMBO-MEC-Association-v0",
     "offloading",
-    "lambo_env.envs.env:AssociationEnv",
-    "lambo_env.envs.vector_env:AssociationVectorEnv",
+    "lambo_env.envs.arguments:AssociationArguments",
     "The place of each task, UE by UE; the closed form allots the servers' CPU.",
 )
 register_env(
     "LAMBO-MEC-Drift-v0",
     "offloading",
-    "lambo_env.envs.drift_env:DriftEnv",
-    "lambo_env.envs.drift_env:DriftVectorEnv",
+    "lambo_env.envs.arguments:DriftArguments",
     "LAMBO-MEC-v0 in a world that changes under way: capacities, tasks, channel or where the UEs"
     " are.",
 )
 register_env(
     "LAMBO-WPMEC-v0",
     "wpmec",
-    "lambo_env.wpmec.env:WpmecEnv",
-    None,
+    "lambo_env.envs.wpmec_arguments:WpmecArguments",
     "DROO's problem: which devices offload in each frame; the shares are solved to optimum inside.",
 )

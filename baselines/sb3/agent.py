@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
 from baselines.neural.checkpoint import FORMAT, WEIGHTS
 from baselines.sb3.config import SB3Config
 from lambo_agents import weights_io
-from lambo_agents.adapter import ENVIRONMENTS, PolicyAgent
+from lambo_agents.adapter import PolicyAgent
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.registration import ENVIRONMENTS
 from lambo_env.utils import validate
 
 SHIPPED = "maskable-ppo"
@@ -32,10 +32,10 @@ def save_policy(
 
     ``card`` is kept with them.
     """
-    space = policy.observation_space
-    assert isinstance(space, spaces.Dict)
-    ues, servers = ((space[name].shape or ())[0] for name in ("ues", "servers"))
-    meta = {"sb3": config.to_dict(), "num_ues": ues, "num_servers": servers, **card}
+    parts = getattr(policy.observation_space, "spaces", {})
+    named = {"num_ues": "ues", "num_servers": "servers"}
+    sizes = {name: parts[part].shape[0] for name, part in named.items() if part in parts}
+    meta = {"sb3": config.to_dict(), **sizes, **card}
     weights_io.save(path, policy.state_dict(), FORMAT, meta)
 
 
@@ -49,11 +49,12 @@ def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, di
     tensors, meta = weights_io.load(path, FORMAT)
     validate.check("weights", str(path), "sb3" in meta, "weights of an SB3 agent (lambo train sb3)")
     config = SB3Config.of(meta.pop("sb3"))
-    sizes = Scenario(
-        num_ues=meta["num_ues"], server_cpu_hz=(1.0,) * meta["num_servers"]
-    )  # only its sizes count here
-    env = ENVIRONMENTS[config.env_id](1, sizes, observe=config.observe)
-    played: tuple[Any, Any] = env.single_observation_space, env.single_action_space
+    row, sizes = ENVIRONMENTS[config.env_id], {}
+    if "num_ues" in meta:  # only its sizes count in the scenario
+        capacities = (1.0,) * meta["num_servers"]
+        sizes["scenario"] = Scenario(num_ues=meta["num_ues"], server_cpu_hz=capacities)
+    arguments = row.arguments_class()(**{**row.kwargs, **config.env_arguments(), **sizes})
+    played: tuple[Any, Any] = arguments.observation_space(), arguments.action_space()
     policy = config.policy_class()(
         *played, lr_schedule=lambda _: 0.0, **config.made_policy_kwargs()
     )

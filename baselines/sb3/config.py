@@ -18,7 +18,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from baselines.sb3.extractors import EXTRACTORS
-from lambo_agents.adapter import ENVIRONMENTS
+from lambo_env.registration import ENVIRONMENTS
 from lambo_env.utils import validate
 
 ALGORITHMS = {
@@ -30,7 +30,10 @@ ALGORITHMS = {
     "maskable_ppo": "sb3_contrib:MaskablePPO",
     "qrdqn": "sb3_contrib:QRDQN",
 }
-_JOINT_ONLY, _ASSOCIATION_ONLY = ("sac", "td3"), ("dqn", "maskable_ppo", "qrdqn")
+_ACTIONS = {
+    **dict.fromkeys(("sac", "td3"), "Box"),
+    **dict.fromkeys(("dqn", "maskable_ppo", "qrdqn"), "Discrete"),
+}  # the kind of action space that an algorithm is bound to; the others take any
 _GIVEN = {
     *(
         "self",
@@ -117,6 +120,16 @@ class SB3Config:
         """Return the fields as plain JSON values."""
         return dataclasses.asdict(self)
 
+    def env_arguments(self) -> dict[str, Any]:
+        """Return those of scenario, prompt and observe that the environment takes."""
+        mine = {
+            "scenario": self.scenario,
+            "prompt": None if self.prompts is None else list(self.prompts),
+            "observe": self.observe,
+        }
+        known = ENVIRONMENTS[self.env_id].argument_names()
+        return {name: value for name, value in mine.items() if name in known}
+
     def replace(self, **fields: Any) -> SB3Config:
         """Return a copy with some fields replaced."""
         return self.of({**self.to_dict(), **fields})
@@ -151,14 +164,10 @@ class SB3Config:
 
 
 def _ids(algo: str) -> list[str]:
-    joint, association = ENVIRONMENTS
-    return (
-        [association]
-        if algo in _ASSOCIATION_ONLY
-        else [joint]
-        if algo in _JOINT_ONLY
-        else [joint, association]
-    )
+    """Return the environments whose actions an algorithm can choose."""
+    want = _ACTIONS.get(algo)
+    rows = [row for row in ENVIRONMENTS.values() if want is None or row.error is None]
+    return [row.id for row in rows if want in (None, type(row.action_space()).__name__)]
 
 
 def _arguments(made: type) -> set[str]:

@@ -161,9 +161,7 @@ def _environments(config: SB3Config) -> NativeVecEnv:
         config.env_id,
         config.num_envs,
         reward=config.reward,
-        scenario=config.scenario,
-        prompt=None if config.prompts is None else list(config.prompts),
-        observe=config.observe,
+        **config.env_arguments(),
     )
 
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from lambo_env.envs.vector_env import OffloadingVectorEnv
-from lambo_env.offloading import physics
-from lambo_env.offloading.instances import LOCAL, Decision, Instances
+from lambo_env import registration
+from lambo_env.envs.vector_env import WorldVectorEnv
+from lambo_env.offloading.instances import Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
@@ -34,19 +34,19 @@ def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any
     """Return ``num_envs`` environments as one SB3 VecEnv.
 
     Args:
-        id: "LAMBO-MEC-v0" or "LAMBO-MEC-Association-v0", with or without "lambo_env:".
+        id: an environment of any world, such as "LAMBO-MEC-v0", with or without "lambo_env:".
         num_envs: rows.
         reward: "native" is the environment's, in units of the cost; "relative" divides by the cost
             of running that slot all locally, so that instances and prompts weigh alike. Episode
             infos stay native.
-        **kwargs: of the environment: scenario, prompt, num_slots, render_mode, observe.
+        **kwargs: arguments of the environment.
 
     Raises:
         ValueError: naming the argument, its value and what is allowed.
     """
-    validate.known_keys(
-        "as_sb3", kwargs, ["scenario", "prompt", "num_slots", "render_mode", "observe"]
-    )
+    row = registration.ENVIRONMENTS.get(id.removeprefix("lambo_env:"))
+    if row is not None:
+        validate.known_keys("as_sb3", kwargs, row.argument_names())
     name = id if ":" in id else f"lambo_env:{id}"
     num_envs = validate.integer("num_envs", num_envs)
     venv = gym.make_vec(
@@ -57,13 +57,13 @@ def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any
         **kwargs,
     )
     validate.check(
-        "as_sb3(id)", id, isinstance(venv, OffloadingVectorEnv), "an environment of lambo_env"
+        "as_sb3(id)", id, isinstance(venv, WorldVectorEnv), "an environment of lambo_env"
     )
     return NativeVecEnv(venv, reward)  # type: ignore[arg-type]
 
 
 class NativeVecEnv(VecEnv):
-    """What SB3 sees of an ``OffloadingVectorEnv`` in SameStep mode.
+    """What SB3 sees of a ``WorldVectorEnv`` in SameStep mode.
 
     Row i is the single environment seeded ``seed + i``.
 
@@ -72,14 +72,18 @@ class NativeVecEnv(VecEnv):
     Monitor, and "outcome".
     """
 
-    def __init__(self, venv: OffloadingVectorEnv, reward: str = "native") -> None:
+    def __init__(self, venv: WorldVectorEnv, reward: str = "native") -> None:
         self.venv = venv
         self._relative = validate.known(reward, REWARDS, "reward") == "relative"
         self._own: dict[str, dict[int, Any]] = {}
         self._start = time.time()
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)
-        self._returns, self._lengths = np.zeros(self.num_envs), 0
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, dtype=np.int64)
         self._scale: NDArray[np.float64] | float = 1.0
+        self._world = registration.WORLDS[venv.arguments.world]
+        if self._relative:
+            self._world.get("local_cost")
         self._actions: Any = None
 
     # ---- playing ---------------------------------------------------------------------------------
@@ -91,10 +95,10 @@ class NativeVecEnv(VecEnv):
         """
         seeds = None if all(seed is None for seed in self._seeds) else self._seeds
         seen, infos = self.venv.reset(seed=seeds, options=_merged(self._options, self.num_envs))
-        self.reset_infos = _rows(infos)
+        self.reset_infos = _rows(infos, self.num_envs)
         self._reset_seeds()
         self._reset_options()
-        self._returns[:], self._lengths = 0.0, 0
+        self._returns[:], self._lengths[:] = 0.0, 0
         self._rescale()
         return seen
 
@@ -111,39 +115,33 @@ class NativeVecEnv(VecEnv):
         self._returns += rewards
         self._lengths += 1
         out = (rewards / self._scale).astype(np.float32)
-        rows = _rows(infos)
-        if (
-            "outcome" in infos or "final_info" in infos
-        ):  # all rows play slots of one length: they end together
+        rows = _rows(infos, self.num_envs)
+        if "final_info" in infos:
             self._close(rows, infos, dones)
+        if "final_info" in infos or "outcome" in infos:  # a slot begins, in all rows together
             self._rescale()
         return seen, out, dones, rows
 
     def _close(
         self, rows: list[dict[str, Any]], infos: dict[str, Any], dones: NDArray[np.bool_]
     ) -> None:
-        outcome = infos["final_info" if "final_info" in infos else "outcome"]
-        outcome = outcome.get("outcome", outcome)
+        """Tell what ended: slots of one length end in all rows together."""
+        final = _rows(infos["final_info"], self.num_envs)
         seconds = round(time.time() - self._start, 6)
-        for row, info in enumerate(rows):
-            info["outcome"] = {
-                name: array[row] for name, array in outcome.items() if not name.startswith("_")
-            }
-            if dones[row]:
-                info["terminal_observation"] = infos["final_obs"][row]
-                info["TimeLimit.truncated"] = False
-                info["episode"] = {"r": float(self._returns[row]), "l": self._lengths, "t": seconds}
-        if dones.all():
-            self._returns[:], self._lengths = 0.0, 0
+        for row in np.flatnonzero(dones).tolist():
+            mask = {key: rows[row][key] for key in ("action_mask",) if key in rows[row]}
+            rows[row].update({**final[row], **mask})
+            rows[row]["terminal_observation"] = infos["final_obs"][row]
+            rows[row]["TimeLimit.truncated"] = False
+            length = int(self._lengths[row])
+            rows[row]["episode"] = {"r": float(self._returns[row]), "l": length, "t": seconds}
+        self._returns[dones], self._lengths[dones] = 0.0, 0
 
     def _rescale(self) -> None:
         """Take the cost of every slot when run locally as its unit."""
-        if not self._relative:
-            return
-        instances: Instances = self.venv.instances
-        local = Decision(np.full(instances.cycles.shape, LOCAL), np.zeros(instances.cycles.shape))
-        goal = self.venv.prompts.objective(instances)
-        self._scale = physics.evaluate(instances, local, goal, check=False).cost
+        if self._relative:
+            local_cost = self._world.get("local_cost")
+            self._scale = local_cost(self.venv.instances, self.venv.prompts)
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -234,8 +232,16 @@ class NativeVecEnv(VecEnv):
         return list(self.venv.render() or ())
 
 
-def _rows(infos: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"action_mask": mask} for mask in infos["action_mask"]]
+def _rows(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
+    """Return the infos of each row: what Gymnasium keeps as arrays, and dicts of them."""
+    out: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for name, values in infos.items():
+        if name.startswith("_") or name in ("final_info", "final_obs"):
+            continue
+        parts = _rows(values, num_envs) if isinstance(values, dict) else values
+        for info, part in zip(out, parts, strict=True):
+            info[name] = part
+    return out
 
 
 def _merged(options: Sequence[dict[str, Any]], num_envs: int) -> dict[str, Any] | None:

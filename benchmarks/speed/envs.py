@@ -23,7 +23,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from numpy.typing import NDArray
 
 from benchmarks.report.console import print_table
-from lambo_env.offloading.dynamics import encode_action
+from lambo_env.envs.actions import encode_action
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.utils.timing import measure
 

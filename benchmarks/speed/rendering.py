@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lambo_env.envs.env import JointEnv
+from lambo_env.envs.arguments import JointArguments
+from lambo_env.envs.env import WorldEnv
 from lambo_env.rendering import renderer
 from lambo_env.utils.timing import measure
 
@@ -31,7 +32,8 @@ def picture_times(scenario: Any = "paper", seed: int = 0, rounds: int = 3) -> Pi
 
     The best of ``rounds`` of each moment.
     """
-    env = JointEnv(scenario, "minimum latency", render_mode="rgb_array")
+    arguments = JointArguments(scenario, "minimum latency", render_mode="rgb_array")
+    env: Any = WorldEnv(arguments)
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     frames, over = [env.frame()], False

@@ -14,7 +14,8 @@ from benchmarks.report.statistics import mean_interval
 from lambo_agents.adapter import PolicyAgent
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import evaluation_rng
-from lambo_env.offloading import dynamics, physics
+from lambo_env.envs.actions import encode_action
+from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
@@ -49,9 +50,7 @@ class UniformPlayer:
         place = weight.argmax(axis=-1)
         if not self.joint:
             return place
-        return dynamics.encode_action(
-            place, self.rng.random(len(place)), action_masks.shape[-1] - 1
-        )
+        return encode_action(place, self.rng.random(len(place)), action_masks.shape[-1] - 1)
 
 
 def measure_offloading(scenarios: tuple[str, ...] = SCENARIOS) -> Scores:

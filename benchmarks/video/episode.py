@@ -13,9 +13,11 @@ from benchmarks.sweep import bounds
 from benchmarks.video import writer
 from lambo_agents.protocol import Agent, unsupported
 from lambo_agents.registry import make_agent
-from lambo_env.envs.env import JointEnv
+from lambo_env.envs.actions import encode_action
+from lambo_env.envs.arguments import JointArguments
+from lambo_env.envs.env import WorldEnv
 from lambo_env.offloading import physics
-from lambo_env.offloading.dynamics import encode_action, share_of
+from lambo_env.offloading.dynamics import share_of
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, at_server
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.rendering.frame import Frame
@@ -107,7 +109,7 @@ def play(player: str | Agent, setting: Setting, optima: Optima) -> Iterator[Fram
     agent = make_agent(player) if isinstance(player, str) else player
     title = player if isinstance(player, str) else type(player).__name__
     env, own_rng = (
-        JointEnv(setting.scenario, setting.prompt, setting.num_slots),
+        WorldEnv(JointArguments(setting.scenario, setting.prompt, setting.num_slots)),
         np.random.default_rng([setting.seed, 1]),
     )
     env.reset(seed=setting.seed)

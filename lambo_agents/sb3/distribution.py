@@ -15,7 +15,7 @@ from torch.distributions import Categorical
 
 from lambo_agents.network.decoding import NEVER
 from lambo_agents.sb3.history import Steps
-from lambo_env.offloading import dynamics
+from lambo_env.envs.actions import decode_action, encode_action
 
 _EDGE = 1e-6  # shares are kept this far from 0 and 1, where their logit is infinite
 _ENTROPY_OF_UNIT = 0.5 + 0.5 * math.log(2 * math.pi)
@@ -50,7 +50,7 @@ class PlaceShare(Distribution):
         numpy = actions.detach().cpu().double().numpy()
         place, share = (
             torch.from_numpy(part).to(actions.device)
-            for part in dynamics.decode_action(numpy, self.share.shape[1] - 1)
+            for part in decode_action(numpy, self.share.shape[1] - 1)
         )
         share = share.clamp(_EDGE, 1 - _EDGE)
         logit = (share / (1 - share)).log()
@@ -91,7 +91,7 @@ class PlaceShare(Distribution):
 
     def _actions(self, place: Tensor, logit: Tensor) -> Tensor:
         share = logit.double().sigmoid().cpu().numpy()
-        actions = dynamics.encode_action(place.cpu().numpy(), share, self.share.shape[1] - 1)
+        actions = encode_action(place.cpu().numpy(), share, self.share.shape[1] - 1)
         return torch.from_numpy(actions).to(place.device)
 
     # ---- what the base class also wants ----------------------------------------------------------

@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from lambo_agents.testing.behaviour_checks import BEHAVIOUR, TEXTS, NotChecked, Probe
+from lambo_agents.testing.behaviour_checks import BEHAVIOUR, TEXTS, Probe
 from lambo_agents.testing.decision_checks import FAULTS
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckRow:
-    """One check: what it found."""
-
-    name: str
-    ok: bool | None  # None: not checked, the detail says why
-    detail: str
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckReport:
-    """All checks of one agent."""
-
-    agent: str
-    rows: tuple[CheckRow, ...]
-
-    @property
-    def failures(self) -> list[CheckRow]:
-        """The checks that failed."""
-        return [row for row in self.rows if row.ok is False]
-
-    def __str__(self) -> str:
-        """Return one line a check."""
-        words = {True: "ok", False: "FAIL", None: "skip"}
-        lines = [f"{words[row.ok]:4} {row.name:20} {row.detail}" for row in self.rows]
-        return "\n".join(
-            [f"{self.agent}: {len(self.failures)} of {len(self.rows)} checks failed", *lines]
-        )
+from lambo_env.testing.report import Check, Report
 
 
 class AgentCheckError(AssertionError):
     """Raised for an agent that fails a check; ``report`` has every row."""
 
-    def __init__(self, report: CheckReport) -> None:
+    def __init__(self, report: Report) -> None:
         super().__init__(str(report))
         self.report = report
 
@@ -62,7 +31,7 @@ def check_agent(
     torch_device: str | None = None,
     limit_ms: float | None = None,
     raise_on_failure: bool = True,
-) -> CheckReport:
+) -> Report:
     """Run every check on ``agent`` and return the report.
 
     Args:
@@ -78,29 +47,19 @@ def check_agent(
     """
     instances = sample_instances(load_scenario(scenario), len(TEXTS), np.random.default_rng(seed))
     probe = Probe(agent, instances, Prompts.of(list(TEXTS)), seed, torch_device, limit_ms)
-    report = CheckReport(type(agent).__name__, tuple(_rows(probe)))
+    report = Report(type(agent).__name__, tuple(_rows(probe)))
     if report.failures and raise_on_failure:
         raise AgentCheckError(report)
     return report
 
 
-def _rows(probe: Probe) -> list[CheckRow]:
+def _rows(probe: Probe) -> list[Check]:
     """Run every check; those that build on a decision run only when there is a sound one."""
-    rows = [_row("decide", probe.can_decide)]
+    rows = [Check.made("decide", probe.can_decide)]
     for name, fault in FAULTS.items():
         if not rows[-1].ok:  # a wrong shape makes nonsense of what follows it
             return rows
-        rows.append(_row(name, partial(fault, probe.instances, probe.decided)))
+        rows.append(Check.made(name, partial(fault, probe.instances, probe.decided)))
     if rows[-1].ok:
-        rows += [_row(name, partial(check, probe)) for name, check in BEHAVIOUR.items()]
+        rows += [Check.made(name, partial(check, probe)) for name, check in BEHAVIOUR.items()]
     return rows
-
-
-def _row(name: str, check: Callable[[], str | None]) -> CheckRow:
-    try:
-        return CheckRow(name, True, check() or "")
-    except NotChecked as reason:
-        return CheckRow(name, None, str(reason))
-    except Exception as error:  # whatever a stranger's agent raises is a finding
-        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        return CheckRow(name, False, text)

@@ -19,16 +19,13 @@ from lambo_agents.testing.decision_checks import FAULTS, refuse_first
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.testing.report import NotChecked
 from lambo_env.utils import validate
 
 TEXTS = ("minimum latency", "minimum energy", "70% latency, 30% energy")
 CPU_TOLERANCE = (
     1e-4  # relative: a network's batch of one may round otherwise than its batch of many
 )
-
-
-class NotChecked(Exception):  # noqa: N818 - not an error: the reason why a check does not apply
-    """Why a check does not apply to an agent."""
 
 
 @dataclasses.dataclass

@@ -1,6 +1,7 @@
-"""What the single and the vector environments share besides the batch of episodes.
+"""Arguments of the environments: checked once and documented once, for single and vector alike.
 
-Arguments, spaces, options and actions, checked.
+An arguments class is all that a shell knows of a world: spaces, options of a reset, how an action
+reads, and a batch of running episodes.
 """
 
 from __future__ import annotations
@@ -8,88 +9,154 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lambo_env.offloading import dynamics, observation
+from lambo_env.envs.actions import decode_action
+from lambo_env.offloading import drift as drifts
+from lambo_env.offloading import observation
 from lambo_env.offloading.batch import EpisodeBatch
-from lambo_env.offloading.instances import Instances
+from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.slots import Slots, slots_of
 from lambo_env.prompts.objectives import OBJECTIVES
 from lambo_env.prompts.prompts import MAX_CHARS, Prompts, env_prompts
 from lambo_env.utils import validate
 
-Observation = dict[str, NDArray[Any]]
+Observation = Any  # an array, or a dict of arrays
 Source = str | os.PathLike[str] | Mapping[str, Any] | Scenario
 OBSERVE = ("prompt", "objective")
 RENDER_MODES = ["human", "rgb_array", "ansi"]
-RENDER_FPS = 10
+
+
+class Batch(Protocol):
+    """B running episodes of a world. ``mask`` and ``picture`` may be missing."""
+
+    def reset(self, rows: NDArray[np.int64], rngs: Sequence[np.random.Generator]) -> None:
+        """Start new episodes in ``rows`` [R]; also takes what ``check_options`` returned, [R]."""
+
+    def step(
+        self, rows: NDArray[np.int64], *decoded: Any
+    ) -> tuple[NDArray[np.float64], Any | None]:
+        """Act in ``rows`` [R]; decoded are what ``decode`` returned, and the generators [B].
+
+        Return the rewards [R] and, where the step finished slots, ``rows`` [K] and ``over`` [K] of
+        them and ``infos``, arrays [K, ...] by name, or dicts of such.
+        """
+
+    def observe(self, copy: bool = True) -> Observation:
+        """Return the observation [B, ...]; without ``copy`` it may be overwritten later."""
+
+    @property
+    def instances(self) -> Any:
+        """What is being played [B]."""
+
+
+class Arguments(Protocol):
+    """What a shell asks of an arguments class, a dataclass whose fields are the arguments."""
+
+    world: ClassVar[str]
+    render_modes: ClassVar[Sequence[str]]
+    render_mode: str | None
+
+    def observation_space(self) -> spaces.Space[Any]:
+        """Return the space of one environment's observation."""
+
+    def action_space(self) -> spaces.Space[Any]:
+        """Return the space of one environment's action."""
+
+    def decode(self, actions: NDArray[Any]) -> tuple[Any, ...]:
+        """Return actions [R, ...] that are in their space as the batch's ``step`` takes them."""
+
+    def check_options(self, options: Mapping[str, Any], num_envs: int) -> dict[str, Any]:
+        """Return what the batch's ``reset`` takes, by name: [num_envs] each, with ``take(rows)``.
+
+        Raises:
+            ValueError: an unknown option or a bad value.
+        """
+
+    def batch(self, num_envs: int) -> Batch:
+        """Return episodes that have not begun."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
-    """The arguments that both environments share, checked."""
+class EnvArguments:
+    """One MEC cell, decided UE by UE.
 
-    scenario: Scenario
-    texts: Prompts
-    num_slots: int
-    render_mode: str | None
-    observe: str
-    shares: bool  # the action allots the CPU; else the closed form does
+    An episode is ``num_slots`` x N steps. The reward is minus the rise of the slot's cost, so that
+    a slot's rewards sum to minus its cost.
+
+    Args:
+        scenario: a preset's name, a TOML path, a Scenario, or a mapping of its fields.
+        prompt: None draws a training phrase at each reset; a str fixes it; a list is drawn from.
+        num_slots: time slots per episode; UEs move and the links change between them, tasks are
+            new in each.
+        render_mode: "human", "rgb_array", "ansi" or None.
+        observe: "prompt" shows the text's tokens, "objective" (latency_weight, 1 - latency_weight)
+            in their place.
+
+    Raises:
+        ValueError: naming the argument, its value and what is allowed.
+    """
+
+    scenario: Source = "paper"
+    prompt: str | Sequence[str] | None = None
+    num_slots: int = 1
+    render_mode: str | None = None
+    observe: str = "prompt"
+
+    world: ClassVar[str] = "offloading"
+    render_modes: ClassVar[Sequence[str]] = RENDER_MODES
+    shares: ClassVar[bool]  # the action allots the CPU; else the closed form does
+
+    def __post_init__(self) -> None:
+        """Check every argument."""
+        check_render_mode(self.render_mode)
+        object.__setattr__(self, "scenario", load_scenario(self.scenario))
+        texts = env_prompts() if self.prompt is None else Prompts.of(_texts("prompt", self.prompt))
+        object.__setattr__(self, "texts", texts)
+        object.__setattr__(self, "num_slots", validate.integer("num_slots", self.num_slots))
+        validate.known(self.observe, OBSERVE, "observe")
 
     @classmethod
-    def of(
-        cls,
-        scenario: Source,
-        prompt: Any,
-        num_slots: int,
-        render_mode: str | None,
-        observe: str,
-        *,
-        shares: bool,
-    ) -> Setup:
-        """Check the arguments of an environment.
+    def fitting(cls, instances: Instances, **arguments: Any) -> EnvArguments:
+        """Return arguments of the size of ``instances``; only its sizes count in the scenario."""
+        sizes = {
+            "num_ues": instances.num_ues,
+            "server_cpu_hz": (1.0,) * instances.num_servers,
+        }
+        return cls(Scenario(**sizes), **arguments)
 
-        Raises:
-            ValueError: naming the argument, its value and what is allowed.
-        """
-        if render_mode is not None:
-            validate.known(render_mode, RENDER_MODES, "render_mode")
-        return cls(
-            scenario=load_scenario(scenario),
-            texts=env_prompts() if prompt is None else Prompts.of(_texts("prompt", prompt)),
-            num_slots=validate.integer("num_slots", num_slots),
-            render_mode=render_mode,
-            observe=validate.known(observe, OBSERVE, "observe"),
-            shares=shares,
-        )
+    @staticmethod
+    def decision(infos: Mapping[str, Any]) -> Decision:
+        """Return the decision that the infos of a finished slot tell."""
+        return Decision(infos["outcome"]["place"], infos["outcome"]["cpu_hz"])
 
-    def batch(self, num_envs: int, slots: Slots | None = None) -> EpisodeBatch:
-        """Return ``num_envs`` episodes that have not begun, on the scenario or other ``slots``."""
-        objective = self.observe == "objective"
+    def slots(self) -> Slots:
+        """Return how one slot follows another."""
+        return slots_of(self.scenario)
+
+    def batch(self, num_envs: int) -> EpisodeBatch:
+        """Return ``num_envs`` episodes that have not begun."""
         return EpisodeBatch(
-            slots_of(self.scenario) if slots is None else slots,
-            self.texts,
+            self.slots(),
+            self.texts,  # type: ignore[attr-defined]
             num_envs,
             self.num_slots,
             shares=self.shares,
-            objective=objective,
+            objective=self.observe == "objective",
         )
 
     def observation_space(self) -> spaces.Space[Any]:
-        """Return the space of one environment's observation.
-
-        Every entry is in its bounds in every scenario.
-        """
-        ues, servers = self.scenario.num_ues, self.scenario.num_servers
-        width = observation.num_static(servers) + observation.NUM_DYNAMIC
+        """Return the space of one observation; entries are in their bounds in every scenario."""
+        slots = self.slots()
+        width = observation.num_static(slots.num_servers) + observation.NUM_DYNAMIC
         parts: dict[str, spaces.Space[Any]] = {
-            "ues": spaces.Box(0.0, 1.0, (ues, width), np.float32),
-            "servers": spaces.Box(0.0, 1.0, (servers, 2), np.float32),
+            "ues": spaces.Box(0.0, 1.0, (slots.num_ues, width), np.float32),
+            "servers": spaces.Box(0.0, 1.0, (slots.num_servers, 2), np.float32),
         }
         if self.observe == "objective":
             parts["objective"] = spaces.Box(0.0, 1.0, (len(OBJECTIVES),), np.float32)
@@ -101,21 +168,20 @@ class Setup:
         """Return the space of one environment's action."""
         if self.shares:
             return spaces.Box(-1.0, 1.0, (2,), np.float32)
-        return spaces.Discrete(self.scenario.num_servers + 1)
+        return spaces.Discrete(self.slots().num_servers + 1)
 
-    def check_options(
-        self, options: Mapping[str, Any] | None, num_envs: int, extra: Sequence[str] = ()
-    ) -> tuple[Instances | None, Prompts | None]:
-        """Return the instances and prompts [num_envs] that a reset's options ask for.
+    def decode(self, actions: NDArray[Any]) -> tuple[Any, Any]:
+        """Return the places and, where the action allots the CPU, the shares [R]."""
+        return decode_action(actions, self.slots().num_servers) if self.shares else (actions, None)
 
-        Unknown options are errors.
-        """
-        options = {} if options is None else options
-        validate.check("options", options, isinstance(options, Mapping), "a mapping, or None")
-        validate.known_keys("options", options, ["instances", "prompt", *extra])
-        return self._instances(options.get("instances"), num_envs), _prompts(
-            options.get("prompt"), num_envs
-        )
+    def check_options(self, options: Mapping[str, Any], num_envs: int) -> dict[str, Any]:
+        """Return the instances and prompts [num_envs] that a reset's options ask for."""
+        validate.known_keys("options", options, ["instances", "prompt"])
+        checked = {
+            "instances": self._instances(options.get("instances"), num_envs),
+            "prompts": _prompts(options.get("prompt"), num_envs),
+        }
+        return {name: value for name, value in checked.items() if value is not None}
 
     def _instances(self, given: Any, num_envs: int) -> Instances | None:
         if given is None:
@@ -123,7 +189,8 @@ class Setup:
         kind = type(given).__name__
         validate.check('options["instances"]', kind, isinstance(given, Instances), "an Instances")
         size = (given.batch_size, given.num_ues, given.num_servers)
-        want = (num_envs, self.scenario.num_ues, self.scenario.num_servers)
+        slots = self.slots()
+        want = (num_envs, slots.num_ues, slots.num_servers)
         validate.check(
             'options["instances"] (batch_size, num_ues, num_servers)', size, size == want, f"{want}"
         )
@@ -133,24 +200,58 @@ class Setup:
         return given.to("numpy")
 
 
+class JointArguments(EnvArguments):
+    """``LAMBO-MEC-v0``: the action names a place and a share of what its server has left."""
+
+    shares = True
+
+
+class AssociationArguments(EnvArguments):
+    """``LAMBO-MEC-Association-v0``: the action names a place; the closed form allots the CPU."""
+
+    shares = False
+
+
+@dataclasses.dataclass(frozen=True)
+class DriftArguments(JointArguments):
+    """``LAMBO-MEC-Drift-v0``: the joint decision in a cell that changes from slot to slot.
+
+    Args:
+        drift: a name of ``list_drifts()``; the rest as in ``EnvArguments``.
+    """
+
+    num_slots: int = drifts.NUM_SLOTS
+    drift: str = "capacity-abrupt"
+
+    def __post_init__(self) -> None:
+        """Check every argument."""
+        super().__post_init__()
+        object.__setattr__(self, "drift", drifts.load_drift(self.drift, self.scenario))
+
+    def slots(self) -> Slots:
+        """Return how one slot follows another: as the drift says."""
+        return self.drift  # type: ignore[return-value]
+
+
+def check_render_mode(render_mode: str | None) -> None:
+    """Refuse an unknown mode."""
+    if render_mode is not None:
+        validate.known(render_mode, RENDER_MODES, "render_mode")
+
+
 def _prompts(given: Any, num_envs: int) -> Prompts | None:
-    """Return Prompts [num_envs] of a text for all, a text a row, or Prompts as they are."""
+    """Return Prompts [num_envs] of a text for all, a text per row, or Prompts as they are."""
     if given is None:
         return None
     if isinstance(given, Prompts):
-        validate.check(
-            'options["prompt"] (number of prompts)',
-            len(given),
-            len(given) == num_envs,
-            f"{num_envs}",
-        )
+        what, fits = 'options["prompt"] (number of prompts)', len(given) == num_envs
+        validate.check(what, len(given), fits, f"{num_envs}")
         return given
     texts = _texts('options["prompt"]', given)
     if not isinstance(texts, str):
-        allowed = "1" if num_envs == 1 else f"1, or {num_envs}, one a row"
-        validate.check(
-            'options["prompt"] (number of texts)', len(texts), len(texts) in (1, num_envs), allowed
-        )
+        allowed = "1" if num_envs == 1 else f"1, or {num_envs}, one per row"
+        what, fits = 'options["prompt"] (number of texts)', len(texts) in (1, num_envs)
+        validate.check(what, len(texts), fits, allowed)
     return Prompts.of(texts, num_envs)
 
 
@@ -158,87 +259,7 @@ def _texts(field: str, given: Any) -> str | Sequence[str]:
     """Return one text or several; what they mean is not looked at yet."""
     if isinstance(given, np.ndarray) and given.ndim == 1:
         given = given.tolist()
-    several = (
-        isinstance(given, Sequence) and not isinstance(given, bytes | bytearray) and len(given) > 0
-    )
-    validate.check(
-        field, given, isinstance(given, str) or several, "a str or a sequence of at least one str"
-    )
+    several = isinstance(given, Sequence) and not isinstance(given, bytes | bytearray)
+    ok = isinstance(given, str) or (several and len(given) > 0)
+    validate.check(field, given, ok, "a str or a sequence of at least one str")
     return given
-
-
-def as_array(value: Any) -> NDArray[Any]:
-    """Return ``value`` as an array.
-
-    One of objects, which no space holds, where it cannot be one.
-    """
-    try:
-        return np.asarray(value)
-    except (TypeError, ValueError):  # lists of unequal lengths
-        return np.asarray(None)
-
-
-def checked_place(action: Any, num_places: int) -> int:
-    """Return a Discrete action as an int.
-
-    Raises:
-        ValueError: anything but an integer in 0..M.
-    """
-    array = as_array(action)
-    ok = array.dtype.kind in "iu" and array.shape == () and 0 <= array < num_places
-    validate.check("action", action, bool(ok), f"an integer in 0..{num_places - 1}")
-    return int(array)
-
-
-def checked_pair(action: Any) -> dynamics.Floats:
-    """Return a joint action as float64 [2].
-
-    Raises:
-        ValueError: anything but two numbers in [-1, 1]; NaN is refused.
-    """
-    array = as_array(action)
-    ok = array.shape == (2,) and array.dtype.kind in "fiu"
-    if ok:
-        first, second = array.tolist()
-        ok = -1 <= first <= 1 and -1 <= second <= 1
-    validate.check("action", action, ok, "two numbers in [-1, 1]")
-    return array.astype(np.float64)
-
-
-def checked_places(
-    actions: Any, rows: dynamics.Ints, num_envs: int, num_places: int
-) -> dynamics.Ints:
-    """Return the Discrete actions of the acting ``rows``, int64 [R].
-
-    What the other rows hold is ignored.
-
-    Raises:
-        ValueError: anything but integers in 0..M, one a row.
-    """
-    array = as_array(actions)
-    ok = array.shape == (num_envs,) and array.dtype.kind in "iu"
-    if ok:
-        array = array if rows.size == num_envs else array[rows]
-        array = array.astype(np.int64)
-        ok = (
-            np.count_nonzero(array.view(np.uint64) >= num_places) == 0
-        )  # as unsigned, what is negative is huge
-    validate.check(
-        "actions", actions, ok, f"integers in 0..{num_places - 1} of shape ({num_envs},)"
-    )
-    return array
-
-
-def checked_pairs(actions: Any, rows: dynamics.Ints, num_envs: int) -> NDArray[Any]:
-    """Return the joint actions of the acting ``rows`` [R, 2]; what the other rows hold is ignored.
-
-    Raises:
-        ValueError: anything but numbers in [-1, 1], two a row; NaN is refused.
-    """
-    array = as_array(actions)
-    ok = array.shape == (num_envs, 2) and array.dtype.kind in "fiu"
-    if ok:
-        array = array if rows.size == num_envs else array[rows]
-        ok = rows.size == 0 or bool(array.min() >= -1 and array.max() <= 1)  # NaN fails
-    validate.check("actions", actions, ok, f"numbers in [-1, 1] of shape ({num_envs}, 2)")
-    return array

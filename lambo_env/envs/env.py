@@ -1,11 +1,13 @@
-"""``LAMBO-MEC-v0`` and ``LAMBO-MEC-Association-v0``, one environment at a time.
+"""The single environment of every world: a batch of one running episode.
 
-The batch of the vector environment with B = 1.
+``gym.make`` finds the id ``LAMBO-MEC-v0`` as ``lambo_env.envs.env:LAMBO-MEC-v0``: the attributes of
+this module are the registered ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -14,79 +16,53 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
-from lambo_env.envs.arguments import (
-    RENDER_FPS,
-    RENDER_MODES,
-    Observation,
-    Setup,
-    Source,
-    checked_pair,
-    checked_place,
-)
-from lambo_env.offloading import dynamics
-from lambo_env.offloading.instances import Instances
-from lambo_env.prompts.prompts import Prompts
-from lambo_env.rendering.frame import Frame
+from lambo_env import registration
+from lambo_env.envs.actions import ActionCheck
+from lambo_env.envs.arguments import Arguments, Observation
+from lambo_env.rendering.renderer import FPS, Renderer
 from lambo_env.utils import validate
 
 
-class OffloadingEnv(gym.Env[Observation, Any]):
-    """One MEC cell, decided UE by UE.
+def __getattr__(name: str) -> Any:
+    """Return what makes the environment of an id: ``gym.make`` asks for it by this name."""
+    return functools.partial(make, registration.row_of(__name__, name))
 
-    The two registered environments differ in who allots the servers' CPU.
 
-    An episode is ``num_slots`` x N steps. The reward is minus the rise of the slot's cost, so that
-    a slot's rewards sum to minus its cost.
+def make(row: registration.Environment, **arguments: Any) -> WorldEnv:
+    """Return the environment of a row of the registry."""
+    return WorldEnv(row.arguments_class()(**{**row.kwargs, **arguments}))
+
+
+class WorldEnv(gym.Env[Observation, Any]):
+    """One environment of any world.
 
     Args:
-        scenario: a preset's name, a TOML path, a Scenario, or a mapping of its fields.
-        prompt: None draws a training phrase at each reset; a str fixes it; a list is drawn from.
-        num_slots: time slots an episode; UEs move and the links change between them, tasks are new
-            in each.
-        render_mode: "human", "rgb_array", "ansi" or None.
-        observe: "prompt" shows the text's tokens, "objective" (latency_weight, 1 - latency_weight)
-            in their place.
-
-    Raises:
-        ValueError: naming the argument, its value and what is allowed.
+        arguments: of its world; their fields are attributes of the environment too.
     """
 
-    metadata = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # noqa: RUF012
-    _shares: bool
-
-    def __init__(
-        self,
-        scenario: Source = "paper",
-        prompt: str | Sequence[str] | None = None,
-        num_slots: int = 1,
-        render_mode: str | None = None,
-        observe: str = "prompt",
-    ) -> None:
-        """Check the arguments and lay out the spaces; nothing is drawn before ``reset``."""
-        self._setup = Setup.of(
-            scenario, prompt, num_slots, render_mode, observe, shares=self._shares
-        )
-        self.render_mode = render_mode
-        self.scenario, self.num_slots = self._setup.scenario, self._setup.num_slots
-        self.observation_space = self._setup.observation_space()
-        self.action_space = self._setup.action_space()
-        self._batch = self._setup.batch(1)
+    def __init__(self, arguments: Arguments) -> None:
+        """Lay out the spaces; nothing is drawn before ``reset``."""
+        vars(self).update(vars(arguments))
+        self.arguments = arguments
+        self.metadata = {"render_modes": list(arguments.render_modes), "render_fps": FPS}
+        self.observation_space = arguments.observation_space()
+        self.action_space = arguments.action_space()
+        self._actions = ActionCheck(self.action_space)
+        self._batch: Any = arguments.batch(1)
         self._row = np.arange(1)
         self._playing: bool | None = None  # None: not reset yet
-        self._mask = np.zeros(0, dtype=bool)
-        self._renderer: Any = None
+        self._mask: NDArray[np.bool_] | None = None
+        self._renderer: Renderer | None = None
 
     @property
-    def prompts(self) -> Prompts:
+    def prompts(self) -> Any:
         """The prompt of this episode, a batch of one."""
-        self._check_started()
-        return self._batch.prompts
+        return self._started().prompts
 
     @property
-    def instances(self) -> Instances:
-        """The slot being played, a batch of one."""
-        self._check_started()
-        return self._batch.instances
+    def instances(self) -> Any:
+        """What is being played, a batch of one."""
+        return self._started().instances
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -95,65 +71,64 @@ class OffloadingEnv(gym.Env[Observation, Any]):
 
         Args:
             seed: of the generator; None goes on with the present one.
-            options: "prompt" (a text or Prompts of one) and "instances" (a batch of one, for
-                num_slots 1) for this episode.
+            options: what this episode plays, such as "prompt" (a text or Prompts of one) and
+                "instances" (a batch of one, for num_slots 1).
 
         Raises:
             ValueError: a bad seed, an unknown option or a bad value; the episode under way stays as
                 it is.
         """
-        instances, prompts = self._setup.check_options(options, 1)
+        given = self.arguments.check_options(checked_options(options), 1)
         if seed is not None:
             self._np_random, self._np_random_seed = seeding.np_random(
                 validate.integer("seed", seed, low=0)
             )
-        self._batch.reset(self._row, [self.np_random], instances, prompts)
+        self._batch.reset(self._row, [self.np_random], **given)
         self._playing = True
         return self._seen({})
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Decide the current UE.
+        """Play one action.
 
         Raises:
             ValueError: an action outside the space; the state stays as it is.
             ResetNeeded: before ``reset`` or after the end.
         """
-        place, share = self._decoded(action)
+        decoded = self._decoded(action)
         if not self._playing:
             raise ResetNeeded("step() needs a running episode; call reset() first")
-        reward, finished = self._batch.step(self._row, place, share, [self.np_random])
+        reward, finished = self._batch.step(self._row, *decoded, [self.np_random])
         info: dict[str, Any] = {}
         if finished is not None:
             self._playing = not finished.over[0]
-            info["outcome"] = {name: array[0] for name, array in finished.outcome.items()}
-        seen, info = self._seen(info)
-        return seen, float(reward[0]), not self._playing, False, info
+            info = first_row(finished.infos)
+        observation, info = self._seen(info)
+        return observation, float(reward[0]), not self._playing, False, info
 
-    def _decoded(self, action: Any) -> tuple[dynamics.Ints, dynamics.Floats | None]:
-        raise NotImplementedError
+    def _decoded(self, action: Any) -> tuple[Any, ...]:
+        return self.arguments.decode(self._actions.one(action))
 
     def _seen(self, info: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
         """Return the observation and ``info`` with the mask; show the window in human mode."""
-        self._mask = self._batch.mask()[0]
-        info["action_mask"] = self._mask.astype(
-            np.int8
-        )  # Discrete.sample(mask=...) takes no other type
+        if hasattr(self._batch, "mask"):
+            self._mask = self._batch.mask()[0]
+            info["action_mask"] = self._mask.astype(np.int8)  # what Discrete.sample(mask=) takes
         if self.render_mode == "human":
             self.render()
-        return {name: array[0] for name, array in self._batch.observe().items()}, info
+        return first_row(self._batch.observe()), info
 
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return which places can still meet the current UE's deadline, bool [M + 1].
+    def action_masks(self) -> NDArray[np.bool_] | None:
+        """Return which actions can still do their task in time, or None where nothing is masked.
 
-        Local alone where none can.
+        In a cell: the places that can still meet the current UE's deadline, bool [M + 1]; local
+        alone where none can.
         """
-        self._check_started()
-        return self._mask.copy()
+        self._started()
+        return None if self._mask is None else self._mask.copy()
 
-    def frame(self) -> Frame:
+    def frame(self) -> Any:
         """Return everything that a picture of this moment shows."""
-        self._check_started()
-        return Frame.of(**self._batch.picture(0))
+        return registration.frame_of(self.arguments.world, self._started(), 0)
 
     def render(self) -> Any:
         """Return the picture or text of this moment, or show it, as ``render_mode`` says.
@@ -161,18 +136,12 @@ class OffloadingEnv(gym.Env[Observation, Any]):
         None without one.
         """
         if self.render_mode is None:
-            gym.logger.warn(
-                'render() does nothing without a render_mode; for example gym.make(..., render_mode="rgb_array")'
-            )
+            gym.logger.warn("render() does nothing without a render_mode, such as 'rgb_array'")
             return None
-        self._check_started()
+        frame = self.frame()
         if self._renderer is None:
-            from lambo_env.rendering import (
-                renderer as render,  # pictures need the extra "render"; playing does not
-            )
-
-            self._renderer = render.Renderer(self.render_mode, self.metadata["render_fps"])
-        return self._renderer.render(self.frame())
+            self._renderer = Renderer(self.render_mode, self.metadata["render_fps"])
+        return self._renderer.render(frame)
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -180,30 +149,22 @@ class OffloadingEnv(gym.Env[Observation, Any]):
             self._renderer.close()
             self._renderer = None
 
-    def _check_started(self) -> None:
+    def _started(self) -> Any:
+        """Return the batch once an episode has begun."""
         if self._playing is None:
             raise ResetNeeded("no episode has begun; call reset() first")
+        return self._batch
 
 
-class JointEnv(OffloadingEnv):
-    """``LAMBO-MEC-v0``.
-
-    The action Box(-1, 1, (2,)) names a place and a share of the CPU that its server has left.
-    """
-
-    _shares = True
-
-    def _decoded(self, action: Any) -> tuple[dynamics.Ints, dynamics.Floats]:
-        return dynamics.decode_action(checked_pair(action)[None], self.scenario.num_servers)
+def checked_options(options: Any) -> Mapping[str, Any]:
+    """Return the options of a reset, none where None."""
+    options = {} if options is None else options
+    validate.check("options", options, isinstance(options, Mapping), "a mapping, or None")
+    return options
 
 
-class AssociationEnv(OffloadingEnv):
-    """``LAMBO-MEC-Association-v0``: the action Discrete(M + 1) names a place.
-
-    The closed form allots the CPU.
-    """
-
-    _shares = False
-
-    def _decoded(self, action: Any) -> tuple[dynamics.Ints, None]:
-        return np.asarray([checked_place(action, self.scenario.num_servers + 1)]), None
+def first_row(values: Any) -> Any:
+    """Return the first entry of an array [B, ...] or of each in a dict of them."""
+    if isinstance(values, dict):
+        return {name: first_row(value) for name, value in values.items()}
+    return values[0]

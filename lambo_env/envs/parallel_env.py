@@ -14,10 +14,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from lambo_env.envs.arguments import RENDER_FPS, RENDER_MODES, Source
-from lambo_env.envs.env import AssociationEnv
+from lambo_env.envs.arguments import RENDER_MODES, AssociationArguments, Source
+from lambo_env.envs.env import WorldEnv
 from lambo_env.offloading import observation, physics
 from lambo_env.offloading.instances import LOCAL
+from lambo_env.rendering.renderer import FPS
 
 Observations = dict[str, dict[str, NDArray[Any]]]
 
@@ -46,7 +47,7 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
     metadata: ClassVar[dict[str, Any]] = {
         "name": "lambo_mec_parallel_v0",
         "render_modes": RENDER_MODES,
-        "render_fps": RENDER_FPS,
+        "render_fps": FPS,
     }
 
     def __init__(
@@ -57,9 +58,11 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
         render_mode: str | None = None,
         observe: str = "prompt",
     ) -> None:
-        self._env = AssociationEnv(scenario, prompt, num_slots, render_mode, observe)
+        arguments = AssociationArguments(scenario, prompt, num_slots, render_mode, observe)
+        self._env, slots = WorldEnv(arguments), arguments.slots()
+        self._num_servers = slots.num_servers
         self.render_mode = render_mode
-        self.possible_agents = [f"ue_{ue}" for ue in range(self._env.scenario.num_ues)]
+        self.possible_agents = [f"ue_{ue}" for ue in range(slots.num_ues)]
         self.agents: list[str] = []
 
     @functools.cache  # noqa: B019 (PettingZoo wants the same object at each call)
@@ -67,13 +70,13 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
         """Return the space of one UE's observation."""
         inner = self._env.observation_space
         assert isinstance(inner, spaces.Dict)
-        width = observation.num_static(self._env.scenario.num_servers)
+        width = observation.num_static(self._num_servers)
         return spaces.Dict({**inner.spaces, "ues": spaces.Box(0.0, 1.0, (width,), np.float32)})
 
     @functools.cache  # noqa: B019
     def action_space(self, agent: str) -> spaces.Space[Any]:
         """Return Discrete(M + 1)."""
-        return spaces.Discrete(self._env.scenario.num_servers + 1)
+        return spaces.Discrete(self._num_servers + 1)
 
     def reset(
         self, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -107,9 +110,7 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
             if not self.action_space(name).contains(place)
         }
         if bad:
-            raise ValueError(
-                f"actions is {bad}; allowed: integers in 0..{self._env.scenario.num_servers}"
-            )
+            raise ValueError(f"actions is {bad}; allowed: integers in 0..{self._num_servers}")
         decided = list(self.agents)
         steps = [self._env.step(actions[name]) for name in decided]
         rewards = {name: step[1] for name, step in zip(decided, steps, strict=True)}

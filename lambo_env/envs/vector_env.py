@@ -1,10 +1,12 @@
-"""The native vector environments.
+"""The native vector environment of every world.
 
-B episodes in one batch, row i bit for bit the single environment seeded ``seed + i``.
+B episodes in one batch, row i bit for bit the single environment seeded ``seed + i``. As in ``env``
+the attributes of this module are the registered ids.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,84 +18,77 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from lambo_env.envs.arguments import (
-    RENDER_FPS,
-    RENDER_MODES,
-    Observation,
-    Setup,
-    Source,
-    checked_pairs,
-    checked_places,
-)
-from lambo_env.offloading import dynamics
-from lambo_env.offloading.batch import Finished
-from lambo_env.offloading.instances import Instances, set_at
-from lambo_env.prompts.prompts import Prompts
-from lambo_env.rendering.frame import Frame
+from lambo_env import registration
+from lambo_env.envs.actions import ActionCheck, Ints
+from lambo_env.envs.arguments import Arguments, Observation
+from lambo_env.envs.env import checked_options
+from lambo_env.rendering.renderer import FPS, TILES, Renderer
 from lambo_env.utils import allocator, validate
 
 Infos = dict[str, Any]
+OWN = ("num_envs", "autoreset_mode", "copy")  # arguments of the vector environment alone
 
 
-class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
-    """``num_envs`` MEC cells at once.
+def __getattr__(name: str) -> Any:
+    """Return what makes the environments of an id: ``gym.make_vec`` asks for it by this name."""
+    return functools.partial(make, registration.row_of(__name__, name))
+
+
+def make(row: registration.Environment, **arguments: Any) -> WorldVectorEnv:
+    """Return the vector environment of a row of the registry."""
+    own = {name: arguments.pop(name) for name in OWN if name in arguments}
+    return WorldVectorEnv(row.arguments_class()(**{**row.kwargs, **arguments}), **own)
+
+
+class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
+    """``num_envs`` environments of any world at once.
 
     Spaces, rules and infos as in Gymnasium's SyncVectorEnv of the single environment.
 
     Args:
+        arguments: of its world; their fields are attributes of the environment too.
         num_envs: B.
-        scenario: as in the single environment, like the next five.
-        prompt: drawn for each row on its own.
-        num_slots: time slots an episode.
-        render_mode: ``render`` shows the first few rows.
-        observe: "prompt" or "objective".
-        autoreset_mode: "NextStep", "SameStep" or "Disabled" (then ``reset(options={"reset_mask": ...})`` restarts rows), or the enum.
-        copy: False hands out the observation buffers, which the next step overwrites: faster, for
-            those who copy anyway.
+        autoreset_mode: "NextStep", "SameStep" or "Disabled" (then ``reset(options={"reset_mask":
+            ...})`` restarts rows), or the enum.
+        copy: False hands out the observation buffers, which the next step overwrites: faster where
+            the reader copies anyway.
 
     Raises:
         ValueError: naming the argument, its value and what is allowed.
     """
 
-    _shares: bool
-    _renderer: Any = None  # here: older Gymnasiums close what was refused, too
-
     def __init__(
         self,
+        arguments: Arguments,
         num_envs: int = 1,
-        scenario: Source = "paper",
-        prompt: str | Sequence[str] | None = None,
-        num_slots: int = 1,
-        render_mode: str | None = None,
-        observe: str = "prompt",
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         copy: bool = True,
     ) -> None:
-        """Check the arguments and lay out the spaces; nothing is drawn before ``reset``."""
-        self._setup = Setup.of(
-            scenario, prompt, num_slots, render_mode, observe, shares=self._shares
-        )
+        """Lay out the spaces; nothing is drawn before ``reset``."""
+        vars(self).update(vars(arguments))
+        self.arguments = arguments
         self.num_envs = validate.integer("num_envs", num_envs)
-        self.render_mode = render_mode
-        self.scenario, self.num_slots = self._setup.scenario, self._setup.num_slots
         modes = [mode.value for mode in AutoresetMode]
         mode = getattr(autoreset_mode, "value", autoreset_mode)
         self.autoreset_mode = AutoresetMode(validate.known(mode, modes, "autoreset_mode"))
         self.metadata = {
-            "render_modes": RENDER_MODES,
-            "render_fps": RENDER_FPS,
+            "render_modes": list(arguments.render_modes),
+            "render_fps": FPS,
             "autoreset_mode": self.autoreset_mode,
         }
-        self.single_observation_space = self._setup.observation_space()
-        self.single_action_space = self._setup.action_space()
+        self.single_observation_space = arguments.observation_space()
+        self.single_action_space = arguments.action_space()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._actions = ActionCheck(self.single_action_space)
         self._copy = validate.boolean("copy", copy)
-        self._batch = self._setup.batch(self.num_envs)
+        self._batch: Any = arguments.batch(self.num_envs)
+        self._all_rows = np.arange(self.num_envs)
         self._rngs: list[np.random.Generator] | None = None
         self._seeds: tuple[int, ...] = ()
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
         self._playing = False
+        self._renderer: Renderer | None = None
         allocator.keep_freed()
 
     # ---- generators ------------------------------------------------------------------------------
@@ -111,11 +106,11 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
     def _generators(self) -> list[np.random.Generator]:
         if self._rngs is None:
-            self._seed([None] * self.num_envs, self._batch.all_rows)
+            self._seed([None] * self.num_envs, self._all_rows)
         assert self._rngs is not None
         return self._rngs
 
-    def _seed(self, seeds: Sequence[int | None], rows: dynamics.Ints) -> None:
+    def _seed(self, seeds: Sequence[int | None], rows: Ints) -> None:
         made = [seeding.np_random(seeds[row]) for row in rows.tolist()]
         rngs, known = (
             list(self._rngs or [np.random.default_rng(0)] * self.num_envs),
@@ -153,23 +148,24 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         Raises:
             ValueError: an unknown option or a bad value; all episodes under way stay as they are.
         """
-        rows = self._rows_to_reset(options)
-        instances, prompts = self._setup.check_options(options, self.num_envs, ["reset_mask"])
+        options = checked_options(options)
+        rows = self._rows_to_reset(options.get("reset_mask"))
+        rest = {name: value for name, value in options.items() if name != "reset_mask"}
+        given = self.arguments.check_options(rest, self.num_envs)
         seeds = self._checked_seeds(seed)
         if self._rngs is None:
             self._generators()
         if seeds is not None:
             self._seed(seeds, rows)
-        self._start(rows, instances, prompts)
+        self._start(rows, **given)
         self._playing = True
         infos: Infos = {}
         self._add_mask(infos, rows)
         return self._seen(), infos
 
-    def _rows_to_reset(self, options: Mapping[str, Any] | None) -> dynamics.Ints:
-        chosen = options.get("reset_mask") if isinstance(options, Mapping) else None
+    def _rows_to_reset(self, chosen: Any) -> Ints:
         if chosen is None:
-            return self._batch.all_rows
+            return self._all_rows
         ok = (
             isinstance(chosen, np.ndarray)
             and chosen.dtype == bool
@@ -186,16 +182,10 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         )
         return np.flatnonzero(chosen)
 
-    def _start(
-        self,
-        rows: dynamics.Ints,
-        instances: Instances | None = None,
-        prompts: Prompts | None = None,
-    ) -> None:
-        some = rows.size < self.num_envs
-        given = instances.take(rows) if instances is not None and some else instances
-        asked = prompts.take(rows) if prompts is not None and some else prompts
-        self._batch.reset(rows, self._generators(), given, asked)
+    def _start(self, rows: Ints, **given: Any) -> None:
+        if rows.size < self.num_envs:
+            given = {name: value.take(rows) for name, value in given.items()}
+        self._batch.reset(rows, self._generators(), **given)
         self._over[rows] = False
 
     # ---- step ------------------------------------------------------------------------------------
@@ -218,11 +208,11 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             raise ResetNeeded(
                 f'rows {resets.tolist()} have ended; reset(options={{"reset_mask": ...}}) restarts them'
             )
-        rows = self._batch.all_rows if resets is None else np.flatnonzero(~self._over)
-        place, share = self._decoded(actions, rows)
+        rows = self._all_rows if resets is None else np.flatnonzero(~self._over)
+        decoded = self._decoded(actions, rows)
         rewards, infos = np.zeros(self.num_envs), {}
         if rows.size:
-            reward, finished = self._batch.step(rows, place, share, self._generators())
+            reward, finished = self._batch.step(rows, *decoded, self._generators())
             if resets is None:
                 rewards = reward
             else:
@@ -230,67 +220,70 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             infos = self._close(finished)
         if resets is not None:
             self._start(resets)
-        self._add_mask(infos, self._batch.all_rows)
+        self._add_mask(infos, self._all_rows)
         terminated = self._over.copy()
         if "final_info" in infos:  # SameStep: the rows that ended run again
             terminated, self._over = self._over, np.zeros(self.num_envs, dtype=bool)
         return self._seen(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), infos
 
-    def _decoded(
-        self, actions: Any, rows: dynamics.Ints
-    ) -> tuple[dynamics.Ints, dynamics.Floats | None]:
-        raise NotImplementedError
+    def _decoded(self, actions: Any, rows: Ints) -> tuple[Any, ...]:
+        return self.arguments.decode(self._actions.many(actions, rows, self.num_envs))
 
-    def _close(self, finished: Finished | None) -> Infos:
+    def _close(self, finished: Any | None) -> Infos:
         """Return the infos of finished slots.
 
         Mark ended rows, and in SameStep mode begin them anew.
         """
-        if finished is None:
-            return {}
         infos: Infos = {}
-        ended = finished.rows[finished.over]
+        if finished is None:
+            return infos
+        rows, over = finished.rows, finished.over
+        ended = rows[over]
         self._over[ended] = True
         if self.autoreset_mode is not AutoresetMode.SAME_STEP or not ended.size:
-            self._add_outcome(infos, finished, np.ones(finished.rows.size, dtype=bool))
+            self._add(infos, finished.infos, rows, slice(None))
             return infos
         final: Infos = {}
-        self._add_outcome(final, finished, finished.over)
+        self._add(final, finished.infos, ended, over)
         self._add_mask(final, ended)
         infos["final_obs"], infos["_final_obs"] = self._final_obs(ended), self._flags(ended)
         infos["final_info"], infos["_final_info"] = final, self._flags(ended)
-        if not finished.over.all():
-            self._add_outcome(infos, finished, ~finished.over)
+        if not over.all():
+            self._add(infos, finished.infos, rows[~over], ~over)
         self._start(ended)
         self._over[ended] = True  # ``step`` reports them as terminated once
         return infos
 
-    def _final_obs(self, rows: dynamics.Ints) -> NDArray[np.object_]:
-        seen, out = self._batch.observe(), np.full(self.num_envs, None, dtype=object)
+    def _final_obs(self, rows: Ints) -> NDArray[np.object_]:
+        observed, out = self._batch.observe(), np.full(self.num_envs, None, dtype=object)
         for row in rows.tolist():
-            out[row] = {name: array[row].copy() for name, array in seen.items()}
+            out[row] = row_of(observed, row)
         return out
 
-    def _flags(self, rows: dynamics.Ints) -> NDArray[np.bool_]:
+    def _flags(self, rows: Ints) -> NDArray[np.bool_]:
         out = np.zeros(self.num_envs, dtype=bool)
         out[rows] = True
         return out
 
-    def _add_mask(self, infos: Infos, rows: dynamics.Ints) -> None:
-        masks = self._batch.mask().view(np.int8)
-        if rows.size < self.num_envs:
-            masks[~self._flags(rows)] = 0
-        infos["action_mask"], infos["_action_mask"] = masks, self._flags(rows)
-
-    def _add_outcome(self, infos: Infos, finished: Finished, which: NDArray[np.bool_]) -> None:
-        rows, outcome = finished.rows[which], {}
-        for name, array in finished.outcome.items():
+    def _add_mask(self, infos: Infos, rows: Ints) -> None:
+        if hasattr(self._batch, "mask"):
+            masks = self._batch.mask().view(np.int8)
             if rows.size < self.num_envs:
-                array = set_at(
-                    np.zeros((self.num_envs, *array.shape[1:]), array.dtype), rows, array[which]
-                )
-            outcome[name], outcome[f"_{name}"] = array, self._flags(rows)
-        infos["outcome"], infos["_outcome"] = outcome, self._flags(rows)
+                masks[~self._flags(rows)] = 0
+            infos["action_mask"], infos["_action_mask"] = masks, self._flags(rows)
+
+    def _add(self, infos: Infos, values: Mapping[str, Any], rows: Ints, which: Any) -> None:
+        """Add the entries ``which`` of values [K, ...], those of ``rows``, as Gymnasium does."""
+        for name, value in values.items():
+            if isinstance(value, Mapping):
+                infos[name] = {}
+                self._add(infos[name], value, rows, which)
+            elif rows.size == self.num_envs:
+                infos[name] = value
+            else:
+                infos[name] = np.zeros((self.num_envs, *value.shape[1:]), value.dtype)
+                infos[name][rows] = value[which]
+            infos[f"_{name}"] = self._flags(rows)
 
     # ---- what is seen ----------------------------------------------------------------------------
 
@@ -299,54 +292,43 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             self.render()
         return self._batch.observe(self._copy)
 
-    def action_masks(self) -> NDArray[np.bool_]:
-        """Return which places can still meet the current UEs' deadlines, bool [B, M + 1].
-
-        Local alone where none can.
-        """
-        self._check_started()
-        return self._batch.mask()
+    def action_masks(self) -> NDArray[np.bool_] | None:
+        """Return which actions can still do their task in time [B, ...], None without masks."""
+        batch = self._started()
+        return batch.mask() if hasattr(batch, "mask") else None
 
     @property
-    def prompts(self) -> Prompts:
+    def prompts(self) -> Any:
         """The prompts of the episodes [B]."""
-        self._check_started()
-        return self._batch.prompts
+        return self._started().prompts
 
     @property
-    def instances(self) -> Instances:
-        """The slots being played [B]."""
-        self._check_started()
-        return self._batch.instances
+    def instances(self) -> Any:
+        """What is being played [B]."""
+        return self._started().instances
 
-    def frame(self, row: int) -> Frame:
+    def frame(self, row: int) -> Any:
         """Return everything that a picture of one row shows.
 
         ValueError where there is no such row.
         """
-        self._check_started()
-        validate.check(
-            "row",
-            row,
-            validate.integer("row", row, low=0) < self.num_envs,
-            f"0..{self.num_envs - 1}",
-        )
-        return Frame.of(**self._batch.picture(row))
+        batch, allowed = self._started(), f"0..{self.num_envs - 1}"
+        fits = validate.integer("row", row, low=0) < self.num_envs
+        validate.check("row", row, fits, allowed)
+        return registration.frame_of(self.arguments.world, batch, row)
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return pictures or texts of the first few rows, or show them as tiles, as ``render_mode`` says; None without one."""
+        """Return pictures or texts of the first few rows, or show them as tiles.
+
+        As ``render_mode`` says; None without one.
+        """
         if self.render_mode is None:
             warn("render() does nothing without a render_mode")
             return None
-        from lambo_env.rendering import (
-            renderer as render,  # pictures need the extra "render"; playing does not
-        )
-
+        frames = [self.frame(row) for row in range(min(self.num_envs, TILES))]
         if self._renderer is None:
-            self._renderer = render.Renderer(self.render_mode, self.metadata["render_fps"])
-        return self._renderer.render_all(
-            [self.frame(row) for row in range(min(self.num_envs, render.TILES))]
-        )
+            self._renderer = Renderer(self.render_mode, self.metadata["render_fps"])
+        return self._renderer.render_all(frames)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the window, if there is one."""
@@ -354,26 +336,15 @@ class OffloadingVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             self._renderer.close()
             self._renderer = None
 
-    def _check_started(self) -> None:
+    def _started(self) -> Any:
+        """Return the batch once episodes have begun."""
         if not self._playing:
             raise ResetNeeded("no episode has begun; call reset() first")
+        return self._batch
 
 
-class JointVectorEnv(OffloadingVectorEnv):
-    """``LAMBO-MEC-v0``, B at once: actions [B, 2] in [-1, 1]."""
-
-    _shares = True
-
-    def _decoded(self, actions: Any, rows: dynamics.Ints) -> tuple[dynamics.Ints, dynamics.Floats]:
-        return dynamics.decode_action(
-            checked_pairs(actions, rows, self.num_envs), self.scenario.num_servers
-        )
-
-
-class AssociationVectorEnv(OffloadingVectorEnv):
-    """``LAMBO-MEC-Association-v0``, B at once: actions int [B] in 0..M."""
-
-    _shares = False
-
-    def _decoded(self, actions: Any, rows: dynamics.Ints) -> tuple[dynamics.Ints, None]:
-        return checked_places(actions, rows, self.num_envs, self.scenario.num_servers + 1), None
+def row_of(values: Any, row: int) -> Any:
+    """Return a copy of one entry of an array [B, ...], or of each in a dict of them."""
+    if isinstance(values, dict):
+        return {name: row_of(value, row) for name, value in values.items()}
+    return values[row].copy()

@@ -31,7 +31,7 @@ class Finished(NamedTuple):
 
     rows: dynamics.Ints
     over: dynamics.Bools  # [R] whether it was the episode's last slot
-    outcome: dict[str, NDArray[Any]]  # latency_s, energy_j, late, place, cpu_hz [R, N]; cost [R]
+    infos: dict[str, Any]  # outcome: latency_s, energy_j, late, place, cpu_hz [R, N]; cost [R]
 
 
 @dataclasses.dataclass
@@ -159,7 +159,7 @@ class EpisodeBatch:
     def _finish(self, rows: dynamics.Ints, rngs: Generators) -> Finished:
         """Score the slots of ``rows`` and begin the next one where there is one."""
         over = self.slot.number[rows] + 1 == self.num_slots
-        finished = Finished(rows, over, self._outcome(Rows(rows, self.num_envs)))
+        finished = Finished(rows, over, {"outcome": self._outcome(Rows(rows, self.num_envs))})
         if not over.all():
             self._advance(rows[~over], rngs)
         return finished
@@ -197,7 +197,7 @@ class EpisodeBatch:
         return {key: array.copy() for key, array in out.items()} if copy else out
 
     def picture(self, row: int) -> dict[str, Any]:
-        """Return what a picture of one row shows, as the arguments of ``Frame.of``."""
+        """Return what a picture of one row shows, as the arguments of ``Frame.from_decision``."""
         slot = Rows(np.asarray([row]), self.num_envs).take(self.slot)
         decided = dynamics.decision(slot.tables, slot.state, shares=self.shares)
         ue, known = int(slot.state.ue[0]), not (slot.given[0] or slot.inherited is None)

@@ -1,6 +1,6 @@
 """The sequential decision process of one slot, as pure batched functions.
 
-Start, mask, step, encode and decode actions.
+Start, mask, step.
 
 UE by UE the agent names a place (and, where it allots the CPU itself, a share). Rows advance on
 their own: ``step`` takes the rows that act. Everything known at the start of a slot stands in
@@ -299,35 +299,6 @@ def decision(tables: SlotTables, state: SlotState, *, shares: bool) -> Decision:
     levels = physics.ServerLoad(*np.moveaxis(state.load, -1, 0)).level
     level = np.take_along_axis(levels, place, axis=1)
     return Decision(place, physics.level_cpu_hz(taken, tables.root * (taken > 0), level, np))
-
-
-def decode_action(action: Any, num_servers: int) -> tuple[Ints, Floats]:
-    """Return place int [...] and share [...] of actions [..., 2] in [-1, 1].
-
-    U = (a + 1) / 2, place = min(floor(u_0 (M + 1)), M).
-    """
-    unit = (np.asarray(action, dtype=np.float64) + 1) * 0.5
-    place = np.minimum((unit[..., 0] * (num_servers + 1)).astype(np.int64), num_servers)
-    return place, unit[..., 1]
-
-
-def encode_action(place: Any, share: Any, num_servers: int) -> NDArray[np.float32]:
-    """Return the action float32 [..., 2] whose place and share these are.
-
-    The middle of the place's interval.
-    """
-    middle, share = (
-        (np.asarray(place) + 0.5) / (num_servers + 1),
-        np.asarray(share, dtype=np.float64),
-    )
-    shape = (
-        middle.shape
-        if middle.shape == share.shape
-        else np.broadcast_shapes(middle.shape, share.shape)
-    )
-    action = np.empty((*shape, 2), dtype=np.float32)
-    action[..., 0], action[..., 1] = 2 * middle - 1, 2 * share - 1
-    return action
 
 
 def share_of(cpu_hz: Any, floor_hz: Any, left_hz: Any) -> Floats:

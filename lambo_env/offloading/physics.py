@@ -284,6 +284,14 @@ def evaluate(
     return Outcome(latency_s=latency, energy_j=energy, late=late, cost=cost)
 
 
+def all_local_cost(instances: Instances, prompts: Any) -> Array:
+    """Return the cost [B] of running all tasks locally: what relative rewards are measured in."""
+    xp = instances.xp
+    place = xp.full_like(instances.cycles, LOCAL, dtype=xp.int64)
+    decision = Decision(place, xp.zeros_like(instances.cycles))
+    return evaluate(instances, decision, prompts.objective(instances), check=False).cost
+
+
 def association_cost(instances: Instances, place: Array, goal: Objective) -> Array:
     """Return the cost [B] of an association under its optimal allocation."""
     return evaluate(instances, Decision(place, allocate(instances, place)), goal, check=False).cost

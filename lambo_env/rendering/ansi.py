@@ -6,6 +6,10 @@ Plain ASCII, no terminal codes, no pygame.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 
 from lambo_env.offloading.instances import LOCAL
 from lambo_env.rendering.frame import Floats, Frame, positions
@@ -21,6 +25,11 @@ def text(frame: Frame) -> str:
     letters.
     """
     return "\n".join([*_head(frame), *_map(frame), *_servers(frame), _foot(frame)])
+
+
+def plain(values: Mapping[str, Any]) -> str:
+    """Return names and values, one per line: the text of a world that brings no frame."""
+    return "\n".join(f"{name}: {np.array2string(np.asarray(v))}" for name, v in values.items())
 
 
 def _head(frame: Frame) -> list[str]:

@@ -24,7 +24,7 @@ _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One moment of a slot. ``Frame.of`` works out latencies and lateness; the rest is given.
+    """One moment of a slot. ``Frame.from_decision`` works out latencies and lateness; the rest is given.
 
     Positions are None together where instances were given without them: the renderer then lays the
     slot out itself.
@@ -49,7 +49,7 @@ class Frame:
     title: str = ""  # who plays; empty: nothing is said
 
     @classmethod
-    def of(
+    def from_decision(
         cls,
         instances: Instances,
         goal: Objective,

@@ -25,24 +25,26 @@ FPS = 10
 TILES = 4  # environments that one window shows
 
 
-def draw(surface: Any, frame: Frame) -> None:
+def draw(surface: Any, frame: Any) -> None:
     """Draw ``frame`` on a pygame-ce Surface of 800 x 600 or larger; no display is needed."""
-    _board().draw(surface, frame)
+    if isinstance(frame, Frame):
+        _scene().draw(surface, frame)
+    else:
+        _scene().draw_text(surface, text(frame))
 
 
-def picture(frame: Frame) -> Picture:
+def picture(frame: Any) -> Picture:
     """Return ``frame`` drawn, uint8 [600, 800, 3]; neither a display nor a window is opened."""
-    board = _board()
-    surface = board.pygame.Surface(board.SIZE, 0, 32)
-    board.draw(surface, frame)
-    return np.frombuffer(bytearray(board.pygame.image.tobytes(surface, "RGB")), np.uint8).reshape(
-        *board.SIZE[::-1], 3
-    )
+    scene = _scene()
+    surface = scene.pygame.Surface(scene.SIZE, 0, 32)
+    draw(surface, frame)
+    pixels = bytearray(scene.pygame.image.tobytes(surface, "RGB"))
+    return np.frombuffer(pixels, np.uint8).reshape(*scene.SIZE[::-1], 3)
 
 
-def text(frame: Frame) -> str:
-    """Return ``frame`` in plain ASCII."""
-    return ansi.text(frame)
+def text(frame: Any) -> str:
+    """Return ``frame`` in plain ASCII; a world without a frame of its own in lines of values."""
+    return ansi.text(frame) if isinstance(frame, Frame) else ansi.plain(frame)
 
 
 def tile(pictures: Sequence[Picture], columns: int | None = None) -> Picture:
@@ -90,7 +92,7 @@ class Renderer:
         self._clock: Any = None
         self._dismissed = False
 
-    def render(self, frame: Frame) -> Picture | str | None:
+    def render(self, frame: Any) -> Picture | str | None:
         """Return the picture or the text of one environment.
 
         In ``human`` mode show it and return None.
@@ -100,7 +102,7 @@ class Renderer:
             return None
         return self._one(frame)
 
-    def render_all(self, frames: Sequence[Frame]) -> tuple[Picture | str, ...] | None:
+    def render_all(self, frames: Sequence[Any]) -> tuple[Picture | str, ...] | None:
         """Return one picture or text an environment, as Gymnasium wants it.
 
         In ``human`` mode show the first TILES as tiles.
@@ -110,19 +112,19 @@ class Renderer:
             return None
         return tuple(one for one in map(self._one, frames) if one is not None)
 
-    def _one(self, frame: Frame) -> Picture | str | None:
+    def _one(self, frame: Any) -> Picture | str | None:
         if self.mode == "ansi":
             return text(frame)
         return None if self.mode is None else picture(frame)
 
-    def _show(self, frames: Sequence[Frame]) -> None:
+    def _show(self, frames: Sequence[Any]) -> None:
         """Show frames in the window, in time.
 
         A window that its user closed stays closed, and the play goes on.
         """
         if self._dismissed:
             return
-        pygame = _board().pygame
+        pygame = _scene().pygame
         tiles = tile([picture(frame) for frame in frames])
         height, width, _ = tiles.shape
         scale = 1.0 if len(frames) == 1 else 0.7
@@ -145,10 +147,10 @@ class Renderer:
         """Close the window, if there is one; a second call does nothing."""
         if self._window is not None:
             self._window = None
-            _board().pygame.display.quit()
+            _scene().pygame.display.quit()
 
 
-def _board() -> Any:
+def _scene() -> Any:
     """Return the module that draws.
 
     Raises:
@@ -156,14 +158,14 @@ def _board() -> Any:
             install.
     """
     try:
-        board = importlib.import_module("lambo_env.rendering.scene")
+        scene = importlib.import_module("lambo_env.rendering.scene")
     except ImportError as error:
         raise PygameMissingError(
             f'pictures need pygame-ce ({error}); pip install "lambo-mec[render]"'
         ) from error
     if not getattr(
-        board.pygame, "IS_CE", False
+        scene.pygame, "IS_CE", False
     ):  # pygame's other branch installs the same package name
         text = 'pictures need pygame-ce, found pygame; pip uninstall pygame, then pip install "lambo-mec[render]"'
         raise PygameMissingError(text)
-    return board
+    return scene

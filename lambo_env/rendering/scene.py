@@ -29,6 +29,13 @@ _WIDEST_LINK = 4
 _LINKS_OFFERED = 4  # of the UE whose turn it is: its best
 
 
+def draw_text(surface: pygame.Surface, text: str) -> None:
+    """Write lines on a blank ground: the picture of a world that draws none of its own."""
+    surface.fill("white")
+    for number, line in enumerate(text.splitlines()):
+        shapes.write(surface, line, (24, 24 + 22 * number), 18, INK)
+
+
 def draw(surface: pygame.Surface, frame: Frame) -> None:
     """Draw ``frame`` into the upper left ``SIZE`` of ``surface``."""
     surface.blit(_ground(), (0, 0))

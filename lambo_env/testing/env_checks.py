@@ -11,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -20,9 +21,6 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
 
 from lambo_env.testing.harness import (
-    EnvCheck,
-    EnvReport,
-    NotCheckedError,
     Probe,
     difference,
     digest,
@@ -31,14 +29,8 @@ from lambo_env.testing.harness import (
     random_action,
     same,
 )
-from lambo_env.testing.offloading_checks import (
-    bad_actions,
-    bad_calls,
-    given_instances,
-    last_observation,
-    masks_advise,
-    return_is_cost,
-)
+from lambo_env.testing.misuse_checks import bad_actions, bad_calls
+from lambo_env.testing.report import Check, NotChecked, Report
 from lambo_env.testing.vector_checks import (
     vector_bad_actions,
     vector_fresh_memory,
@@ -50,7 +42,7 @@ _SB3_ADVICE = "unconventional shape"  # 2-D arrays are what a set of UEs is
 
 def check_env(
     env_id: str, *, seed: int = 0, raise_on_failure: bool = True, **kwargs: Any
-) -> EnvReport:
+) -> Report:
     """Run every check on a registered environment and return the report.
 
     Args:
@@ -63,30 +55,18 @@ def check_env(
         AssertionError: some check failed; the text is the report.
     """
     probe = Probe(env_id, kwargs, seed)
-    report = EnvReport(env_id, tuple(_row(name, check, probe) for name, check in CHECKS.items()))
+    checks = {**CHECKS, **world_checks(probe)}
+    rows = [Check.made(name, partial(check, probe), strict=True) for name, check in checks.items()]
+    report = Report(env_id, tuple(rows))
     if report.failures and raise_on_failure:
         raise AssertionError(str(report))
     return report
 
 
-def _row(name: str, check: Callable[[Probe], str], probe: Probe) -> EnvCheck:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return EnvCheck(name, True, check(probe) or "")
-    except NotCheckedError as reason:
-        return EnvCheck(name, None, str(reason))
-    except (
-        Exception
-    ) as error:  # whatever an environment does wrong is a finding, not the end of the report
-        text = str(error).partition("\n")[0]
-        return EnvCheck(
-            name,
-            False,
-            text
-            if isinstance(error, AssertionError) and text
-            else f"{type(error).__name__}: {text}",
-        )
+def world_checks(probe: Probe) -> dict[str, Callable[[Probe], str]]:
+    """Return the checks that the world of an environment brings."""
+    world = probe.world
+    return world.get("checks") if world is not None and "checks" in world.offers else {}
 
 
 # ---- the checks ----------------------------------------------------------------------------------
@@ -107,7 +87,7 @@ def gymnasium_checker(probe: Probe) -> str:
 def sb3_checker(probe: Probe) -> str:
     """Run Stable-Baselines3's checker."""
     if importlib.util.find_spec("stable_baselines3") is None:
-        raise NotCheckedError("stable-baselines3 is not installed")
+        raise NotChecked("stable-baselines3 is not installed")
     from stable_baselines3.common.env_checker import check_env as checker
 
     with warnings.catch_warnings():
@@ -144,7 +124,7 @@ def same_in_another_process(probe: Probe) -> str:
     try:
         kwargs = json.dumps(probe.kwargs)
     except TypeError as error:
-        raise NotCheckedError(f"kwargs are not JSON: {error}") from error
+        raise NotChecked(f"kwargs are not JSON: {error}") from error
     code = f"from lambo_env.testing.env_checks import digest; print(digest({probe.id!r}, {kwargs!r}, {probe.seed}))"
     lines = ["import lambo_env", code]
     there = subprocess.run(
@@ -198,7 +178,7 @@ def interrupted(probe: Probe) -> str:
     while not truncated:
         _, _, terminated, truncated, _ = env.step(random_action(env, rng))
         if terminated:
-            raise NotCheckedError("an episode of 3 steps cannot be cut short")
+            raise NotChecked("an episode of 3 steps cannot be cut short")
     told = RecordEpisodeStatistics(env.env)
     cut = list(episode(told, random_action, probe.rng(), seed=probe.seed))
     statistics = cut[-1][-1].pop("episode")
@@ -223,15 +203,11 @@ CHECKS: dict[str, Callable[[Probe], str]] = {
     "observations in their space": spaces_hold,
     "seeds fix episodes": same_seed,
     "same bits in another process": same_in_another_process,
-    "rewards sum to minus the cost": return_is_cost,
-    "masks advise rightly": masks_advise,
-    "last observation": last_observation,
     "vector = single, NextStep": lambda probe: vector_is_single(probe, "NextStep"),
     "vector = single, SameStep": lambda probe: vector_is_single(probe, "SameStep"),
     "vector = single, Disabled": lambda probe: vector_is_single(probe, "Disabled"),
     "bad actions, vector": vector_bad_actions,
     "nothing handed out changes, vector": vector_fresh_memory,
-    "given instances": given_instances,
     "bad actions": bad_actions,
     "bad arguments, options, calls": bad_calls,
     "deep copy": lambda probe: copies(probe, copy.deepcopy),

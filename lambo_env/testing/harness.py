@@ -1,7 +1,4 @@
-"""What checks of environments are made of.
-
-A report, an environment by its id, whole episodes, the first differing value.
-"""
+"""What checks of environments are made of: an environment by its id, whole episodes, differences."""
 
 from __future__ import annotations
 
@@ -14,44 +11,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from lambo_env.envs.env import OffloadingEnv
+from lambo_env import registration
+from lambo_env.testing.report import NotChecked
 
 Policy = Callable[[Any, np.random.Generator], Any]
 Moment = tuple[Any, float, bool, dict[str, Any]]  # observation, reward, terminated, info
-
-
-@dataclasses.dataclass(frozen=True)
-class EnvCheck:
-    """One check: what it found."""
-
-    name: str
-    ok: bool | None  # None: not checked, the detail says why
-    detail: str
-
-
-@dataclasses.dataclass(frozen=True)
-class EnvReport:
-    """All checks of one environment."""
-
-    id: str
-    rows: tuple[EnvCheck, ...]
-
-    @property
-    def failures(self) -> list[EnvCheck]:
-        """The checks that failed."""
-        return [row for row in self.rows if row.ok is False]
-
-    def __str__(self) -> str:
-        """Return one line a check."""
-        words = {True: "ok", False: "FAIL", None: "skip"}
-        lines = [f"{words[row.ok]:4} {row.name:34} {row.detail}" for row in self.rows]
-        return "\n".join(
-            [f"{self.id}: {len(self.failures)} of {len(self.rows)} checks failed", *lines]
-        )
-
-
-class NotCheckedError(Exception):
-    """Raised inside a check that cannot be made here; the text says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,18 +30,21 @@ class Probe:
         """Return a new environment."""
         return gym.make(self.id, **{**self.kwargs, **more})
 
-    def offloading(self, **more: Any) -> gym.Env[Any, Any]:
-        """Return a new environment if it is one of sequential offloading, whose outcome physics can check."""
-        env = self.make(**more)
-        if not isinstance(env.unwrapped, OffloadingEnv):
-            raise NotCheckedError("no environment of sequential offloading")
-        return env
-
     def vector(self, num_envs: int, **more: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
         """Return the native vector environment."""
         if gym.spec(self.id).vector_entry_point is None:
-            raise NotCheckedError("no native vector environment")
+            raise NotChecked("no native vector environment")
         return gym.make_vec(self.id, num_envs, "vector_entry_point", **{**self.kwargs, **more})
+
+    @property
+    def world(self) -> registration.World | None:
+        """The world that the environment plays; None where it is none of ours."""
+        arguments = getattr(self.make().unwrapped, "arguments", None)
+        return None if arguments is None else registration.WORLDS[arguments.world]
+
+    def num_steps(self) -> int:
+        """Return how many steps an episode of this seed has."""
+        return len(list(episode(self.make(), random_action, self.rng(), seed=self.seed))) - 1
 
     def rng(self) -> np.random.Generator:
         """Return a generator for actions."""
@@ -138,9 +105,10 @@ def random_action(env: Any, rng: np.random.Generator) -> Any:
 
 def legal_action(env: Any, rng: np.random.Generator) -> Any:
     """Return an action whose place the mask allows."""
-    if not hasattr(env.unwrapped, "action_masks"):
+    masked = hasattr(env.unwrapped, "action_masks")
+    mask = env.get_wrapper_attr("action_masks")() if masked else None
+    if mask is None:
         return random_action(env, rng)
-    mask = env.get_wrapper_attr("action_masks")()
     place = int(rng.choice(np.flatnonzero(mask)))
     if isinstance(env.action_space, gym.spaces.Discrete):
         return place

@@ -21,7 +21,7 @@ def vector_is_single(probe: Probe, mode: str) -> str:
     single = SyncVectorEnv([probe.make] * _ROWS, autoreset_mode=mode)
     rng, over = probe.rng(), np.zeros(_ROWS, dtype=bool)
     same(native.reset(seed=probe.seed), single.reset(seed=probe.seed), "reset")
-    steps = 2 * native.unwrapped.scenario.num_ues * native.unwrapped.num_slots + 3
+    steps = 2 * min(probe.num_steps(), 200) + 3
     for step in range(steps):
         part = (
             over if mode == "Disabled" else np.array([False, step == 4, False])
@@ -61,9 +61,7 @@ def vector_bad_actions(probe: Probe) -> str:
         good.astype(str),
     ]
     for value in (
-        (-2, 99)
-        if isinstance(env.single_action_space, gym.spaces.Discrete)
-        else (np.nan, 1.01, -np.inf)
+        (np.nan, 1.01, -np.inf) if isinstance(env.single_action_space, gym.spaces.Box) else (-2, 99)
     ):
         spoilt = good.copy()
         spoilt[-1] = value

@@ -67,12 +67,23 @@ def rate_bps(frames: Frames, mode: Any) -> Floats:
     return _rate(*_aggregate(frames, check_mode(frames, mode)), _groups(frames)[0])[0]
 
 
-def allocate(frames: Frames, mode: Any) -> Allocation:
-    """Return the optimal allocation of modes [B, N] or [B, K, N]; the shares add up to 1."""
+def allocate(frames: Frames, mode: Any, *, alone: bool = False) -> Allocation:
+    """Return the optimal allocation of modes [B, N] or [B, K, N]; the shares add up to 1.
+
+    Args:
+        frames: B frames.
+        mode: true where offloaded.
+        alone: solve each frame of modes [B, N] as if it were the only one, so that its last bits
+            do not hang on the others.
+    """
     offload = check_mode(frames, mode)
     values, group = _groups(frames)
     local, power = _aggregate(frames, offload)
-    rate, harvest, ratio = _rate(local, power, values)
+    if alone:
+        parts = _rate(local[:, None], power[:, None], values, alone=True)
+        rate, harvest, ratio = (part[:, 0] for part in parts)
+    else:
+        rate, harvest, ratio = _rate(local, power, values)
     strength = SNR * frames.gain**2
     strength = strength if offload.ndim == 2 else strength[:, None, :]
     share = np.where(offload, strength * harvest[..., None] / ratio[..., group], 0.0)
@@ -176,13 +187,18 @@ def _first_level(local: Floats, total: Floats) -> Floats:
     return 0.64 * np.log1p(0.68 * total + 1.22 * np.sqrt(total)) + 0.33 * local
 
 
-def _rate(local: Floats, power: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
+def _rate(
+    local: Floats, power: Floats, weight: Floats, alone: bool = False
+) -> tuple[Floats, Floats, Floats]:
     """Solve for nu by Newton's rule in ln(nu), kept inside a bracket.
+
+    Where rows count as ``alone`` each stops at its own last step.
 
     Return the rate [...], a [...] and z [..., G].
     """
     level = np.maximum(_first_level(local, power @ weight), _TINY)
     low, high = np.full_like(level, _TINY), np.full_like(level, _HUGE)
+    done = np.zeros(level.shape, dtype=bool)
     each = np.ones_like(weight)  # sums over so few weights are quickest as products
     for _ in range(_MOST_STEPS):
         ratio = np.expm1(_log_ratio(level[..., None] / weight))
@@ -196,9 +212,12 @@ def _rate(local: Floats, power: Floats, weight: Floats) -> tuple[Floats, Floats,
         rising = price > level
         low, high = np.where(rising, level, low), np.where(rising, high, level)
         step = np.log(price / level) / (1 + level * slope / price)
-        level = level * np.exp(step)
-        level = np.where((level >= low) & (level <= high), level, np.sqrt(low * high))
-        if np.max(np.abs(step)) < _STEP:
+        moved = level * np.exp(step)
+        moved = np.where((moved >= low) & (moved <= high), moved, np.sqrt(low * high))
+        level = np.where(done, level, moved)
+        close = np.abs(step) < _STEP
+        done = done | close if alone else done
+        if np.all(done if alone else close):
             break
     log_ratio = _log_ratio(level[..., None] / weight)
     ratio = np.expm1(log_ratio)

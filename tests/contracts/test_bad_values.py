@@ -14,14 +14,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
 import baselines
 import lambo_env
 from lambo_agents import registry
-from lambo_env import Decision, Instances, Objective, Prompts, Scenario
+from lambo_env import Decision, Instances, Objective, Prompts, Scenario, registration
 from lambo_env.datasets.are import load_are
 from lambo_env.datasets.droo import load_droo
 from lambo_env.offloading import drift
@@ -70,7 +69,7 @@ SPECIAL: dict[tuple[str, str], tuple[Any, ...]] = {
     ("AreSmall", "shares"): ("1", [0.1], [math.nan] * 4, [-0.1] * 4, {"a": 1}),
     ("Frames", "gain"): ("1", [1e-6], [[-1e-6]], [[math.nan]], [[8.4]]),
     ("Frames", "weight"): ("1", [1.0], [1.0, 0.0], [1.0, math.nan], [[1.0, 1.0]]),
-    ("load_scenario", "source"): ("", 3, 1.5, ["x"], {"num_uess": 3}, {"world": "flat"}),
+    ("load_scenario", "source"): ("", 3, 1.5, ["x"], {"num_uess": 3}),
     ("sample_instances", "scenario"): OBJECT,
     ("sample_instances", "num_instances"): (-7, 2.5, "3", math.nan, [4]),
     ("sample_instances", "rng"): (3, 1.5, "seed", [0], np.random),
@@ -90,7 +89,7 @@ ALSO_CALLED = {
     "expert": ("agent",),
 }
 MANDATORY: dict[str, dict[str, Any]] = {
-    "register_env": {"id": "Absent-v0", "world": "offloading", "entry_point": "absent:Env"},
+    "register_env": {"id": "Absent-v0", "world": "offloading", "arguments": "absent:Env"},
     "register_world": {"name": "absent"},
     "load_droo": {"path": "absent.mat"},
     "load_drift": {"name": "capacity-abrupt"},
@@ -138,10 +137,8 @@ def _class_of(entry_point: str) -> Callable[..., Any]:
 
 
 def environments() -> Iterator[tuple[str, Callable[..., Any]]]:
-    for env_id, spec in gym.registry.items():
-        if str(env_id).startswith("LAMBO-"):
-            for entry_point in filter(None, (spec.entry_point, spec.vector_entry_point)):
-                yield f"{env_id} {entry_point}", _class_of(str(entry_point))
+    for env_id, row in registration.ENVIRONMENTS.items():
+        yield env_id, row.arguments_class()
 
 
 def settings() -> Iterator[tuple[str, Callable[..., Any]]]:

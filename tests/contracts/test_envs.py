@@ -6,10 +6,14 @@ import pytest
 from gymnasium.wrappers import RecordEpisodeStatistics
 
 import lambo_env  # noqa: F401 - registers the ids
-from lambo_env.envs.env import AssociationEnv, JointEnv
-from lambo_env.envs.vector_env import AssociationVectorEnv, JointVectorEnv, OffloadingVectorEnv
-from lambo_env.testing.env_checks import CHECKS, check_env
-from lambo_env.testing.harness import NotCheckedError, Probe, difference, legal_action
+from lambo_env import registration
+from lambo_env.envs.env import WorldEnv
+from lambo_env.envs.vector_env import OWN, WorldVectorEnv
+from lambo_env.testing import env_checks
+from lambo_env.testing.env_checks import check_env
+from lambo_env.testing.harness import Probe, difference, legal_action
+from lambo_env.testing.offloading_checks import CHECKS
+from lambo_env.testing.report import NotChecked
 
 IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
 KWARGS = (
@@ -45,11 +49,11 @@ def test_the_default_scenario_passes(env_id):
 
 
 def test_given_instances_are_not_asked_of_episodes_of_many_slots():
-    with pytest.raises(NotCheckedError, match="for one slot"):
+    with pytest.raises(NotChecked, match="for one slot"):
         CHECKS["given instances"](Probe("LAMBO-MEC-Drift-v0", {"scenario": "tiny"}, 0))
 
 
-class Optimist(AssociationEnv):
+class Optimist(WorldEnv):
     """Its rewards are half of what they should be."""
 
     def step(self, action):
@@ -57,17 +61,17 @@ class Optimist(AssociationEnv):
         return seen, reward / 2, *rest
 
 
-class Forgiving(JointEnv):
+class Forgiving(WorldEnv):
     """Takes any action."""
 
     def _decoded(self, action):
         try:
             return super()._decoded(action)
         except ValueError:
-            return super()._decoded([0.0, 0.0])
+            return super()._decoded(np.zeros(2))
 
 
-class Careless(AssociationEnv):
+class Careless(WorldEnv):
     """Starts an episode before it looks at the options."""
 
     def reset(self, *, seed=None, options=None):
@@ -75,7 +79,7 @@ class Careless(AssociationEnv):
         return super().reset(options=options)
 
 
-class Wary(AssociationEnv):
+class Wary(WorldEnv):
     """Its mask leaves the last server out."""
 
     def _seen(self, info):
@@ -84,7 +88,7 @@ class Wary(AssociationEnv):
         return seen, info
 
 
-class Reuser(AssociationEnv):
+class Reuser(WorldEnv):
     """Hands out its buffers."""
 
     def _seen(self, info):
@@ -92,14 +96,14 @@ class Reuser(AssociationEnv):
         return {name: array[0] for name, array in self._batch.observe(copy=False).items()}, info
 
 
-class OtherRows(AssociationVectorEnv):
+class OtherRows(WorldVectorEnv):
     """Row i is not the single environment seeded seed + i."""
 
     def reset(self, *, seed=None, options=None):
         return super().reset(seed=None if seed is None else seed + 1, options=options)
 
 
-class Leaky(AssociationEnv):
+class Leaky(WorldEnv):
     """An episode begun in the middle of another one inherits its count of steps."""
 
     steps = 0
@@ -114,7 +118,7 @@ class Leaky(AssociationEnv):
         return seen, reward - self.steps, *rest
 
 
-class ForgivingVector(JointVectorEnv):
+class ForgivingVector(WorldVectorEnv):
     """Takes any actions."""
 
     def _decoded(self, actions, rows):
@@ -124,7 +128,7 @@ class ForgivingVector(JointVectorEnv):
             return super()._decoded(np.zeros((self.num_envs, 2)), rows)
 
 
-class ReusingVector(AssociationVectorEnv):
+class ReusingVector(WorldVectorEnv):
     """Hands out its buffers, whatever ``copy`` says."""
 
     def _seen(self):
@@ -144,30 +148,36 @@ FAULTY = {
 }
 
 
+JOINT = (Forgiving, ForgivingVector)
+
+
 @pytest.fixture(params=FAULTY, ids=lambda cls: cls.__name__)
 def faulty(request):
     kind = request.param
-    vector = issubclass(kind, OffloadingVectorEnv)
-    honest = gym.spec(
-        "LAMBO-MEC-v0"
-        if issubclass(kind, JointEnv | JointVectorEnv)
-        else "LAMBO-MEC-Association-v0"
-    )
-    places = (honest.entry_point, kind) if vector else (kind, honest.vector_entry_point)
+    honest = gym.spec("LAMBO-MEC-v0" if kind in JOINT else "LAMBO-MEC-Association-v0")
+    arguments_class = registration.ENVIRONMENTS[honest.id].arguments_class()
+
+    def made(**given):
+        own = {name: given.pop(name) for name in OWN if name in given}
+        return kind(arguments_class(**given), **own)
+
+    vector = issubclass(kind, WorldVectorEnv)
+    places = (honest.entry_point, made) if vector else (made, honest.vector_entry_point)
     gym.register("Faulty-v0", entry_point=places[0], vector_entry_point=places[1])
     yield kind
     del gym.registry["Faulty-v0"]
 
 
 def test_a_fault_is_found(faulty, monkeypatch):
-    for name in set(CHECKS) - FAULTY[faulty]:
-        monkeypatch.delitem(CHECKS, name)
+    every = {**env_checks.CHECKS, **CHECKS}
+    chosen = {name: check for name, check in every.items() if name in FAULTY[faulty]}
+    monkeypatch.setattr(env_checks, "CHECKS", chosen)
+    monkeypatch.setattr(env_checks, "world_checks", lambda probe: {})
     report = check_env("Faulty-v0", scenario="tiny", raise_on_failure=False)
     assert {row.name for row in report.failures} == FAULTY[faulty], str(report)
     assert all(row.detail for row in report.failures)
-    with pytest.raises(
-        AssertionError, match=f"Faulty-v0: {len(FAULTY[faulty])} of {len(CHECKS)} checks failed"
-    ):
+    count = len(FAULTY[faulty])
+    with pytest.raises(AssertionError, match=f"Faulty-v0: {count} of {count} checks failed"):
         check_env("Faulty-v0", scenario="tiny")
 
 

@@ -29,8 +29,7 @@ def test_every_row_can_be_loaded_and_gymnasium_knows_it():
 
 def test_a_world_and_an_id_that_fail_to_import_are_listed_with_their_error():
     lambo_env.register_world("absent", instances="no_such_module:Instances")
-    entries = ("lambo_env.envs.env:JointEnv", "lambo_env.envs.vector_env:JointVectorEnv")
-    lambo_env.register_env("Absent-v0", "absent", *entries)
+    lambo_env.register_env("Absent-v0", "absent", "lambo_env.envs.arguments:JointArguments")
     lambo_env.register_env("Broken-v0", "offloading", "no_such_module:Env")
     assert lambo_env.list_envs()[-2:] == ["Absent-v0", "Broken-v0"]
     for name in ("Absent-v0", "Broken-v0"):

@@ -23,7 +23,8 @@ from lambo_agents.network.aed import AED
 from lambo_agents.network.config import AEDConfig, lambo_xs
 from lambo_agents.sb3 import history
 from lambo_agents.sb3.policy import AEDPolicy, MaskableAEDPolicy
-from lambo_env.offloading import dynamics, instances
+from lambo_env.envs.actions import decode_action, encode_action
+from lambo_env.offloading import instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
@@ -108,11 +109,7 @@ def observations(
         rows.append(seen)
         masks.append(mask)
         place = (rng.random(mask.shape) * mask).argmax(1)
-        action = (
-            dynamics.encode_action(place, 0.2 * rng.random(num_envs), 4)
-            if env_id == JOINT
-            else place
-        )
+        action = encode_action(place, 0.2 * rng.random(num_envs), 4) if env_id == JOINT else place
         seen, *_ = env.step(action)
     order = rng.permutation(steps * num_envs)
     stacked = {
@@ -156,7 +153,7 @@ def test_the_hybrid_density_integrates_to_one():
         history.Steps(logits, center, center), torch.tensor(True), chances.log_std
     )
     with torch.no_grad():
-        density = many.log_prob(torch.from_numpy(dynamics.encode_action(place, share, 4))).exp()
+        density = many.log_prob(torch.from_numpy(encode_action(place, share, 4))).exp()
     assert float(density.sum()) / count == pytest.approx(1.0, abs=2e-3)
 
 
@@ -171,7 +168,7 @@ def test_drawn_actions_are_legal_and_their_density_is_that_of_evaluate(env_id: s
         actions, values, log_prob = sb3.policy(seen)
         sb3.policy.set_training_mode(True)
         again, replayed, entropy = sb3.policy.evaluate_actions(seen, actions)
-    place = dynamics.decode_action(actions.numpy(), 4)[0] if env_id == JOINT else actions.numpy()
+    place = decode_action(actions.numpy(), 4)[0] if env_id == JOINT else actions.numpy()
     assert masks[np.arange(len(place)), place].all()
     torch.testing.assert_close((again, replayed), (values, log_prob))
     assert sb3.action_space.contains(sb3.action_space.dtype.type(1) * actions[0].numpy())

@@ -14,7 +14,7 @@ import pytest
 from gymnasium.error import ResetNeeded
 
 import lambo_env  # noqa: F401 - registers the ids
-from lambo_env.offloading import dynamics
+from lambo_env.envs.actions import encode_action
 from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.slots import sample_instances
@@ -139,7 +139,7 @@ def test_a_frame_tells_the_slot_in_progress():
     ],
 )
 def test_bad_arguments_are_named(env_id, kwargs, text):
-    cls = type(gym.make(env_id, scenario="tiny").unwrapped)
+    cls = type(gym.make(env_id, scenario="tiny").unwrapped.arguments)
     with pytest.raises(ValueError, match=text):
         cls(**kwargs)
     with pytest.raises(ValueError, match=text):
@@ -327,7 +327,7 @@ def test_the_joint_environment_grants_what_the_action_says():
     env.reset(seed=0)
     place = int(np.flatnonzero(env.unwrapped.action_masks())[-1])
     for _ in range(6):
-        seen, _, over, _, info = env.step(dynamics.encode_action(place, 1.0, 4))
+        seen, _, over, _, info = env.step(encode_action(place, 1.0, 4))
     assert over
     outcome = info["outcome"]
     assert outcome["place"].tolist() == [place] * 6

@@ -10,6 +10,7 @@ import pytest
 import lambo_env  # noqa: F401 - registers the ids
 from lambo_agents.protocol import unsupported
 from lambo_agents.registry import agent_spec, list_agents
+from lambo_env.envs.actions import encode_action
 from lambo_env.offloading import dynamics, physics
 from lambo_env.offloading.instances import LOCAL, Decision
 from lambo_env.offloading.scenario import list_scenarios, load_scenario
@@ -28,7 +29,7 @@ def actions(env, masks, rng, legal):
     share = np.where(
         rng.random(len(place)) < 0.4, rng.integers(0, 2, len(place)), rng.random(len(place))
     )
-    return dynamics.encode_action(place, share, masks.shape[1] - 1)
+    return encode_action(place, share, masks.shape[1] - 1)
 
 
 @pytest.mark.parametrize("name", list_scenarios())
@@ -87,8 +88,6 @@ def test_every_agents_decision_costs_in_the_environment_what_evaluate_says(name)
             server = np.maximum(place - 1, 0)
             share = dynamics.share_of(cpu, floors[rows, ue, server], left[rows, server])
             left[rows, server] -= np.where(place > 0, cpu, 0.0)
-            joint = dynamics.encode_action(
-                place, np.where(place > 0, share, 0), scenario.num_servers
-            )
+            joint = encode_action(place, np.where(place > 0, share, 0), scenario.num_servers)
             total -= env.step(joint if env_id == IDS[0] else place)[1]
         np.testing.assert_allclose(total, outcome.cost, rtol=1e-6)

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from lambo_agents.protocol import unsupported
 from lambo_agents.registry import agent_spec, list_agents
-from lambo_env.envs.vector_env import AssociationVectorEnv, JointVectorEnv
+from lambo_env.envs.actions import decode_action, encode_action
+from lambo_env.envs.arguments import AssociationArguments, JointArguments
+from lambo_env.envs.vector_env import WorldVectorEnv
 from lambo_env.offloading import dynamics, observation, physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
@@ -15,7 +17,7 @@ from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils.rows import Rows
 
-ENVS = {"LAMBO-MEC-v0": JointVectorEnv, "LAMBO-MEC-Association-v0": AssociationVectorEnv}
+ENVS = {"LAMBO-MEC-v0": JointArguments, "LAMBO-MEC-Association-v0": AssociationArguments}
 SMALL_PAPER = load_scenario("paper").replace(num_ues=12)
 TIGHT = load_scenario("hetero").replace(
     num_ues=14, server_cpu_hz=(6e9, 6e9, 1e9), deadline_s=(0.6, 2.0)
@@ -55,10 +57,10 @@ def adversarial(env, rng: np.random.Generator, greedy: float) -> np.ndarray:
     legal = (rng.random(masks.shape) * masks).argmax(1)
     place = np.where(rng.random(batch) < greedy, crowd * 0 + int(rng.integers(places)), legal)
     place = np.where(rng.random(batch) < 0.2, crowd, place)
-    if isinstance(env, AssociationVectorEnv):
+    if not env.arguments.shares:
         return place
     share = rng.choice([0.0, 1.0, 0.5, rng.random()], size=batch)
-    return dynamics.encode_action(place, share, places - 1)
+    return encode_action(place, share, places - 1)
 
 
 @settings(max_examples=60)
@@ -73,7 +75,7 @@ def adversarial(env, rng: np.random.Generator, greedy: float) -> np.ndarray:
 def test_a_slots_rewards_sum_to_minus_its_cost_whatever_is_played(
     env_id, name, prompt, num_slots, seed, greedy
 ):
-    env = ENVS[env_id](3, SCENARIOS[name], prompt=prompt, num_slots=num_slots)
+    env = WorldVectorEnv(ENVS[env_id](SCENARIOS[name], prompt=prompt, num_slots=num_slots), 3)
     rng, rewards, slots = np.random.default_rng(seed), np.zeros(3), 0
     env.reset(seed=seed)
     over = np.zeros(3, dtype=bool)
@@ -97,15 +99,15 @@ def test_a_slots_rewards_sum_to_minus_its_cost_whatever_is_played(
 def test_actions_say_the_place_and_share_that_were_encoded(num_servers, data):
     place = data.draw(st.integers(0, num_servers))
     share = data.draw(st.floats(0, 1, width=32))
-    action = dynamics.encode_action(place, share, num_servers)
+    action = encode_action(place, share, num_servers)
     assert action.dtype == np.float32 and np.all(np.abs(action) <= 1)
-    again_place, again_share = dynamics.decode_action(action, num_servers)
+    again_place, again_share = decode_action(action, num_servers)
     assert again_place == place
     assert again_share == pytest.approx(share, abs=1e-7)
 
 
 def test_the_corners_of_the_action_space_are_the_first_and_the_last_place():
-    place, share = dynamics.decode_action(np.array([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0]]), 4)
+    place, share = decode_action(np.array([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0]]), 4)
     assert place.tolist() == [0, 4, 2]
     assert share.tolist() == [0.0, 1.0, 0.5]
 
@@ -216,7 +218,7 @@ def test_a_step_is_pure_and_rows_do_not_depend_on_each_other(shares):
 @pytest.mark.parametrize("env_id", sorted(ENVS))
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 def test_every_observation_is_what_the_featuriser_says_of_the_slot(env_id, name):
-    env = ENVS[env_id](5, SCENARIOS[name], num_slots=2)
+    env = WorldVectorEnv(ENVS[env_id](SCENARIOS[name], num_slots=2), 5)
     seen, _ = env.reset(seed=4)
     rng, ues = np.random.default_rng(4), SCENARIOS[name].num_ues
     for step in range(2 * ues):
@@ -231,7 +233,7 @@ def test_every_observation_is_what_the_featuriser_says_of_the_slot(env_id, name)
         floors = physics.floors_hz(env.instances)[:, ue]
         actions = adversarial(env, rng, 0.3)
         where, share = (
-            (actions, None) if actions.ndim == 1 else dynamics.decode_action(actions, left.shape[1])
+            (actions, None) if actions.ndim == 1 else decode_action(actions, left.shape[1])
         )
         for row in np.flatnonzero(where):
             server = where[row] - 1
@@ -271,7 +273,7 @@ def test_an_agents_decision_costs_in_the_environment_what_evaluate_says(env_id, 
         np.testing.assert_allclose(
             decision.cpu_hz, physics.allocate(instances, decision.place), rtol=1e-6
         )
-    env = ENVS[env_id](4, "tiny")
+    env = WorldVectorEnv(ENVS[env_id]("tiny"), 4)
     env.reset(seed=0, options={"instances": instances, "prompt": prompts})
     floors, left = physics.floors_hz(instances), instances.server_cpu_hz.copy()
     rows, total = np.arange(4), np.zeros(4)
@@ -280,7 +282,7 @@ def test_an_agents_decision_costs_in_the_environment_what_evaluate_says(env_id, 
         server = np.maximum(place - 1, 0)
         share = dynamics.share_of(cpu, floors[rows, ue, server], left[rows, server])
         left[rows, server] -= np.where(place > 0, cpu, 0.0)
-        joint = dynamics.encode_action(place, np.where(place > 0, share, 0), 4)
+        joint = encode_action(place, np.where(place > 0, share, 0), 4)
         _, reward, *_ = env.step(joint if env_id == "LAMBO-MEC-v0" else place)
         total -= reward
     np.testing.assert_allclose(total, outcome.cost, rtol=2e-6)

@@ -52,7 +52,7 @@ def played(
             else row + place
         )
         batch.step(row, choice, np.full(1, 0.1), rngs)
-    return Frame.of(**(batch.picture(0) | rest))
+    return Frame.from_decision(**(batch.picture(0) | rest))
 
 
 def test_a_picture_is_rgb_and_owns_its_memory():
@@ -207,7 +207,7 @@ def test_pictures_need_no_display_and_greet_nobody():
     )
     assert out == "(600, 800, 3) False None\n"
     quiet = run(
-        "import numpy, lambo_env.rendering.renderer as r; r._board(); print('pygame' in sys.modules)"
+        "import numpy, lambo_env.rendering.renderer as r; r._scene(); print('pygame' in sys.modules)"
     )
     assert quiet == "True\n"
 
