@@ -152,9 +152,10 @@ class EpisodeBatch:
             slot.tables, slot.state, some, place, share, overwrite=True
         )
         capacity = move.capacity_hz
-        self._seen.decide(rows, ue, place, move.taken_hz / capacity, move.left_hz / capacity)
-        ended = rows[ue == self.slots.num_ues - 1]
-        return move.reward, self._finish(ended, rngs) if ended.size else None
+        last = ue == self.slots.num_ues - 1
+        taken, left = move.taken_hz / capacity, move.left_hz / capacity
+        self._seen.decide(move.task, move.server, place, taken, left, last)
+        return move.reward, self._finish(rows[last], rngs) if np.count_nonzero(last) else None
 
     def _finish(self, rows: dynamics.Ints, rngs: Generators) -> Finished:
         """Score the slots of ``rows`` and begin the next one where there is one."""

@@ -59,6 +59,8 @@ class Move(NamedTuple):
 
     reward: Floats  # [R] minus the rise of the slot's cost
     taken_hz: Floats  # [R]
+    task: Ints  # [R] flat index of the UE decided, into [B, N]
+    server: Ints  # [R] flat index of its place, into [B, P]
     left_hz: Floats  # [R] what the place decided on has left
     capacity_hz: Floats  # [R] of that place, as in ``SlotTables``
 
@@ -101,10 +103,13 @@ def mask(tables: SlotTables, state: SlotState) -> Bools:
     """
     batch, ues = state.place.shape
     done = state.ue == ues
-    task = np.arange(0, batch * ues, ues) + state.ue - done
+    task = np.arange(0, batch * ues, ues) + state.ue
+    over = np.count_nonzero(done)  # counting is the fastest "any" of short arrays
+    if over:
+        task -= done
     floor = tables.floor_hz.reshape(-1, tables.floor_hz.shape[-1]).take(task, 0)
     legal = floor <= state.left_hz + tables.slack_hz
-    if np.count_nonzero(done):  # counting is the fastest "any" of short arrays
+    if over:
         legal[done] = False
     elif np.count_nonzero(tables.always_local) == batch:
         return legal
@@ -148,6 +153,7 @@ def step(
     choice = _Choice(
         rows=rows.index,
         ue=ue,
+        task=task,
         server=server,
         place=place,
         floor=floor,
@@ -156,8 +162,6 @@ def step(
         fixed=tables.fixed.take(option),
         per_s=rows.take(tables.per_s),
         capacity=capacity,
-        cycles=tables.cycles.take(task),
-        root=tables.root.take(task),
     )
     load = state.load
     if share is None:
@@ -165,11 +169,11 @@ def step(
         load = load if overwrite else load.copy()
         load.reshape(-1, len(after))[server] = np.array(after).T
     else:
-        taken, rise = _shares(choice, share)
+        taken, rise = _shares(tables, choice, share)
     if np.count_nonzero(choice.fits) < choice.fits.size:
         rise = np.where(choice.fits, rise, tables.late_cost.take(task))
     left = left - taken
-    return Move(-rise, taken, left, capacity), SlotState(
+    return Move(-rise, taken, task, server, left, capacity), SlotState(
         ue=rows.put(state.ue, ue + 1),
         left_hz=_write(state.left_hz, server, left, overwrite),
         load=load,
@@ -182,7 +186,7 @@ def step(
 def _write(array: NDArray[Any], flat: Ints, value: NDArray[Any], overwrite: bool) -> NDArray[Any]:
     """Return ``array`` with ``value`` at the flat indices."""
     array = array if overwrite else array.copy()
-    array.reshape(-1)[flat] = value
+    array.reshape(-1)[flat] = value.astype(array.dtype, copy=False)  # casting apart is faster
     return array
 
 
@@ -191,6 +195,7 @@ class _Choice(NamedTuple):
 
     rows: Ints
     ue: Ints
+    task: Ints  # flat index into [B, N]
     server: Ints  # flat index into [B, P]
     place: Ints
     floor: Floats
@@ -199,18 +204,16 @@ class _Choice(NamedTuple):
     fixed: Floats
     per_s: Floats
     capacity: Floats
-    cycles: Floats
-    root: Floats
 
 
-def _shares(choice: _Choice, share: Floats) -> tuple[Floats, Floats]:
+def _shares(tables: SlotTables, choice: _Choice, share: Floats) -> tuple[Floats, Floats]:
     """Return the CPU taken, and the rise of the cost where served.
 
     The server grants the floor + share x what is left beyond it.
     """
     beyond = np.maximum(choice.left - choice.floor, 0.0)
     taken = np.where(choice.fits, choice.floor + share * beyond, 0.0)
-    cycles = choice.cycles * (taken > 0)  # none where local or late
+    cycles = tables.cycles.take(choice.task) * (taken > 0)  # none where local or late
     return taken, physics.allotted_cost(
         choice.fixed, choice.per_s, cycles, np.maximum(taken, physics.TINY)
     )
@@ -225,7 +228,7 @@ def _closed_form(
     """
     joins = choice.fits & (choice.place != LOCAL)
     joined = joins.astype(np.float64)  # products with a bool take twice as long
-    taken, root = np.where(joins, choice.floor, 0.0), choice.root * joined
+    taken, root = np.where(joins, choice.floor, 0.0), tables.root.take(choice.task) * joined
     parts = state.load.reshape(-1, state.load.shape[-1]).take(choice.server, 0).T.copy()
     roots, steepest, level, floor_hz, clamped_s = physics.ServerLoad(*parts)
     spare = np.maximum(choice.capacity - floor_hz, physics.TINY)

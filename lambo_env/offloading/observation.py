@@ -82,9 +82,15 @@ class Observations:
     """The observations of B slots, written decision by decision (NumPy, float32)."""
 
     def __init__(self, num_envs: int, num_ues: int, num_servers: int) -> None:
-        self._static = num_static(num_servers)
-        self._width = self._static + NUM_DYNAMIC
-        self.ues = np.zeros((num_envs, num_ues, self._width), dtype=np.float32)
+        static = num_static(num_servers)
+        width = static + NUM_DYNAMIC
+        # flat indices that a decision on each UE writes to: its dynamic columns and the next UE's
+        # 'is current' (its own once more where no UE follows). One write takes half of the time.
+        first = np.arange(num_envs * num_ues)[:, None] * width + static
+        after = np.full(num_ues, width) * (np.arange(num_ues) < num_ues - 1) + IS_CURRENT
+        after = first + np.tile(after, num_envs)[:, None]
+        self._written = np.concatenate([first + np.arange(NUM_DYNAMIC), after], axis=1)
+        self.ues = np.zeros((num_envs, num_ues, width), dtype=np.float32)
         # places, so that a place is an index; the local one's are never shown
         self._places = np.zeros((num_envs, num_servers + 1, 2), dtype=np.float32)
 
@@ -104,27 +110,26 @@ class Observations:
         capacity = instances.server_cpu_hz
         self._places[rows, 1:] = server_columns(capacity, capacity, instances.xp)
 
-    def decide(self, rows: Array, ue: Array, place: Array, taken: Array, left: Array) -> None:
-        """Show the decisions on one UE in each of ``rows`` and pass on to the next UE.
+    def decide(
+        self, task: Array, server: Array, place: Array, taken: Array, left: Array, last: Array
+    ) -> None:
+        """Show the decisions on one UE in each of R rows and pass on to the next UE.
 
         Args:
-            rows: int [R].
-            ue: the UE decided, int [R].
-            place: int [R].
-            taken: CPU that the decision took, of the total of its server [R].
-            left: what that server can still commit, of its total [R].
+            task: flat index of the UE decided, into [B, N].
+            server: flat index of its place, into [B, P].
+            place: int.
+            taken: CPU that the decision took, of the total of its server.
+            left: what that server can still commit, of its total.
+            last: bool, whether no UE follows.
         """
-        flat, places = self.ues.reshape(-1), self._places.shape[1]
-        task = rows * self.ues.shape[1] + ue
-        first = task * self._width + self._static
-        flat[first + PLACE] = place / (places - 1)
-        flat[first + TAKEN] = taken
-        flat[first + IS_CURRENT] = 0.0
-        onward = first + self._width
-        if np.count_nonzero(ue == self.ues.shape[1] - 1):
-            onward = onward[ue < self.ues.shape[1] - 1]
-        flat[onward + IS_CURRENT] = 1.0
-        self._places.reshape(-1)[2 * (rows * places + place)] = np.maximum(left, 0.0)
+        values = np.empty((len(task), NUM_DYNAMIC + 1), dtype=np.float32)
+        values[:, IS_CURRENT] = 0.0
+        values[:, PLACE] = place / (self._places.shape[1] - 1)
+        values[:, TAKEN] = taken
+        values[:, -1] = ~last
+        self.ues.reshape(-1)[self._written.take(task, 0)] = values
+        self._places.reshape(-1)[2 * server] = np.maximum(left, 0.0)
 
 
 class Columns(NamedTuple):
