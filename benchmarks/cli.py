@@ -37,7 +37,8 @@ COMMANDS = {
     ),
     "throughput": (
         "throughput:throughput",
-        "Time agents (as a ratio to LocalSearch), environments, trainings, decoding or solvers on this machine.",
+        "Time agents (as a ratio to LocalSearch), environments, trainings, decoding or solvers "
+        "on this machine.",
     ),
     "adapt": (
         "adapt:adapt",

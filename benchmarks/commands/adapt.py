@@ -1,4 +1,7 @@
-"""``lambo adapt``: drifting streams, ALEF beside a frozen network, full fine-tuning, retraining and heuristics."""
+"""``lambo adapt``: drifting streams.
+
+ALEF beside a frozen network, full fine-tuning, retraining and heuristics.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,14 @@ class AdaptOptions:
     """What ``lambo adapt`` takes."""
 
     plan: str | None = None
-    """A .toml file of these keys; methods there may be tables {name, agent, kwargs} of any registered agents."""
+    """A .toml file of these keys; methods there may be tables {name, agent, kwargs} of any
+    registered agents."""
     _: dataclasses.KW_ONLY
     drifts: Annotated[list[str] | None, Parameter(negative=())] = None
     """Drifts (`lambo list drifts`), separated by commas; default all."""
     methods: Annotated[list[str] | None, Parameter(negative=())] = None
-    """Methods, separated by commas: frozen, alef-entropy, alef-random, alef-margin, alef-committee, alef-diverse, full, scratch, or
-    any registered agent."""
+    """Methods, separated by commas: frozen, alef-entropy, alef-random, alef-margin,
+    alef-committee, alef-diverse, full, scratch, or any registered agent."""
     seeds: int | None = None
     """Streams of each drift (default 5)."""
     scenario: str | None = None
@@ -43,9 +47,9 @@ class AdaptOptions:
     out: Path = Path("results/adapt")
     """Where results are kept; a second run continues there."""
     jobs: int = 0
-    """Worker processes of one thread each; 0: one a core."""
+    """Worker processes of one thread each; 0: one per core."""
     figures: bool = True
-    """Draw a figure a drift."""
+    """Draw a figure per drift."""
 
 
 def adapt(options: AdaptOptions = AdaptOptions()) -> None:
@@ -75,6 +79,7 @@ def adapt(options: AdaptOptions = AdaptOptions()) -> None:
 def _tell(cell: dict[str, Any]) -> None:
     last = cell["rows"][-1]["gap"]
     print(
-        f"{cell['drift']} {cell['method']} seed {cell['seed']}: last gap {last:.2f} %, {cell['labels']} labels",
+        f"{cell['drift']} {cell['method']} seed {cell['seed']}: "
+        f"last gap {last:.2f} %, {cell['labels']} labels",
         flush=True,
     )

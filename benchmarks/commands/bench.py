@@ -26,9 +26,11 @@ class BenchOptions:
     """A shipped sweep (`lambo list sweeps`) or a .toml file."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
-    """Only these agents of the sweep, by what its tables call them, or any registered ones; separated by commas."""
+    """Only these agents of the sweep, by what its tables call them, or any registered ones;
+    separated by commas."""
     scenarios: str | None = None
-    """Only these scenarios, separated by commas: the sweep's own by name, presets or .toml files."""
+    """Only these scenarios, separated by commas: the sweep's own by name, presets or .toml
+    files."""
     prompts: Annotated[list[str] | None, Parameter(negative=())] = None
     """Only this prompt; may be given more than once."""
     instances: str | None = None
@@ -36,7 +38,7 @@ class BenchOptions:
     out: Path | None = None
     """Where results are kept (default results/SWEEP); a second run continues there."""
     jobs: int = 0
-    """Worker processes of one thread each; 0: one a core."""
+    """Worker processes of one thread each; 0: one per core."""
     fresh: Annotated[bool, Parameter(negative=())] = False
     """Play the sweep's cells anew even where results are there."""
     figures: bool = True

@@ -51,12 +51,18 @@ def card(options: CardOptions) -> None:
         options.note,
     )
     rows = [
-        (r["prompt"], r["decoding"], f"{r['gap_percent']:.3f}", f"[{r['interval'][0]:.3f}, {r['interval'][1]:.3f}]",
-         str(r["late"]), f"{r['ms_per_instance']:.2f}")
-        for r in made["measured"]["rows"]
-    ]  # fmt: skip
+        (
+            row["prompt"],
+            row["decoding"],
+            f"{row['gap_percent']:.3f}",
+            "[{:.3f}, {:.3f}]".format(*row["interval"]),
+            str(row["late"]),
+            f"{row['ms_per_instance']:.2f}",
+        )
+        for row in made["measured"]["rows"]
+    ]
     print_table(
-        ("prompt", "decoding", "gap %", "95 % interval", "late", "ms"),
+        ("prompt", "decoding", "gap %", "95 % interval", "late", "ms per instance"),
         rows,
         f"{options.name}, {count} instances",
     )

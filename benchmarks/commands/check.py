@@ -38,7 +38,8 @@ class CheckEnvOptions:
     """What ``lambo check env`` takes."""
 
     id: str
-    """A registered environment, for example LAMBO-MEC-v0, or module:ID to import its module first."""
+    """A registered environment, for example LAMBO-MEC-v0, or module:ID to import its module
+    first."""
 
 
 def env(options: CheckEnvOptions) -> int:

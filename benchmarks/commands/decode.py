@@ -18,7 +18,8 @@ class DecodeOptions:
     """What ``lambo decode`` takes."""
 
     preset: str = "lambo_l"
-    """Network: lambo_xs, lambo_s, lambo_b, lambo_m or lambo_l (the paper's largest; takes about 5 GB of memory)."""
+    """Network: lambo_xs, lambo_s, lambo_b, lambo_m or lambo_l (the paper's largest; takes about
+    5 GB of memory)."""
     _: dataclasses.KW_ONLY
     scenario: str = "paper"
     """Preset or .toml file of the slot."""
@@ -29,7 +30,7 @@ class DecodeOptions:
 
 
 def decode(options: DecodeOptions | None = None) -> None:
-    """Make the network, decide one slot, and print parameters, seconds and the process's largest memory."""
+    """Make the network, decide one slot, and print parameters, seconds and peak memory."""
     import numpy as np
     import torch
 
@@ -56,6 +57,7 @@ def decode(options: DecodeOptions | None = None) -> None:
     decided_s = time.perf_counter() - start
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{options.preset}: {agent.num_parameters:,} parameters (random) made in {made_s:.1f} s; {decision.place.shape[1]} UEs decided "
-        f"in {decided_s:.1f} s; largest memory {peak_gb:.1f} GB"
+        f"{options.preset}: {agent.num_parameters:,} parameters (random) made in {made_s:.1f} s; "
+        f"{decision.place.shape[1]} UEs decided in {decided_s:.1f} s; "
+        f"largest memory {peak_gb:.1f} GB"
     )

@@ -25,13 +25,15 @@ class EvaluateOptions:
     scenario: str = "paper"
     """Preset or .toml file."""
     prompt: Annotated[list[str] | None, Parameter(negative=())] = None
-    """The objective in words; may be given more than once (default: minimum latency, minimum energy)."""
+    """The objective in words; may be given more than once (default: minimum latency, minimum
+    energy)."""
     instances: int = 64
     """How many evaluation instances."""
     root: int = 0
     """Root seed of the evaluation instances."""
     weights: str | None = None
-    """Weights to play instead of the agent's own, where it takes some: a path, such as that of a training's best network."""
+    """Weights to play instead of the agent's own, where it takes some: a path, such as that of a
+    training's best network."""
     bound: bool = True
     """Prove bounds and print the gap to them."""
 

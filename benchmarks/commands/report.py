@@ -25,7 +25,7 @@ class ReportOptions:
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
     """Where the Markdown goes (default report.md in the folder); HTML and figures go beside it."""
     compare: Annotated[tuple[str, str] | None, Parameter(negative=())] = None
-    """Two agents: print the paired difference of their costs with its interval, and write nothing."""
+    """Two agents: print the paired difference of their costs with its interval, write nothing."""
     figures: bool = True
     """Draw the figures."""
 

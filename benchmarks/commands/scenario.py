@@ -42,7 +42,7 @@ class CheckOptions:
 
 
 def check(options: CheckOptions) -> int:
-    """Print how tight the deadlines are, what stale CSI costs, and how far greedy is from the optimum."""
+    """Print how tight deadlines are, what stale CSI costs, how far greedy is from the optimum."""
     from benchmarks.report.tables import digits, gap_text, interval_text
     from benchmarks.studies.scenario_difficulty import EASY_PERCENT, assess
     from lambo_env.offloading.scenario import load_scenario
@@ -89,6 +89,7 @@ def check(options: CheckOptions) -> int:
     for each in objectives:
         if each.easy:
             print(
-                f"warning: too easy for {each.prompt!r}: greedy is within {EASY_PERCENT} % of the optimum"
+                f"warning: too easy for {each.prompt!r}: "
+                f"greedy is within {EASY_PERCENT} % of the optimum"
             )
     return 0

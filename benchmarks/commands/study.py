@@ -38,7 +38,8 @@ def study(options: StudyOptions = StudyOptions()) -> None:
         print_table(
             HEADER,
             rows,
-            f"{name}: {options.seeds} seeds, geometric mean gap in % and 95 % t-interval of its logarithm",
+            f"{name}: {options.seeds} seeds, "
+            "geometric mean gap in % and 95 % t-interval of its logarithm",
         )
 
 

@@ -18,8 +18,9 @@ class ThroughputOptions:
     """What ``lambo throughput`` takes."""
 
     what: Literal["agents", "envs", "sb3", "training", "decoding", "solvers"] = "agents"
-    """Decision times of agents, steps a second of environments, the same as SB3 sees them, decisions a second of trainings,
-    LAMBO's decoding beside a plain loop of its layers, or time and gap of solvers."""
+    """Decision times of agents, steps per second of environments, the same as SB3 sees them,
+    decisions per second of trainings, LAMBO's decoding beside a plain loop of its layers, or time
+    and gap of solvers."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
@@ -76,7 +77,8 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
     else:
         _agents(options, scenario)
     print(
-        f"{provenance.cpu_model()}, {provenance.cores()} cores, lambo-mec {provenance.version_of('lambo-mec')}"
+        f"{provenance.cpu_model()}, {provenance.cores()} cores, "
+        f"lambo-mec {provenance.version_of('lambo-mec')}"
     )
 
 
@@ -100,6 +102,6 @@ def _agents(options: ThroughputOptions, scenario: str) -> None:
     for speed in found:
         batch, *batched = texts(speed.batched)
         rows.append((speed.agent, *texts(speed.single)[1:], batch, *batched))
-    print_table(header, rows, f"decision time an instance on {scenario}, “{options.prompt}”")
+    print_table(header, rows, f"decision time per instance on {scenario}, “{options.prompt}”")
     for agent, reason in reasons.items():
         print(f"{agent}: {reason}")

@@ -19,7 +19,8 @@ class RunOptions:
     """Where a training lies."""
 
     out: str = "runs/lambo"
-    """Folder of the training: last.safetensors, best.safetensors, curve.jsonl. One that holds a training is gone on with."""
+    """Folder of the training: last.safetensors, best.safetensors, curve.jsonl. One that holds a
+    training is gone on with."""
 
 
 def train(

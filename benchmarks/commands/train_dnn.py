@@ -53,7 +53,8 @@ class AreOptions:
     """What ``lambo train are`` takes."""
 
     out: str
-    """Weights to write, ending in .safetensors; labels and the state of an unfinished run lie beside it."""
+    """Weights to write, ending in .safetensors; labels and the state of an unfinished run lie
+    beside it."""
     _: dataclasses.KW_ONLY
     expert: str = "local-search"
     """Registered agent whose decisions are the labels: local-search, exact, de, ..."""

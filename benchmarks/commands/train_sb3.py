@@ -23,7 +23,8 @@ class SB3Options:
     """What a training and a search share; what is left out stands in the config."""
 
     algo: str = "ppo"
-    """ppo, a2c, sac, td3 (joint decision), dqn, maskable_ppo or qrdqn (association): its shipped config."""
+    """ppo, a2c, sac, td3 (joint decision), dqn, maskable_ppo or qrdqn (association): its shipped
+    config."""
     config: str | None = None
     """A .toml file in place of the shipped config."""
     scenario: str | None = None
@@ -35,7 +36,8 @@ class SB3Options:
     seed: int | None = None
     """Of the weights and of all draws."""
     out: str | None = None
-    """Folder for what comes out (default runs/sb3-ALGO-SCENARIO-SEED, or runs/tune-ALGO-SCENARIO)."""
+    """Folder for what comes out (default runs/sb3-ALGO-SCENARIO-SEED, or
+    runs/tune-ALGO-SCENARIO)."""
 
 
 @Parameter(name="*")
@@ -46,7 +48,8 @@ class TrainSB3Options(SB3Options):
     scores: int = 10
     """Rows of the learning curve."""
     seeds: int = 1
-    """Trainings, from --seed up; their median is printed at the end. Those that their folders hold whole are not run again."""
+    """Trainings, from --seed up; their median is printed at the end. Those that their folders hold
+    whole are not run again."""
     resume: bool = False
     """Go on with the training that the folder holds, up to --timesteps in all."""
 
@@ -100,7 +103,8 @@ def _print_seeds(config: Any, ends: list[dict[str, float]]) -> None:
         for found in gaps.values()
     ]
     cpu_s = statistics.median(end["cpu_s"] for end in ends)
-    title = f"{config.algo} on {config.scenario}: median [least, most] of {len(ends)} seeds, after the last update"
+    what = f"median [least, most] of {len(ends)} seeds, after the last update"
+    title = f"{config.algo} on {config.scenario}: {what}"
     print_table(
         ("decisions", *(f"{name}, %" for name in gaps), "CPU s"),
         [(f"{ends[0]['timesteps']:,.0f}", *shown, f"{cpu_s:.0f}")],
@@ -138,7 +142,7 @@ class TuneOptions(SB3Options):
 
 
 def tune(options: TuneOptions | None = None) -> None:
-    """Search, train the best settings anew, print them and write the best of the fresh seeds as TOML."""
+    """Search, train the best settings anew, print them, write the best of the fresh seeds as TOML."""
     options = options or TuneOptions()
     from baselines.sb3.tune import tune as run_study
     from lambo_env.utils import files
@@ -156,7 +160,8 @@ def tune(options: TuneOptions | None = None) -> None:
         f"{config.algo} on {config.scenario}, gaps to LocalSearch",
     )
     print(
-        f"winner's luck: the first looked {found[0].luck:.2f} percentage points better in its trial than on fresh seeds"
+        f"winner's luck: the first looked {found[0].luck:.2f} percentage points better "
+        "in its trial than on fresh seeds"
     )
     fields = config.replace(algorithm=found[0].settings).to_dict()
     best = {name: value for name, value in fields.items() if value is not None}

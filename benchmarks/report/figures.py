@@ -56,7 +56,7 @@ class Picture:
 
 
 def pictures(tables: Sequence[Table]) -> dict[str, Picture]:
-    """Return every figure of a report by name: bars a table, gap against time a scenario.
+    """Return every figure of a report by name: bars per table, gap against time per scenario.
 
     Raises:
         ImportError: matplotlib is missing.
@@ -111,7 +111,10 @@ def _cost_label(table: Table) -> str:
 
 
 def bars(table: Table) -> Figure:
-    """Return a bar an agent with its 95 % interval, and the certified bound as a line (the paper's figures 5 and 6)."""
+    """Return a bar per agent with its 95 % interval, and the certified bound as a line.
+
+    The paper's figures 5 and 6.
+    """
     lines = table.lines
     figure, (axes,) = new(max(4.2, 0.78 * len(lines) + 1.2), 3.3)
     means = [line.cost.mean for line in lines]
@@ -163,7 +166,10 @@ def _high(interval: Interval) -> float:
 
 
 def gap_against_time(tables: Sequence[Table]) -> Figure | None:
-    """Return mean gap against decision time at batch 1 and batched, both logarithmic, a panel a prompt; None without bounds."""
+    """Return mean gap against decision time at batch 1 and batched, a panel per prompt.
+
+    Both axes are logarithmic. None without bounds.
+    """
     tables = [table for table in tables if any(_drawable(line) for line in table.lines)]
     if not tables:
         return None

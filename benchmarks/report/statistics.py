@@ -1,4 +1,7 @@
-"""Intervals: BCa bootstrap of a mean, and of the mean difference between two agents on the same instances."""
+"""Intervals: BCa bootstrap of a mean, and of the mean difference between two agents.
+
+Both agents decide the same instances. Student's t for a few seeds.
+"""
 
 from __future__ import annotations
 

@@ -101,7 +101,8 @@ def load(folder: Path) -> Results:
     notes = []
     if whole < path.stat().st_size:
         notes.append(
-            "The last line of the results file was cut short by a killed run; run the same sweep again."
+            "The last line of the results file was cut short by a killed run; "
+            "run the same sweep again."
         )
     rows = latest(rows)
     validate.check("results file", str(path), len(rows) > 0, "one finished cell or more")
@@ -128,7 +129,10 @@ def _refuse_mixtures(rows: Sequence[CellResult]) -> None:
 
 
 def values(rows: Sequence[CellResult], name: str) -> NDArray[np.float64]:
-    """Return a per-instance quantity of an agent's rows, joined over blocks (NaN where the file has none)."""
+    """Return a per-instance quantity of an agent's rows, joined over blocks.
+
+    NaN where the file has none.
+    """
     return np.concatenate([np.array(getattr(row, name), dtype=float) for row in rows])
 
 
@@ -188,12 +192,14 @@ def _notes(lines: list[Line]) -> list[str]:
     counts = {line.instances for line in lines}
     if len(counts) > 1:
         notes.append(
-            "Not every agent has every block yet: means over different instances are not comparable."
+            "Not every agent has every block yet: "
+            "means over different instances are not comparable."
         )
     for line in lines:
         if line.gap_percent is not None and line.gap_percent.mean < BELOW_BOUND_PERCENT:
             notes.append(
-                f"{line.agent} costs less than the certified bound: an error in the agent, the bound or the physics."
+                f"{line.agent} costs less than the certified bound: "
+                "an error in the agent, the bound or the physics."
             )
     return notes
 

@@ -1,4 +1,7 @@
-"""Certified lower bounds of evaluation blocks, proven by Exact and kept as files that all agents and runs share."""
+"""Certified lower bounds of evaluation blocks, proven by Exact.
+
+They are kept as files that all agents and runs share.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,10 @@ def write(key: str, bounds: Bounds, instances: Instances, folder: Path) -> None:
 
 
 def prove(instances: Instances, prompt: str, gap: float, limit_s: float) -> Bounds:
-    """Return the bounds of instances under a prompt to a relative ``gap``, by the agent named ``exact``."""
+    """Return the bounds of instances under a prompt to a relative ``gap``.
+
+    The agent named ``exact`` proves them.
+    """
     try:
         solver: Any = registry.make_agent("exact", gap=gap, time_limit_s=limit_s)
         reason = unsupported(solver, instances)

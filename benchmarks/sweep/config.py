@@ -1,4 +1,4 @@
-"""A sweep as data: agents x prompts x scenarios x seeds from one small TOML, and the cells that it falls into."""
+"""A sweep as data: agents x prompts x scenarios x seeds from one small TOML, and its cells."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Sweep:
     agents: tuple[AgentEntry, ...]
     prompts: tuple[str, ...]
     scenarios: tuple[Source, ...]
-    seeds: tuple[int, ...] = (0,)  # one evaluation block of each scenario a seed
+    seeds: tuple[int, ...] = (0,)  # one evaluation block of each scenario per seed
     instances: int = 32  # a block
     root: int = 0  # of all seed sequences
     bound_gap: float = 1e-4  # relative, to which the bounds are proven

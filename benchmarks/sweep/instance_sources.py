@@ -33,7 +33,7 @@ class ScenarioSource:
         return self.scenario.hash
 
     def blocks(self, seeds: Sequence[int], size: int) -> tuple[int, ...]:
-        """Return the blocks to play: one a seed."""
+        """Return the blocks to play: one per seed."""
         return tuple(seeds)
 
     def load(self, root: int, block: int, size: int) -> Instances:
@@ -111,8 +111,9 @@ def file_source(text: str) -> FileSource:
 
 
 def scenario_source(entry: str | Mapping[str, Any], folder: Path | None = None) -> ScenarioSource:
-    """Return the source of a preset's name, a TOML path (relative to ``folder``), or a table of fields.
+    """Return the source of a preset's name, a TOML path, or a table of fields.
 
+    A path is relative to ``folder``.
     A table may have ``name``, and ``base``, the preset that it changes.
     """
     if isinstance(entry, Mapping):

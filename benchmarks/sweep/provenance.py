@@ -28,8 +28,9 @@ _WATCHED = (
     DISTRIBUTION,
 )
 CITATION = """\
-Dong, L., Jiang, F., Peng, Y., Wang, K., Yang, K., Pan, C., Schober, R.: "LAMBO: Large AI Model Empowered Edge
-Intelligence", IEEE Communications Magazine, doi:10.1109/MCOM.001.2400076, arXiv:2308.15078.
+Dong, L., Jiang, F., Peng, Y., Wang, K., Yang, K., Pan, C., Schober, R.: "LAMBO: Large AI Model
+Empowered Edge Intelligence", IEEE Communications Magazine, doi:10.1109/MCOM.001.2400076,
+arXiv:2308.15078.
 Software: LAMBO suite (lambo-mec {version}), MIT licence; see CITATION.cff."""
 
 
@@ -82,7 +83,10 @@ def load_average() -> float | None:
 
 @functools.cache
 def commit() -> str | None:
-    """Return the git commit of the source tree, with ``+changes`` where it has some, or None outside one."""
+    """Return the git commit of the source tree, with ``+changes`` where it has some.
+
+    None outside one.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -147,7 +147,7 @@ def test_five_bad_values_are_refused_in_one_line(
 
 
 def said(option: str, error: str) -> bool:
-    """Whether a line names an option, in the words of the command line or of the function that it reached."""
+    """Whether a line names an option, in the words of the command line or of what it reached."""
     words = [f"num_{option}", option, option.removesuffix("s"), option.replace("_", "-")]
     words += {
         "agents": ["list"],

@@ -1,4 +1,7 @@
-"""Reports: numbers that follow from the rows, no mixture of worlds, figures and pages that stand alone."""
+"""Reports.
+
+Numbers follow from the rows, worlds are never mixed, figures and pages stand alone.
+"""
 
 import json
 import re

@@ -1,4 +1,8 @@
-"""A sweep: the same instances for all, cells found again after kill -9, foreign files refused, reasons for empty cells."""
+"""A sweep.
+
+The same instances for all, cells found again after kill -9, foreign files refused, reasons for
+empty cells.
+"""
 
 import contextlib
 import json
@@ -211,8 +215,9 @@ KILLED = """
 
     if __name__ == "__main__":
         register_agent("slow", "slow_agent:Slow")
-        sweep = sweep_from({"agents": ["slow", "local"], "scenarios": ["tiny"], "prompts": ["minimum latency"],
-                            "seeds": list(range(12)), "instances": 2}, "killed")
+        sweep = sweep_from({"agents": ["slow", "local"], "scenarios": ["tiny"],
+                            "prompts": ["minimum latency"], "seeds": list(range(12)),
+                            "instances": 2}, "killed")
         print(run_sweep(sweep, pathlib.Path(sys.argv[1]), jobs=2).played)
 """
 SLOW = """
@@ -223,7 +228,8 @@ SLOW = """
     class Slow:
         def decide(self, instances, prompts, rng):
             time.sleep(0.06)
-            return Decision(np.zeros(instances.cycles.shape, dtype=np.int64), np.zeros(instances.cycles.shape))
+            shape = instances.cycles.shape
+            return Decision(np.zeros(shape, dtype=np.int64), np.zeros(shape))
 """
 
 
