@@ -63,11 +63,11 @@ class Method:
 
 
 _ALL = {
-    "learns": "all",
+    "update_params": "all",
     "steps": 16,
     "learning_rate": 1e-3,
 }  # a step through the encoder costs twice one through the decoder
-_ANEW = {"learns": "all", "steps": 10, "learning_rate": 2e-3}
+_ANEW = {"update_params": "all", "steps": 10, "learning_rate": 2e-3}
 METHODS = {
     method.name: method
     for method in (
@@ -77,12 +77,12 @@ METHODS = {
         Method("alef-margin", "lambo-s+alef", {"query": "margin"}),
         Method("alef-committee", "lambo-s+alef", {"query": "committee"}),
         Method("alef-diverse", "lambo-s+alef", {"query": "entropy", "diversity": 2}),
-        Method("alef-alone", "lambo-s+alef", {"query": "entropy", "guard": False}),
-        Method("full", "lambo-s+alef", {"query": "random", "guard": False, "update": _ALL}),
+        Method("alef-alone", "lambo-s+alef", {"query": "entropy", "fallback": False}),
+        Method("full", "lambo-s+alef", {"query": "random", "fallback": False, "update": _ALL}),
         Method(
             "scratch",
             "lambo-s+alef",
-            {"query": "random", "guard": False, "fresh": True, "memory": 0, "update": _ANEW},
+            {"query": "random", "fallback": False, "fresh": True, "memory": 0, "update": _ANEW},
         ),
     )
 }

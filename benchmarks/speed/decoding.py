@@ -20,7 +20,7 @@ from benchmarks.report.console import print_table
 from lambo_agents.agent import LamboAgent
 from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED
-from lambo_agents.network.server_encoding import Plan
+from lambo_agents.network.server_encoding import DecoderInputs
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.offloading import physics
 from lambo_env.offloading.scenario import Scenario, load_scenario
@@ -66,14 +66,18 @@ def plain_places(aed: AED, slots: decoding.Slot) -> Tensor:
     return place[:, 0]
 
 
-def _until(plan: Plan, steps: int) -> Plan:
+def _until(plan: DecoderInputs, steps: int) -> DecoderInputs:
     """Return the plan of the first steps."""
     pair, prior, gift, log_root = (
         None if part is None else part[:, :, :steps]
-        for part in (plan.pair, plan.prior, plan.gift, plan.log_root)
+        for part in (plan.pair, plan.place_prior, plan.memory_update, plan.log_root)
     )
     return plan._replace(
-        base=plan.base[:, :, :steps], pair=pair, prior=prior, gift=gift, log_root=log_root
+        base=plan.base[:, :, :steps],
+        pair=pair,
+        place_prior=prior,
+        memory_update=gift,
+        log_root=log_root,
     )
 
 

@@ -36,7 +36,7 @@ LEAST = 1e-3  # percent: bounds are no tighter than 0.01 %
 COLUMNS = (*((text, "optimal") for text in PROMPTS), (PROMPTS[0], "share"))
 READING, IMITATION, GRADIENT = 300, 500, 200  # updates of each phase
 REFERENCE = ACLConfig(
-    steps=READING + IMITATION + GRADIENT, reading_steps=READING, reading_texts=96, imitation_steps=IMITATION,
+    steps=READING + IMITATION + GRADIENT, pretraining_steps=READING, pretraining_texts=96, imitation_steps=IMITATION,
     imitation_instances=40, imitation_orders=2, instances=32, rollouts=8, learning_rate=2e-3, gradient_rate=1.0,
     warmup_steps=60, ema=0.99, varied=0.2, servers=(2, 12), cycles_scale=(0.6, 1.8), threads=1, checkpoint_every=100,
     validate_every=READING + IMITATION + GRADIENT,

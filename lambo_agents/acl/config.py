@@ -83,13 +83,13 @@ class ACLConfig:
     share_weight: float = 1.0
     """Weight of the share head's loss: pathwise through the cost, in imitation a cross-entropy to the closed form's shares."""
 
-    reading_steps: int = 1600
+    pretraining_steps: int = 1600
     """First updates, which teach a reader of texts (presets xs, s, b) the latency share that each asks for; it is frozen then."""
 
-    reading_texts: int = 192
+    pretraining_texts: int = 192
     """Texts of such an update."""
 
-    reading_rate: float = 2e-3
+    pretraining_rate: float = 2e-3
     """Learning rate of such an update, falling to 0 by a cosine over them."""
 
     start: str | None = None
@@ -101,7 +101,7 @@ class ACLConfig:
     teacher: str = "local-search"
     """Registered agent that labels the warm start's instances; it is asked under their prompts."""
 
-    taught: bool = False
+    include_teacher: bool = False
     """In the policy gradient the teacher's decision is one more rollout: it pulls where it is cheaper than the network's own."""
 
     imitation_steps: int = 1500
@@ -163,11 +163,16 @@ class ACLConfig:
         validate.known(self.preset.replace("-", "_"), PRESETS, "AED preset")
         for name in ("steps", "instances", "rollouts", "imitation_instances", "imitation_orders"):
             validate.integer(f"ACLConfig.{name}", getattr(self, name))
-        for name in ("reading_texts", "validation_instances", "validate_every", "checkpoint_every"):
+        for name in (
+            "pretraining_texts",
+            "validation_instances",
+            "validate_every",
+            "checkpoint_every",
+        ):
             validate.integer(f"ACLConfig.{name}", getattr(self, name))
-        for name in ("seed", "reading_steps", "imitation_steps", "warmup_steps", "threads"):
+        for name in ("seed", "pretraining_steps", "imitation_steps", "warmup_steps", "threads"):
             validate.integer(f"ACLConfig.{name}", getattr(self, name), low=0)
-        for name in ("learning_rate", "reading_rate", "clip", "gradient_rate"):
+        for name in ("learning_rate", "pretraining_rate", "clip", "gradient_rate"):
             validate.positive(f"ACLConfig.{name}", getattr(self, name))
         for name in ("weight_decay", "entropy", "share_weight"):
             validate.non_negative(f"ACLConfig.{name}", getattr(self, name))
@@ -184,7 +189,7 @@ class ACLConfig:
             )
             validate.check(f"ACLConfig.{name}", value, value <= 1, "a number in [0, 1]")
         validate.boolean("ACLConfig.shuffled", self.shuffled)
-        validate.boolean("ACLConfig.taught", self.taught)
+        validate.boolean("ACLConfig.include_teacher", self.include_teacher)
         known = (
             isinstance(self.kinds, tuple)
             and self.kinds != ()

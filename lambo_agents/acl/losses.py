@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED
-from lambo_agents.network.server_encoding import Plan
+from lambo_agents.network.server_encoding import DecoderInputs
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances, Objective
 
@@ -30,12 +30,12 @@ class Scored(NamedTuple):
     share_logit: Tensor  # [B, O, N] at the place chosen
 
 
-def score(aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor) -> Scored:
+def score(aed: AED, plan: DecoderInputs, need: Tensor, place: Tensor, taken: Tensor) -> Scored:
     """Return log-probabilities, entropies and share logits of decisions, all steps in one pass.
 
-    Arguments as in ``decode.forced``.
+    Arguments as in ``decoding.teacher_forced``.
     """
-    log_probs, share_logit = decoding.forced(aed, plan, need, place, taken)
+    log_probs, share_logit = decoding.teacher_forced(aed, plan, need, place, taken)
     entropy = -(log_probs.exp() * log_probs.clamp(min=-100)).sum(-1)
     return Scored(log_probs.gather(-1, place[..., None])[..., 0], entropy, share_logit)
 
@@ -53,8 +53,8 @@ def take_shares(share: Tensor, need: Tensor, place: Tensor) -> Tensor:
 
     Args:
         share: [B, O, N] in 0..1, with gradients.
-        need: float64 [B, O or 1, N, P]; inf where hopeless.
-        place: int64 [B, O, N]; local and hopeless ones take nothing.
+        need: float64 [B, O or 1, N, P]; inf where infeasible.
+        place: int64 [B, O, N]; local and infeasible ones take nothing.
     """
     places = need.shape[-1]
     chosen = (place[..., None] == torch.arange(places, device=place.device)).to(need.dtype)
@@ -116,14 +116,14 @@ def share_imitation(
     return loss / weight.sum().clamp(min=1)
 
 
-def prior_log_prob(plan: Plan, need: Tensor, place: Tensor) -> Tensor:
-    """Return the mean log-probability of decisions under the encoder's own guess.
+def prior_log_prob(plan: DecoderInputs, need: Tensor, place: Tensor) -> Tensor:
+    """Return the mean log-probability of decisions under the place prior.
 
     0 for a network without one.
     """
-    if plan.prior is None:
+    if plan.place_prior is None:
         return torch.zeros(())
-    guess = torch.where(need <= 1, plan.prior, decoding.NEVER).log_softmax(-1)
+    guess = torch.where(need <= 1, plan.place_prior, decoding.NEVER).log_softmax(-1)
     return guess.gather(-1, place[..., None]).clamp(min=-20).mean()
 
 

@@ -93,7 +93,7 @@ class PromptPretraining(Phase):
 
     def sample(self, rng: np.random.Generator) -> tuple[Prompts, np.ndarray[Any, Any]]:
         """Draw texts, and whether each names latency first."""
-        return prompt_corpus.sample(self.config.reading_texts, rng)
+        return prompt_corpus.sample(self.config.pretraining_texts, rng)
 
     def loss(self, batch: tuple[Prompts, np.ndarray[Any, Any]], rng: np.random.Generator) -> Loss:
         """Return the cross-entropy of the quantity and of its share."""
@@ -177,7 +177,7 @@ class PolicyGradient(Phase):
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rolled = decoding.rollout(learner.actor, plan, slots, config.rollouts, generator)
         learner.rollouts += rolled.place.shape[0] * rolled.place.shape[1]
-        if config.taught:
+        if config.include_teacher:
             rolled = self.with_teacher(batch, slots, rolled, rng)
         scored = losses.score(learner.actor, plan, slots.need[:, None], rolled.place, rolled.taken)
         cost, share_loss = _costs(batch, rolled.place, scored.share_logit, slots.need)
@@ -233,7 +233,7 @@ class PolicyGradient(Phase):
 
 
 def _followed(batch: Batch, label: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the labels' places [B, N], hopeless ones local, and what each takes of its server.
+    """Return the labels' places [B, N], infeasible ones local, and what each takes of its server.
 
     That is the closed form's CPU on rows of shares, and the floor elsewhere and where energy alone
     counts.

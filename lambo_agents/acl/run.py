@@ -70,7 +70,9 @@ def train(
     )
     if config.threads:
         torch.set_num_threads(config.threads)
-    teacher = make_agent(config.teacher) if config.imitation_steps or config.taught else None
+    teacher = (
+        make_agent(config.teacher) if config.imitation_steps or config.include_teacher else None
+    )
     trainer = Trainer(config, teacher)
     if last.exists():
         restore(trainer, last)

@@ -38,7 +38,7 @@ class Trainer(Learner):
             begin_from(self.actor, config.start)
         self.actor.eval()  # drop-out is for prompt pretraining alone
         bins = self.actor.config.prompt_bins
-        self.reading_steps = config.reading_steps if bins else 0
+        self.pretraining_steps = config.pretraining_steps if bins else 0
         self.phases = {name: phase(self) for name, phase in PHASES.items()}
         reader: Any = self.actor.prompt
         self.texts = list(reader.reader.parameters()) if bins else []
@@ -98,9 +98,9 @@ class Trainer(Learner):
     @property
     def phase(self) -> str:
         """Name of the phase that this step belongs to."""
-        if self.step < self.reading_steps:
+        if self.step < self.pretraining_steps:
             return "prompt_pretraining"
-        imitates = self.step < self.reading_steps + self.config.imitation_steps
+        imitates = self.step < self.pretraining_steps + self.config.imitation_steps
         return "imitation" if imitates else "policy_gradient"
 
     def rate(self) -> float:
@@ -108,8 +108,12 @@ class Trainer(Learner):
         config = self.config
         if self.phase == "prompt_pretraining":
             warm = min(1.0, (self.step + 1) / _PRETRAINING_WARMUP)
-            return config.reading_rate * warm * max(0.01, _cosine(self.step / self.reading_steps))
-        warm = min(1.0, (self.step - self.reading_steps + 1) / max(1, config.warmup_steps))
+            return (
+                config.pretraining_rate
+                * warm
+                * max(0.01, _cosine(self.step / self.pretraining_steps))
+            )
+        warm = min(1.0, (self.step - self.pretraining_steps + 1) / max(1, config.warmup_steps))
         warm *= config.gradient_rate if self.phase == "policy_gradient" else 1.0
         return config.learning_rate * warm * max(0.01, _cosine(self.progress()))
 

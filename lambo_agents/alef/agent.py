@@ -8,7 +8,6 @@ decoder and heads learn its answers, old ones included; the encoder stays as it 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import inspect
@@ -24,11 +23,11 @@ from numpy.typing import NDArray
 from lambo_agents.agent import LamboAgent
 from lambo_agents.alef import finetune
 from lambo_agents.alef.expert import Expert, Label, Labels, joined, question_key
-from lambo_agents.alef.fallback import PREFIX as GUARD_PREFIX
-from lambo_agents.alef.fallback import Guard
-from lambo_agents.alef.finetune import Lesson, UpdateConfig
+from lambo_agents.alef.fallback import PREFIX as FALLBACK_PREFIX
+from lambo_agents.alef.fallback import FallbackPolicy
+from lambo_agents.alef.finetune import LabelledBatch, UpdateConfig
 from lambo_agents.alef.query import QUERIES, Pool, choose
-from lambo_agents.alef.replay import PREFIX, Rehearsal
+from lambo_agents.alef.replay import PREFIX, ReplayBuffer
 from lambo_agents.network import checkpoint
 from lambo_agents.network.aed import AED
 from lambo_agents.protocol import Agent
@@ -60,7 +59,7 @@ class ALEF:
         memory: instances of the stream that are rehearsed, so that nothing is forgotten; they need
             no labels.
         update: how a round learns; an UpdateConfig or its fields.
-        guard: keep the network as it came beside the one that learns, and let a slot be decided by
+        fallback: keep the network as it came beside the one that learns, and let a slot be decided by
             whichever was cheaper on the slot most like it, on instances without a label; what is
             rehearsed is then what the former knew.
         fresh: begin from random weights, for comparison: the network is learned from the labels
@@ -90,7 +89,7 @@ class ALEF:
         timeout_s: float | None = None,
         memory: int = 64,
         update: UpdateConfig | Mapping[str, Any] | None = None,
-        guard: bool = True,
+        fallback: bool = True,
         fresh: bool = False,
         folder: str | os.PathLike[str] | None = None,
         **agent_options: Any,
@@ -112,7 +111,7 @@ class ALEF:
             folder is None or isinstance(folder, str | os.PathLike),
             "a path or None",
         )
-        for name, flag in (("guard", guard), ("fresh", fresh)):
+        for name, flag in (("fallback", fallback), ("fresh", fresh)):
             validate.boolean(f"ALEF.{name}", flag)
         self.update = (
             update if isinstance(update, UpdateConfig) else UpdateConfig(**dict(update or {}))
@@ -128,11 +127,11 @@ class ALEF:
         self.folder = None if folder is None else Path(folder)
         self.labels = Labels(None if self.folder is None else self.folder / LABELS)
         self.slot, self.asked, self.update_s, self.expert_s = 0, 0, 0.0, 0.0
-        self.rehearsal = Rehearsal(validate.integer("ALEF.memory", memory, low=0))
+        self.replay_buffer = ReplayBuffer(validate.integer("ALEF.memory", memory, low=0))
         self._memory: list[Label] = []
         self._sizes: tuple[int, int] | None = None
-        self._names = finetune.learned_names(self.agent.aed, self.update.learns)
-        self.guard = Guard(self.agent, self._names) if guard else None
+        self._names = finetune.learned_names(self.agent.aed, self.update.update_params)
+        self.fallback = FallbackPolicy(self.agent, self._names) if fallback else None
         if self.folder is not None and (self.folder / STATE).exists():
             self._restore(self.folder / STATE)
 
@@ -140,7 +139,7 @@ class ALEF:
     def evaluator_in_loop(self) -> bool:
         """Whether candidates are scored before one is answered, as ``agent_options`` say.
 
-        The guard's prices come after the slot.
+        The fallback policy's prices come after the slot.
         """
         return self.agent.evaluator_in_loop
 
@@ -154,7 +153,7 @@ class ALEF:
         """How many of them a round updates."""
         return (
             finetune.num_trainable(self.agent.aed)
-            if self.update.learns == "decoder"
+            if self.update.update_params == "decoder"
             else self.num_parameters
         )
 
@@ -169,8 +168,8 @@ class ALEF:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return places and CPU of B instances under their prompts, by the network as it is now."""
-        if self.guard is not None:
-            self.guard.recognise(instances.to("numpy"))
+        if self.fallback is not None:
+            self.fallback.recognise(instances.to("numpy"))
         return self.agent.decide(instances, prompts, rng)
 
     def adapt(
@@ -201,10 +200,10 @@ class ALEF:
         if self.wanted() > 0:
             rows, new = self._ask(pool)
             self._learn(new, seed)
-        if self.guard is not None:
-            self.guard.settle(pool, rows)
-        if self.guard is None or self.guard.at_home:
-            self.rehearsal.offer(pool, np.random.default_rng(seed + 1))
+        if self.fallback is not None:
+            self.fallback.settle(pool, rows)
+        if self.fallback is None or self.fallback.at_home:
+            self.replay_buffer.offer(pool, np.random.default_rng(seed + 1))
         self._sizes = sizes
         self.slot += 1
         if self.folder is not None:
@@ -250,9 +249,14 @@ class ALEF:
             return
         start = time.process_time()
         memory = [*self._memory, *new]
-        lesson = Lesson.of(*joined(memory), self.agent.device)
-        with contextlib.nullcontext() if self.guard is None else self.guard.learning():
-            finetune.learn(self.agent, lesson, len(new), self.rehearsal.kept, self.update, seed)
+        batch = LabelledBatch.of(*joined(memory), self.agent.device)
+        with finetune.restored_on_failure(self.agent.aed):
+            if self.fallback is not None:
+                self.fallback.use_learned()
+            known = self.replay_buffer.kept
+            finetune.learn(self.agent, batch, len(new), known, self.update, seed)
+        if self.fallback is not None:
+            self.fallback.adopt()
         self.agent.aed.eval()
         self._memory = memory
         self.update_s += time.process_time() - start
@@ -270,9 +274,9 @@ class ALEF:
             "sizes": self._sizes,
             "seconds": [self.update_s, self.expert_s],
             "asked": self.asked,
-            "offered": self.rehearsal.offered,
+            "offered": self.replay_buffer.offered,
             "labels": [label.key for label in self._memory],
-            "at_home": self.guard is not None and self.guard.at_home,
+            "at_home": self.fallback is not None and self.fallback.at_home,
         }
 
     def _settings(self) -> dict[str, Any]:
@@ -287,17 +291,20 @@ class ALEF:
             "threshold",
         )
         own = {name: getattr(self, name) for name in names}
-        own["memory"] = self.rehearsal.size
-        own["guard"] = self.guard is not None
+        own["memory"] = self.replay_buffer.size
+        own["fallback"] = self.fallback is not None
         return {**own, "expert": self.expert.name, "update": dataclasses.asdict(self.update)}
 
     def _save(self, path: Path) -> None:
         aed = self.agent.aed
-        learned = None if self.guard is None else self.guard.learned
+        learned = None if self.fallback is None else self.fallback.learned
         state = (
             {name: aed.state_dict()[name] for name in self._names} if learned is None else learned
         )
-        kept = {**self.rehearsal.tensors(), **({} if self.guard is None else self.guard.tensors())}
+        kept = {
+            **self.replay_buffer.tensors(),
+            **({} if self.fallback is None else self.fallback.tensors()),
+        }
         checkpoint.save(path, {**state, **kept}, aed.config, alef=self._meta())
 
     def _restore(self, path: Path) -> None:
@@ -321,14 +328,14 @@ class ALEF:
         weights = {
             name: tensor
             for name, tensor in tensors.items()
-            if not name.startswith((PREFIX, GUARD_PREFIX))
+            if not name.startswith((PREFIX, FALLBACK_PREFIX))
         }
         checkpoint.fit_tensors(aed, {**aed.state_dict(), **weights}, str(path))
-        if self.guard is not None:
-            self.guard.restore(tensors)
-        if self.guard is not None and kept["labels"]:
-            self.guard.resume(weights, kept["at_home"])
-        self.rehearsal.restore(tensors, kept["offered"])
+        if self.fallback is not None:
+            self.fallback.restore(tensors)
+        if self.fallback is not None and kept["labels"]:
+            self.fallback.resume(weights, kept["at_home"])
+        self.replay_buffer.restore(tensors, kept["offered"])
         self.slot, self.asked, (self.update_s, self.expert_s) = (
             kept["slot"],
             kept["asked"],

@@ -9,8 +9,7 @@ decision itself rests on the observation alone.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ _FINEST = 1e-3  # differences of columns below this mean nothing
 Weights = dict[str, Tensor]
 
 
-class Guard:
+class FallbackPolicy:
     """Two sets of weights of one network, of which one is in use.
 
     Args:
@@ -58,20 +57,13 @@ class Guard:
         for name in self.names:
             state[name].copy_(weights[name])
 
-    @contextlib.contextmanager
-    def learning(self) -> Iterator[None]:
-        """Let the learned weights be updated.
+    def use_learned(self) -> None:
+        """Put the learned weights in use, so that they are updated further."""
+        if self.learned is not None:
+            self._use(self.learned)
 
-        They stay in use unless that fails, when all is as it was.
-        """
-        before = self._copy()
-        try:
-            if self.learned is not None:
-                self._use(self.learned)
-            yield
-        except BaseException:
-            self._use(before)
-            raise
+    def adopt(self) -> None:
+        """Take the weights in use as those that were learned."""
         self.learned, self.at_home = self._copy(), False
 
     def recognise(self, instances: Instances) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lambo_agents.acl import losses as acl_loss
+from lambo_agents.acl import losses
 from lambo_agents.agent import LamboAgent
-from lambo_agents.alef import replay as alef_rehearsal
+from lambo_agents.alef import replay
 from lambo_agents.alef.query import Trace, taken_by
 from lambo_agents.alef.replay import Remembered
 from lambo_agents.network import decoding
@@ -49,7 +49,9 @@ class UpdateConfig:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    learns: str = "decoder"  # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
+    update_params: str = (
+        "decoder"  # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
+    )
     steps: int = 100  # at most
     passes: int = 30  # over the labels so far
     batch: int = 24  # labels a step
@@ -68,7 +70,7 @@ class UpdateConfig:
 
     def __post_init__(self) -> None:
         """Validate every field."""
-        validate.known(self.learns, UPDATES, "UpdateConfig.learns")
+        validate.known(self.update_params, UPDATES, "UpdateConfig.update_params")
         for name in ("steps", "passes", "batch", "rehearsed", "orders"):
             validate.integer(f"UpdateConfig.{name}", getattr(self, name))
         for name in ("learning_rate", "clip"):
@@ -96,10 +98,12 @@ def decoder_names(aed: AED) -> list[str]:
     return [name for name, _ in aed.named_parameters() if not encodes(name)]
 
 
-def learned_names(aed: AED, learns: str) -> list[str]:
+def learned_names(aed: AED, update_params: str) -> list[str]:
     """Return the names of the weights that a round may change."""
     return (
-        decoder_names(aed) if learns == "decoder" else [name for name, _ in aed.named_parameters()]
+        decoder_names(aed)
+        if update_params == "decoder"
+        else [name for name, _ in aed.named_parameters()]
     )
 
 
@@ -117,9 +121,9 @@ def num_trainable(aed: AED) -> int:
 
 
 @contextlib.contextmanager
-def _learning(aed: AED, learns: str) -> Iterator[list[nn.Parameter]]:
+def _learning(aed: AED, update_params: str) -> Iterator[list[nn.Parameter]]:
     """Yield the parameters that a round may change, all others frozen; as before afterwards."""
-    names = set(learned_names(aed, learns))
+    names = set(learned_names(aed, update_params))
     before = {name: weight.requires_grad for name, weight in aed.named_parameters()}
     try:
         for name, weight in aed.named_parameters():
@@ -131,7 +135,7 @@ def _learning(aed: AED, learns: str) -> Iterator[list[nn.Parameter]]:
             weight.grad = None
 
 
-class Lesson(NamedTuple):
+class LabelledBatch(NamedTuple):
     """Labels as tensors, each row for one allocation.
 
     First all for the closed form, then all for the shares.
@@ -142,8 +146,10 @@ class Lesson(NamedTuple):
     taken: Tensor  # float64 [2 L, N] of the total of its server
 
     @classmethod
-    def of(cls, instances: Instances, prompts: Prompts, place: np.ndarray, device: str) -> Lesson:
-        """Return the lesson of NumPy instances [L], their prompts and the expert's places [L, N]."""
+    def of(
+        cls, instances: Instances, prompts: Prompts, place: np.ndarray, device: str
+    ) -> LabelledBatch:
+        """Return the batch of NumPy instances [L], their prompts and the expert's places [L, N]."""
         count = len(place)
         twice, texts = Instances.concat([instances, instances]), Prompts.concat([prompts, prompts])
         slots = decoding.slot(twice, texts.tokens, torch.arange(2 * count) >= count, device)
@@ -159,9 +165,9 @@ class Lesson(NamedTuple):
             slots, torch.where(fits, index, 0), torch.where(fits, torch.maximum(taken, floor), 0.0)
         )
 
-    def take(self, rows: Tensor) -> Lesson:
+    def take(self, rows: Tensor) -> LabelledBatch:
         """Return some rows."""
-        return Lesson(
+        return LabelledBatch(
             decoding.Slot(self.slots.inputs.take(rows), self.slots.need[rows]),
             self.place[rows],
             self.taken[rows],
@@ -169,24 +175,24 @@ class Lesson(NamedTuple):
 
 
 def labels_loss(
-    aed: AED, lesson: Lesson, encoded: Encoded, order: Tensor, share_weight: float
+    aed: AED, batch: LabelledBatch, encoded: Encoded, order: Tensor, share_weight: float
 ) -> Tensor:
     """Return the mean negative log-probability of the labels' places, with the shares' regression, in ``order`` [R, O, N]."""
     place, taken, need = (
-        in_order(part, order) for part in (lesson.place, lesson.taken, lesson.slots.need)
+        in_order(part, order) for part in (batch.place, batch.taken, batch.slots.need)
     )
     plan = aed.plan(encoded, order)
-    scored = acl_loss.score(aed, plan, need, place, taken)
-    shares = acl_loss.share_imitation(
-        scored.share_logit, need, place, taken, lesson.slots.inputs.shares
+    scored = losses.score(aed, plan, need, place, taken)
+    shares = losses.share_imitation(
+        scored.share_logit, need, place, taken, batch.slots.inputs.shares
     )
-    prior = acl_loss.prior_log_prob(plan, need, place)
+    prior = losses.prior_log_prob(plan, need, place)
     return share_weight * shares - scored.log_prob.mean() - _PRIOR_WEIGHT * prior
 
 
 def learn(
     agent: LamboAgent,
-    lesson: Lesson,
+    batch: LabelledBatch,
     num_new: int,
     known: Remembered | None,
     config: UpdateConfig,
@@ -194,11 +200,11 @@ def learn(
 ) -> list[float]:
     """Update the agent's network in place by one round and return the losses.
 
-    It stays as it was if anything fails.
+    Where it may fail, run it under ``restored_on_failure``.
 
     Args:
         agent: its network learns, for its allocation.
-        lesson: of L labels, oldest first.
+        batch: of L labels, oldest first.
         num_new: how many of them, the last ones, are this round's.
         known: what is rehearsed.
         config: how.
@@ -207,12 +213,17 @@ def learn(
     Raises:
         FloatingPointError: the loss or its gradient is not finite.
     """
-    aed = agent.aed
+    with _learning(agent.aed, config.update_params) as weights:
+        round_ = _Round(agent, batch, num_new, known, config, np.random.default_rng(seed))
+        return round_.descend(weights)
+
+
+@contextlib.contextmanager
+def restored_on_failure(aed: AED) -> Iterator[None]:
+    """Put a network's weights back where the block fails."""
     before = {name: weight.detach().clone() for name, weight in aed.state_dict().items()}
     try:
-        with _learning(aed, config.learns) as weights:
-            round_ = _Round(agent, lesson, num_new, known, config, np.random.default_rng(seed))
-            return round_.descend(weights)
+        yield
     except BaseException:
         aed.load_state_dict(before)
         raise
@@ -224,15 +235,15 @@ class _Round:
     def __init__(
         self,
         agent: LamboAgent,
-        lesson: Lesson,
+        batch: LabelledBatch,
         num_new: int,
         known: Remembered | None,
         config: UpdateConfig,
         rng: np.random.Generator,
     ) -> None:
-        self.aed, self.lesson, self.num_new, self.config, self.rng = (
+        self.aed, self.batch, self.num_new, self.config, self.rng = (
             agent.aed,
-            lesson,
+            batch,
             num_new,
             config,
             rng,
@@ -240,9 +251,9 @@ class _Round:
         self.shares = agent.allocation == "share"
         self.known = known if config.rehearsal > 0 else None
         with torch.no_grad():
-            encoded = self.aed.encode(lesson.slots.inputs)
-            self.frozen = encoded if config.learns == "decoder" else None
-            self.confident = confident_order(self.aed, encoded, lesson.slots.need)
+            encoded = self.aed.encode(batch.slots.inputs)
+            self.frozen = encoded if config.update_params == "decoder" else None
+            self.confident = confident_order(self.aed, encoded, batch.slots.need)
             if self.known is not None:
                 self.old = decoding.slot(
                     self.known.instances, self.known.tokens, self.shares, agent.device
@@ -251,31 +262,31 @@ class _Round:
 
     def descend(self, weights: list[nn.Parameter]) -> list[float]:
         """Do the steps; return their losses."""
-        config, losses = self.config, []
+        config, values = self.config, []
         optimizer = torch.optim.AdamW(
             weights, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
         )
-        labels = len(self.lesson.place) // 2
+        labels = len(self.batch.place) // 2
         steps = min(config.steps, -(-config.passes * labels // min(config.batch, labels)))
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * (1 - step / steps)
-            loss = self._taught()
+            loss = self._labelled()
             if self.known is not None:
                 loss = loss + config.rehearsal * self._rehearsed(self.known)
-            losses.append(_step(loss, optimizer, weights, config.clip))
-        return losses
+            values.append(_step(loss, optimizer, weights, config.clip))
+        return values
 
-    def _taught(self) -> Tensor:
+    def _labelled(self) -> Tensor:
         """Return the loss on some labels.
 
         In the order that the network would choose, and in shuffled ones.
         """
-        count, config = len(self.lesson.place) // 2, self.config
+        count, config = len(self.batch.place) // 2, self.config
         labels = draw(count, self.num_new, config, self.rng)
         by_share = self.shares | (self.rng.random(len(labels)) < config.share_rows)
         rows = torch.from_numpy(labels + count * by_share).to(self.confident.device)
-        some, confident = self.lesson.take(rows), self.confident[rows]
+        some, confident = self.batch.take(rows), self.confident[rows]
         plain = np.broadcast_to(
             np.arange(confident.shape[1]), (len(rows), config.orders - 1, confident.shape[1])
         )
@@ -295,7 +306,7 @@ class _Round:
         inputs = self.old.inputs.take(rows)
         encoded = self.aed.encode(inputs) if self.frozen is None else self.old_frozen.take(rows)
         trace = Trace(*(part[rows] for part in known.trace))
-        return alef_rehearsal.loss_of(self.aed, encoded, self.old.need[rows], trace, self.shares)
+        return replay.loss_of(self.aed, encoded, self.old.need[rows], trace, self.shares)
 
 
 def _step(

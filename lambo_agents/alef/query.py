@@ -77,7 +77,7 @@ def trace(pool: Pool) -> Trace:
     place, taken = (
         part.gather(1, order) for part in taken_by(given, pool.instances, pool.decision)
     )
-    log_probs, share = decoding.forced(
+    log_probs, share = decoding.teacher_forced(
         agent.aed, plan, slots.need[:, None], place[:, None], taken[:, None]
     )
     return Trace(order, place, taken, log_probs[:, 0], share[:, 0])

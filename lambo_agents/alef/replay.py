@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from lambo_agents.alef.query import Pool, Trace, trace
 from lambo_agents.network.aed import AED, Encoded
-from lambo_agents.network.decoding import NEVER, forced
+from lambo_agents.network.decoding import NEVER, teacher_forced
 from lambo_agents.network.server_encoding import in_order
 from lambo_env.offloading.instances import Instances
 
@@ -56,7 +56,7 @@ class Remembered(NamedTuple):
         return Remembered(instances, np.concatenate([first.tokens, second.tokens]), parts)
 
 
-class Rehearsal:
+class ReplayBuffer:
     """A reservoir: at any time a uniform sample of what was offered.
 
     Args:
@@ -145,7 +145,7 @@ def loss_of(aed: AED, encoded: Encoded, need: Tensor, known: Trace, shares: bool
     """
     order = known.order[:, None]
     plan, need = aed.plan(encoded, order), in_order(need, order)
-    log_probs, share = forced(aed, plan, need, known.place[:, None], known.taken[:, None])
+    log_probs, share = teacher_forced(aed, plan, need, known.place[:, None], known.taken[:, None])
     before = known.log_probs
     gap = (
         (before.exp() * (before - log_probs[:, 0]).masked_fill(before <= NEVER / 2, 0.0))

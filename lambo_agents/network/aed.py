@@ -4,7 +4,7 @@ A deep encoder over prompt and UEs, a shallow causal decoder, two heads.
 
 Shapes: B instances, O orders or rollouts of an instance, N UEs, M servers, P = M + 1 places, T
 steps, S encoder tokens, D width, H heads. The network reads ``observation`` columns and prompt
-tokens only. ``forward`` (teacher-forced, all steps at once) and ``decode.Rollout`` (step by step,
+tokens only. ``forward`` (teacher-forced, all steps at once) and ``decoding.Rollout`` (step by step,
 cached) run the same ``AED.steps``.
 """
 
@@ -20,11 +20,11 @@ from torch.nn import functional
 from lambo_agents.network.config import PROMPT_POSITIONS, VOCABULARY, AEDConfig
 from lambo_agents.network.prompt_encoder import PromptSummary
 from lambo_agents.network.server_encoding import (
+    DecoderInputs,
+    DecoderState,
     Embedded,
     LinearServers,
-    Plan,
     PointerServers,
-    State,
 )
 
 PROMPT_TYPE, UE_TYPE, MEC_TYPE = range(3)
@@ -192,7 +192,9 @@ class DecoderLayer(nn.Module):
         )
         return mixed.view(x.shape)
 
-    def forward(self, x: Tensor, plan: Plan, depth: int, cache: Tensor | None, step: int) -> Tensor:
+    def forward(
+        self, x: Tensor, plan: DecoderInputs, depth: int, cache: Tensor | None, step: int
+    ) -> Tensor:
         """Return the next layer's tokens."""
         if self.attends:
             x = x + self.remember(x, None if cache is None else cache[depth], step)
@@ -279,7 +281,7 @@ class AED(nn.Module):
             other.servers.mixes.to(kind)
         return other
 
-    def plan(self, encoded: Encoded, order: Tensor | None = None) -> Plan:
+    def plan(self, encoded: Encoded, order: Tensor | None = None) -> DecoderInputs:
         """Compute what is fixed before the first decision, for the UEs as they come or in ``order`` [B, O, N]."""
         plan = self.servers.plan(encoded.tokens, encoded.embedded, order)
         keys_values = tuple(layer.cross.keys_values(encoded.tokens) for layer in self.decoder)  # type: ignore[union-attr,operator]
@@ -287,7 +289,7 @@ class AED(nn.Module):
         return plan._replace(base=base, keys_values=keys_values, valid=encoded.valid)
 
     def steps(
-        self, plan: Plan, state: State, cache: Tensor | None = None, step: int = 0
+        self, plan: DecoderInputs, state: DecoderState, cache: Tensor | None = None, step: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Decode T steps from the state before each.
 

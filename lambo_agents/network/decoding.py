@@ -15,24 +15,24 @@ from torch import Tensor
 
 from lambo_agents.network.aed import AED, Encoded, Inputs
 from lambo_agents.network.decision_order import confident_order
-from lambo_agents.network.server_encoding import Plan, State, in_order
+from lambo_agents.network.server_encoding import DecoderInputs, DecoderState, in_order
 from lambo_env.offloading import observation, physics
 from lambo_env.offloading.instances import Instances, over_places
 
 ALLOCATIONS = ("optimal", "share")
-LEAP_ROWS = 4  # rollouts up to which a pass over all steps costs little more than a step
+FIXED_POINT_ROWS = 4  # rollouts up to which a pass over all steps costs little more than a step
 _LAST_RESORT = (
     -1e9
 )  # logit of the local place where it is late: chosen only if nothing else is legal
 NEVER = -1e30  # logit of an illegal place
-_RESCUES = (0.0, 10.0, 100.0)  # weights of a floor
+_REPAIR_WEIGHTS = (0.0, 10.0, 100.0)  # weights of a floor
 
 
 class Slot(NamedTuple):
     """B slots as tensors: what the network sees, and what the rules need."""
 
     inputs: Inputs
-    # float64 [B, N, P] floor / total of the place; 0 where local is in time, inf where hopeless
+    # float64 [B, N, P] floor / total of the place; 0 where local is in time, inf where infeasible
     need: Tensor
 
     def take(self, rows: slice) -> Slot:
@@ -78,12 +78,12 @@ def slot(
     return Slot(inputs, torch.from_numpy(over_places(local, floors, np)).to(device))
 
 
-def prepare(aed: AED, slots: Slot) -> tuple[Plan, Slot, Tensor]:
+def prepare(aed: AED, slots: Slot) -> tuple[DecoderInputs, Slot, Tensor]:
     """Encode once; return the plan and the slots in the confident order, and that order [B, N]."""
     return _prepared(aed, slots)[1:]
 
 
-def _prepared(aed: AED, slots: Slot) -> tuple[Encoded, Plan, Slot, Tensor]:
+def _prepared(aed: AED, slots: Slot) -> tuple[Encoded, DecoderInputs, Slot, Tensor]:
     encoded = aed.encode(slots.inputs)
     order = confident_order(aed, encoded, slots.need)
     return encoded, aed.plan(encoded, order[:, None]), slots.ordered(order), order
@@ -99,11 +99,13 @@ def gumbel(shape: tuple[int, ...], generator: torch.Generator, temperature: floa
     return torch.empty(shape).exponential_(generator=generator).log_().mul_(-temperature)
 
 
-def states(plan: Plan, place: Tensor, taken: Tensor, places: int) -> tuple[State, Tensor]:
+def states(
+    plan: DecoderInputs, place: Tensor, taken: Tensor, places: int
+) -> tuple[DecoderState, Tensor]:
     """Return the state before each step, and what is left in float64 [B, O, N, P], of decisions in the plan's order.
 
     Args:
-        plan: its gifts fill the memories.
+        plan: its updates fill the memories.
         place: int64 [B, O, N].
         taken: float64 [B, O, N] of the total of its server; 0 where local.
         places: P.
@@ -112,14 +114,14 @@ def states(plan: Plan, place: Tensor, taken: Tensor, places: int) -> tuple[State
     used = taken[..., None] * chosen
     left = 1 - (used.cumsum(2) - used)
     left = torch.cat([torch.zeros_like(left[..., :1]), left[..., 1:]], dim=-1)
-    if plan.gift is None:
-        return State(left.to(plan.base.dtype)), left
-    gifts = chosen[..., None] * plan.gift[..., None, :]
-    return State(left.to(plan.base.dtype), gifts.cumsum(2) - gifts), left
+    if plan.memory_update is None:
+        return DecoderState(left.to(plan.base.dtype)), left
+    updates = chosen[..., None] * plan.memory_update[..., None, :]
+    return DecoderState(left.to(plan.base.dtype), updates.cumsum(2) - updates), left
 
 
-def forced(
-    aed: AED, plan: Plan, need: Tensor, place: Tensor, taken: Tensor
+def teacher_forced(
+    aed: AED, plan: DecoderInputs, need: Tensor, place: Tensor, taken: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return log pi(p | y_<i, x) [B, O, N, P] over the legal places, and share logits [B, O, N], along decisions y, all steps at once.
 
@@ -139,9 +141,9 @@ def forced(
 
 
 @torch.no_grad()
-def leap(
+def fixed_point(
     aed: AED,
-    plan: Plan,
+    plan: DecoderInputs,
     slots: Slot,
     count: int = 1,
     generator: torch.Generator | None = None,
@@ -167,9 +169,11 @@ def leap(
             .to(need.device)
         )
     place = torch.zeros(batch, count, steps, dtype=torch.int64, device=need.device)
-    if plan.prior is not None:
+    if plan.place_prior is not None:
         place = (
-            (torch.where(need <= 1, plan.prior, fallback) + noise).argmax(-1).expand(-1, count, -1)
+            (torch.where(need <= 1, plan.place_prior, fallback) + noise)
+            .argmax(-1)
+            .expand(-1, count, -1)
         )
     passes = 0
     while True:
@@ -185,15 +189,15 @@ def leap(
 
 def decide(
     aed: AED,
-    plan: Plan,
+    plan: DecoderInputs,
     slots: Slot,
     count: int = 1,
     generator: torch.Generator | None = None,
     temperature: float = 1.0,
 ) -> Rollout:
-    """Decide all UEs, by ``leap`` for few rollouts of the closed form's allocation, else by ``rollout``."""
-    if slots.need.shape[0] * count <= LEAP_ROWS and not bool(slots.inputs.shares.any()):
-        return leap(aed, plan, slots, count, generator, temperature)[0]
+    """Decide all UEs, by ``fixed_point`` for few rollouts of the closed form's allocation, else by ``rollout``."""
+    if slots.need.shape[0] * count <= FIXED_POINT_ROWS and not bool(slots.inputs.shares.any()):
+        return fixed_point(aed, plan, slots, count, generator, temperature)[0]
     return rollout(aed, plan, slots, count, generator, temperature)
 
 
@@ -207,12 +211,12 @@ def decide_all(
 ) -> tuple[Tensor, Tensor]:
     """Return places and what they take [B, O, N], UEs as given.
 
-    The greedy rollout, rescued where tasks are late, then drawn ones.
+    The greedy rollout, repaired where tasks are late, then drawn ones.
     """
     encoded, plan, ordered, order = _prepared(aed, slots)
     first = decide(aed, plan, ordered)
     places, takes = [given_order(first.place, order)], [given_order(first.taken, order)]
-    _rescue(aed, encoded, slots, order, places[0], takes[0])
+    _repair_late(aed, encoded, slots, order, places[0], takes[0])
     if count > 1:
         drawn = decide(aed, plan, ordered, count - 1, generator, temperature)
         places.append(given_order(drawn.place, order))
@@ -220,18 +224,18 @@ def decide_all(
     return torch.cat(places, dim=1), torch.cat(takes, dim=1)
 
 
-def _rescue(
+def _repair_late(
     aed: AED, encoded: Encoded, slots: Slot, order: Tensor, place: Tensor, taken: Tensor
 ) -> None:
     """Decide again, in place [B, 1, N], what leaves a task late that an empty server could have served; keep what leaves the fewest.
 
     Those who cannot stay local choose by rising least floor, so that one large task does not crowd
     out several small ones, and a floor counts against its place, more in every round. No cost is
-    asked for. A network without a guess of its own is left as it is.
+    asked for. A network without a place prior is left as it is.
     """
     lost = _missed(slots.need, place)
     least = slots.need[..., 1:].amin(-1).where(slots.need[..., 0] > 1, torch.inf)
-    for weight in _RESCUES:
+    for weight in _REPAIR_WEIGHTS:
         rows = torch.nonzero(lost).flatten()
         if not len(rows):
             return
@@ -239,10 +243,10 @@ def _rescue(
         again = others.gather(1, least[rows].gather(1, others).argsort(dim=1, stable=True))
         some = Slot(slots.inputs.take(rows), slots.need[rows])
         plan, there = aed.plan(encoded.take(rows), again[:, None]), some.ordered(again)
-        if plan.prior is None:
+        if plan.place_prior is None:
             return
-        guess = plan.prior - weight * there.need[:, None].clamp(max=1).to(plan.prior)
-        rolled = rollout(aed, plan._replace(prior=guess), there)
+        guess = plan.place_prior - weight * there.need[:, None].clamp(max=1).to(plan.place_prior)
+        rolled = rollout(aed, plan._replace(place_prior=guess), there)
         new = given_order(rolled.place, again)
         late = _missed(some.need, new)
         better = late < lost[rows]
@@ -271,7 +275,7 @@ def _rules(slots: Slot) -> tuple[Tensor, Tensor, Tensor]:
 @torch.no_grad()
 def rollout(
     aed: AED,
-    plan: Plan,
+    plan: DecoderInputs,
     slots: Slot,
     count: int = 1,
     generator: torch.Generator | None = None,
@@ -300,7 +304,7 @@ def rollout(
     any_share = bool(shares.any())
     left = torch.ones(batch, count, places, dtype=torch.float64, device=device)
     left[..., 0] = 0
-    width = 0 if plan.gift is None else plan.gift.shape[-1]
+    width = 0 if plan.memory_update is None else plan.memory_update.shape[-1]
     memory = torch.zeros(batch, count, places, width, device=device)
     cache = aed.new_cache(batch * count, steps)
     need, take, fallback = _rules(slots)
@@ -315,7 +319,7 @@ def rollout(
     out_log_prob = torch.zeros(batch, count, steps, device=device) if log_probs else None
     for i in range(steps):
         now = plan.at(i)
-        state = State(left.float()[:, :, None], memory[:, :, None])
+        state = DecoderState(left.float()[:, :, None], memory[:, :, None])
         logits, rest = aed.steps(now, state, cache, i)
         logits = torch.where(need[:, :, i] <= left, logits[:, :, 0], fallback)
         place = (logits if noise is None else logits + noise[i]).argmax(-1, keepdim=True)
@@ -329,8 +333,8 @@ def rollout(
             used = torch.where(shares[:, None, None], used + share * chosen * (left - used), used)
         out_taken[:, :, i] = used.sum(-1)
         left = left - used
-        if now.gift is not None:
-            memory = memory + chosen[..., None] * now.gift[:, :, 0, None, :]
+        if now.memory_update is not None:
+            memory = memory + chosen[..., None] * now.memory_update[:, :, 0, None, :]
     return Rollout(out_place, out_taken, out_log_prob)
 
 

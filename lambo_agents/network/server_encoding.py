@@ -23,7 +23,7 @@ _LARGEST_RATIO = 1e3
 _NONE = torch.empty(0)  # where a network has no such thing
 
 
-class Plan(NamedTuple):
+class DecoderInputs(NamedTuple):
     """What the decoder reads at each step.
 
     All but ``size`` and the last two have the steps at axis 2.
@@ -32,22 +32,22 @@ class Plan(NamedTuple):
     base: Tensor  # [B, O, N, D] encoded UE + mean prompt embedding
     size: Tensor  # [B, 1, 1, M] total / largest
     pair: Tensor | None = None  # [B, O, N, P, 2 W] what is fixed of a (UE, place)
-    prior: Tensor | None = None  # [B, O, N, P] the encoder's own log-odds of the places
-    gift: Tensor | None = None  # [B, O, N, R] what a UE adds to the memory of its place
+    place_prior: Tensor | None = None  # [B, O, N, P] the encoder's own log-odds of the places
+    memory_update: Tensor | None = None  # [B, O, N, R] what a UE adds to the memory of its place
     log_root: Tensor | None = None  # [B, O, N, 1] log sqrt(load)
     keys_values: tuple[
         tuple[Tensor, Tensor], ...
     ] = ()  # per layer [B, H, S, D / H], for cross-attention
     valid: Tensor | None = None  # bool [B, 1, 1, S]
 
-    def at(self, step: int) -> Plan:
+    def at(self, step: int) -> DecoderInputs:
         """Return the plan of one step, T = 1."""
         now = slice(step, step + 1)
         pair, prior, gift, log_root = (
             None if part is None else part[:, :, now]
-            for part in (self.pair, self.prior, self.gift, self.log_root)
+            for part in (self.pair, self.place_prior, self.memory_update, self.log_root)
         )
-        return Plan(
+        return DecoderInputs(
             self.base[:, :, now],
             self.size,
             pair,
@@ -59,11 +59,11 @@ class Plan(NamedTuple):
         )
 
 
-class State(NamedTuple):
+class DecoderState(NamedTuple):
     """What the steps so far have left."""
 
     left: Tensor  # [B, O, T, P] left / total of each place, 0 for the local one
-    memory: Tensor = _NONE  # [B, O, T, P, R] sum of the gifts of the UEs decided so far, x M / N
+    memory: Tensor = _NONE  # [B, O, T, P, R] sum of the updates of the UEs decided so far, x M / N
 
 
 class Embedded(NamedTuple):
@@ -110,21 +110,21 @@ class LinearServers(nn.Module):
         """Return the encoder's tokens as they are."""
         return tokens
 
-    def guess(self, tokens: Tensor, embedded: Embedded) -> None:
+    def place_prior(self, tokens: Tensor, embedded: Embedded) -> None:
         """Return None: the encoder has no opinion of its own about places."""
 
-    def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> Plan:
+    def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> DecoderInputs:
         """Return the plan of B instances, without what the whole network adds."""
         ues = tokens[:, -embedded.ues.shape[1] :]
-        return Plan(base=in_order(ues, order), size=embedded.size[:, None, None, :])
+        return DecoderInputs(base=in_order(ues, order), size=embedded.size[:, None, None, :])
 
-    def enter(self, plan: Plan, state: State) -> tuple[Tensor, Tensor]:
+    def enter(self, plan: DecoderInputs, state: DecoderState) -> tuple[Tensor, Tensor]:
         """Return the MEC embedding [B, O, T, D] of the state left."""
         left = state.left[..., 1:].clamp(min=0)
         columns = torch.stack([left, plan.size.expand_as(left)], dim=-1)
         return self.mec(columns.flatten(-2)), _NONE
 
-    def leave(self, x: Tensor, seen: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    def leave(self, x: Tensor, seen: Tensor, plan: DecoderInputs) -> tuple[Tensor, Tensor]:
         """Return logits of the places and of the share at each, both [B, O, T, P]."""
         logits, share = self.place(x), self.share(x)
         return logits, functional.pad(share, (1, 0)) if share.shape[-1] > 1 else share.expand_as(
@@ -237,12 +237,12 @@ class PointerServers(nn.Module):
         ues, places = self.mixes[depth](ues, places, embedded.pairs)
         return torch.cat([text, places, ues], dim=1)
 
-    def guess(self, tokens: Tensor, embedded: Embedded) -> Tensor:
+    def place_prior(self, tokens: Tensor, embedded: Embedded) -> Tensor:
         """Return the encoder's own log-odds of the places [B, N, P], before any decision."""
         _, places, ues = self.split(tokens, embedded)
         return self.prior(self.last.hidden(ues, places, embedded.pairs))[..., 0]
 
-    def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> Plan:
+    def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> DecoderInputs:
         """Return the plan of B instances, without what the whole network adds."""
         _, places, ues = self.split(tokens, embedded)
         hidden = self.last.hidden(ues, places, embedded.pairs)
@@ -260,16 +260,16 @@ class PointerServers(nn.Module):
             in_order(gift, order) * scale,
             in_order(embedded.log_root, order),
         )
-        return Plan(base, embedded.size[:, None, None, :], pair, *rest)
+        return DecoderInputs(base, embedded.size[:, None, None, :], pair, *rest)
 
-    def enter(self, plan: Plan, state: State) -> tuple[Tensor, Tensor]:
+    def enter(self, plan: DecoderInputs, state: DecoderState) -> tuple[Tensor, Tensor]:
         """Return the MEC embedding [B, O, T, D] of the state left, and what the head will need of it [B, O, T, P, W]."""
         seen = self.moving(torch.cat([state.left[..., None], state.memory], dim=-1)) + plan.pair
         first, second = seen.chunk(2, dim=-1)
         return self.mec(functional.relu(first).mean(-2)), second
 
-    def leave(self, x: Tensor, seen: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    def leave(self, x: Tensor, seen: Tensor, plan: DecoderInputs) -> tuple[Tensor, Tensor]:
         """Return logits of the places and of the share at each, both [B, O, T, P]."""
         logits, rest = self.heads(functional.relu(seen + self.query(x)[..., None, :])).unbind(-1)
         share = plan.log_root - rest if self.remaining else rest
-        return logits + plan.prior, share
+        return logits + plan.place_prior, share

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED, Inputs
-from lambo_agents.network.server_encoding import Plan, State
+from lambo_agents.network.server_encoding import DecoderInputs, DecoderState
 from lambo_env.offloading import observation, physics
 
 _HASH_SEED = 0
@@ -119,7 +119,7 @@ def decide(aed: AED, seen: Seen) -> Steps:
     return Steps(logits, share, torch.cat([now.base[at][:, 0], mean, mec[at][:, 0]], dim=-1))
 
 
-def _history(plan: Plan, seen: Seen, lanes: int) -> State:
+def _history(plan: DecoderInputs, seen: Seen, lanes: int) -> DecoderState:
     """Return the state before every step [U, K, N, ...] of each row's history.
 
     The steps from its own on are never read.
@@ -130,10 +130,10 @@ def _history(plan: Plan, seen: Seen, lanes: int) -> State:
     return decoding.states(plan, place, taken, seen.left.shape[1])[0]
 
 
-def _only(state: State, ue: Tensor) -> State:
+def _only(state: DecoderState, ue: Tensor) -> DecoderState:
     """Return the state of one step [U, K, 1, ...] out of all."""
     picked = [part if part.ndim < 3 else _pick(part, ue) for part in state]
-    return State(*picked)
+    return DecoderState(*picked)
 
 
 def _pick(part: Tensor, ue: Tensor) -> Tensor:
@@ -141,29 +141,29 @@ def _pick(part: Tensor, ue: Tensor) -> Tensor:
     return part.expand(-1, ue.shape[1], *part.shape[2:]).gather(2, index)
 
 
-def _at(plan: Plan, ue: Tensor) -> Plan:
+def _at(plan: DecoderInputs, ue: Tensor) -> DecoderInputs:
     """Return the plan of the UE [U, K] that each row decides, T = 1."""
     pair, prior, gift, log_root = (
         None if part is None else _pick(part, ue)
-        for part in (plan.pair, plan.prior, plan.gift, plan.log_root)
+        for part in (plan.pair, plan.place_prior, plan.memory_update, plan.log_root)
     )
-    return Plan(
+    return DecoderInputs(
         _pick(plan.base, ue), plan.size, pair, prior, gift, log_root, plan.keys_values, plan.valid
     )
 
 
-def _present(plan: Plan, seen: Seen, ue: Tensor) -> State:
+def _present(plan: DecoderInputs, seen: Seen, ue: Tensor) -> DecoderState:
     """Return the state at each row's step [U, K, 1, P, ...].
 
     What the observation shows as left, and the memories of its history.
     """
     places, at = seen.left.shape[1], (seen.slot, seen.lane)
     left = seen.left.new_zeros(*ue.shape, places).index_put(at, seen.left)[:, :, None]
-    if plan.gift is None:
-        return State(left)
+    if plan.memory_update is None:
+        return DecoderState(left)
     before = torch.arange(seen.place.shape[1], device=ue.device) < seen.ue[:, None]
     chosen = (seen.place[..., None] == torch.arange(places, device=ue.device)) & before[..., None]
-    memory = chosen.transpose(1, 2).to(plan.gift.dtype) @ plan.gift[seen.slot, 0]
-    return State(
+    memory = chosen.transpose(1, 2).to(plan.memory_update.dtype) @ plan.memory_update[seen.slot, 0]
+    return DecoderState(
         left, memory.new_zeros(*ue.shape, *memory.shape[1:]).index_put(at, memory)[:, :, None]
     )

@@ -25,8 +25,8 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts import grammar
 
 TINY = ACLConfig(
-    reading_steps=2,
-    reading_texts=16,
+    pretraining_steps=2,
+    pretraining_texts=16,
     preset="lambo_xs", scenario="tiny", num_ues=(4, 8), steps=8, imitation_steps=3, instances=8, imitation_instances=8,
     rollouts=3, warmup_steps=2, validation_instances=4, validate_every=3, checkpoint_every=1,
 )  # fmt: skip
@@ -153,7 +153,7 @@ def test_the_guess_keeps_to_what_is_decided(monkeypatch: pytest.MonkeyPatch) -> 
     """Policy gradient alone once let the encoder's guess drift away, and with it the order in which UEs are decided."""
     config = dataclasses.replace(
         TINY,
-        reading_steps=0,
+        pretraining_steps=0,
         imitation_steps=0,
         share_rows=0.0,
         varied=0.0,
@@ -182,7 +182,7 @@ def _guessed(trainer: Trainer) -> float:
 
 def test_a_taught_policy_gradient_has_the_teachers_decision_as_its_last_rollout() -> None:
     """On rows of the closed form; the shares have no teacher."""
-    trainer = Trainer(dataclasses.replace(TINY, taught=True), make_agent("local-search"))
+    trainer = Trainer(dataclasses.replace(TINY, include_teacher=True), make_agent("local-search"))
     batch = sample_batch(dataclasses.replace(TINY, share_rows=0.5), 16, np.random.default_rng(0))
     slots = decoding.slot(batch.instances, batch.prompts.tokens, batch.shares)
     plan = trainer.actor.plan(trainer.actor.encode(slots.inputs))
@@ -204,7 +204,9 @@ def test_a_taught_policy_gradient_has_the_teachers_decision_as_its_last_rollout(
 
 
 def test_a_taught_policy_gradient_learns_from_an_update() -> None:
-    config = dataclasses.replace(TINY, reading_steps=0, imitation_steps=0, taught=True, varied=0.0)
+    config = dataclasses.replace(
+        TINY, pretraining_steps=0, imitation_steps=0, include_teacher=True, varied=0.0
+    )
     trainer = Trainer(config, make_agent("local-search"))
     before = {name: weight.clone() for name, weight in trainer.actor.state_dict().items()}
     assert np.isfinite(trainer.update()["loss"])
@@ -278,7 +280,7 @@ def test_layers_kinds_and_order_are_what_a_training_was_told() -> None:
     trainer = Trainer(config, make_agent("local-search"))
     assert len(trainer.actor.encoder) == 1
     assert len(trainer.actor.decoder) == 2
-    for _ in range(config.reading_steps + config.imitation_steps + 1):
+    for _ in range(config.pretraining_steps + config.imitation_steps + 1):
         assert np.isfinite(trainer.update()["loss"])
     assert ACLConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 

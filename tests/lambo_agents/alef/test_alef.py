@@ -20,7 +20,7 @@ from lambo_agents.agent import LamboAgent
 from lambo_agents.alef import finetune, query
 from lambo_agents.alef.agent import ALEF
 from lambo_agents.alef.expert import ExpertError, Label, Labels
-from lambo_agents.alef.finetune import Lesson, UpdateConfig
+from lambo_agents.alef.finetune import LabelledBatch, UpdateConfig
 from lambo_agents.alef.query import Pool
 from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED
@@ -56,7 +56,7 @@ def make(**options) -> ALEF:
         "expert": Nearest(),
         "labels_per_slot": 2,
         "update": QUICK,
-        "guard": False,
+        "fallback": False,
         **options,
     }
     return ALEF(**settings)
@@ -132,7 +132,7 @@ def test_what_is_frozen_is_what_the_encoder_uses(config):
 
 
 def test_full_fine_tuning_moves_the_encoder():
-    agent = make(update=dataclasses.replace(QUICK, learns="all"))
+    agent = make(update=dataclasses.replace(QUICK, update_params="all"))
     before = weights_of(agent)
     play(agent, *slot())
     assert not [name for name in equal(before, weights_of(agent)) if name.startswith("encoder.")]
@@ -177,7 +177,7 @@ def pool(agent: ALEF, count: int = 6) -> Pool:
 @pytest.mark.parametrize("config", [POINTER, LINEAR], ids=["pointer", "linear"])
 def test_entropy_is_that_of_the_steps_taken(allocation, config, monkeypatch):
     """Teacher forcing agrees with a rollout that is watched step by step."""
-    monkeypatch.setattr(decoding, "LEAP_ROWS", 0)
+    monkeypatch.setattr(decoding, "FIXED_POINT_ROWS", 0)
     agent = make(weights=network(config), allocation=allocation)
     mine = pool(agent)
     seen = []
@@ -286,11 +286,11 @@ def test_it_learns_the_experts_rule():
 def test_a_lesson_takes_the_closed_forms_cpu_where_latency_counts():
     instances, prompts = slot(2)
     place = Nearest().decide(instances, prompts, np.random.default_rng(0)).place
-    lesson = Lesson.of(instances, prompts, place, "cpu")
+    batch = LabelledBatch.of(instances, prompts, place, "cpu")
     floors = np.where(
         place > 0, (physics.floors_hz(instances) / instances.server_cpu_hz[:, None]).min(-1), 0
     )
-    taken = lesson.taken.numpy()
+    taken = batch.taken.numpy()
     offloaded = place > 0
     assert taken[2][offloaded[0]] == pytest.approx(
         1.0
@@ -299,7 +299,7 @@ def test_a_lesson_takes_the_closed_forms_cpu_where_latency_counts():
         assert (taken[row][offloaded[of]] >= floors[of][offloaded[of]]).all() and (
             taken[row] < 0.5
         ).all()
-    assert lesson.slots.inputs.shares.tolist() == [False, False, True, True]
+    assert batch.slots.inputs.shares.tolist() == [False, False, True, True]
 
 
 def test_replay_draws_old_and_new_labels():
@@ -337,14 +337,16 @@ def test_an_update_that_does_no_good_is_not_used():
 
     They are learned from and paid for, but the network as it came goes on deciding.
     """
-    agent = make(weights="lambo-s", guard=True, update=UpdateConfig(steps=10, learning_rate=2e-2))
+    agent = make(
+        weights="lambo-s", fallback=True, update=UpdateConfig(steps=10, learning_rate=2e-2)
+    )
     instances, prompts = fleet()
     rng = np.random.default_rng(0)
     frozen = LamboAgent("lambo-s").decide(instances, prompts, rng)
     assert play(agent, instances, prompts) == 2 and agent.labels_used == 2
-    assert agent.guard.at_home
+    assert agent.fallback.at_home
     assert np.array_equal(agent.decide(instances, prompts, rng).place, frozen.place)
-    assert len(equal(agent.guard.home, agent.guard.learned)) < len(agent.guard.home)
+    assert len(equal(agent.fallback.home, agent.fallback.learned)) < len(agent.fallback.home)
 
 
 def test_whichever_was_cheaper_decides_the_next_slot():
@@ -357,11 +359,11 @@ def test_whichever_was_cheaper_decides_the_next_slot():
     good = {name: shipped.state_dict()[name].clone() for name in finetune.decoder_names(shipped)}
     bad = {name: torch.randn_like(weight) for name, weight in good.items()}
     for home, learned, at_home in ((good, bad, True), (bad, good, False)):
-        agent = make(weights="lambo-s", guard=True, start_slot=10)
-        agent.guard.home = home
-        agent.guard.resume(learned, not at_home)
+        agent = make(weights="lambo-s", fallback=True, start_slot=10)
+        agent.fallback.home = home
+        agent.fallback.resume(learned, not at_home)
         assert play(agent, instances, prompts) == 0
-        assert agent.guard.at_home == at_home
+        assert agent.fallback.at_home == at_home
         assert len(equal(good, weights_of(agent))) == len(good)
 
 
@@ -369,17 +371,17 @@ def test_a_world_that_comes_back_is_recognised_before_it_is_decided():
     """One slot of each world is enough: by the observation alone, without a label or a price."""
     scenario = load_scenario("paper").replace(num_ues=12)
     halved = scenario.replace(server_cpu_hz=tuple(f / 2 for f in scenario.server_cpu_hz))
-    agent, rng = make(weights="lambo-s", guard=True), np.random.default_rng(0)
-    learned = {name: weight + 0.01 for name, weight in agent.guard.home.items()}
-    agent.guard.resume(learned, at_home=False)
+    agent, rng = make(weights="lambo-s", fallback=True), np.random.default_rng(0)
+    learned = {name: weight + 0.01 for name, weight in agent.fallback.home.items()}
+    agent.fallback.resume(learned, at_home=False)
     for world, at_home in ((scenario, True), (halved, False)):
         given = sample_instances(world, 8, rng)
-        agent.guard.at_home = at_home
-        agent.guard.settle_as(given)
+        agent.fallback.at_home = at_home
+        agent.fallback.settle_as(given)
     for world, at_home in ((scenario, True), (halved, False), (halved, False), (scenario, True)):
         agent.decide(sample_instances(world, 8, rng), fleet()[1], rng)
-        assert agent.guard.at_home == at_home
-        expected = agent.guard.home if at_home else agent.guard.learned
+        assert agent.fallback.at_home == at_home
+        expected = agent.fallback.home if at_home else agent.fallback.learned
         assert len(equal(expected, weights_of(agent))) == len(expected)
 
 
@@ -387,25 +389,25 @@ def test_steps_grow_with_the_labels_up_to_a_limit():
     agent, count = LamboAgent(network()), []
     for labels in (2, 6):
         instances, prompts = slot(labels)
-        lesson = Lesson.of(
+        batch = LabelledBatch.of(
             instances, prompts, Nearest().decide(instances, prompts, None).place, "cpu"
         )
         config = UpdateConfig(passes=2, batch=4, steps=3)
-        count.append(len(finetune.learn(agent, lesson, labels, None, config, 0)))
+        count.append(len(finetune.learn(agent, batch, labels, None, config, 0)))
     assert count == [2, 3]
 
 
 def test_a_failed_round_leaves_the_weights_in_use(monkeypatch):
-    agent = make(guard=True, start_slot=1)
+    agent = make(fallback=True, start_slot=1)
     play(agent, *slot())
     before = weights_of(agent)
-    agent.guard.resume({name: 2 * weight for name, weight in agent.guard.home.items()}, True)
+    agent.fallback.resume({name: 2 * weight for name, weight in agent.fallback.home.items()}, True)
     monkeypatch.setattr(
         finetune, "labels_loss", lambda *parts: torch.tensor(float("nan"), requires_grad=True)
     )
     with pytest.raises(FloatingPointError):
         play(agent, *slot(seed=1))
-    assert len(equal(before, weights_of(agent))) == len(before) and agent.guard.at_home
+    assert len(equal(before, weights_of(agent))) == len(before) and agent.fallback.at_home
 
 
 # ---- experts -------------------------------------------------------------------------------------
@@ -504,13 +506,13 @@ def test_a_bad_expert_leaves_the_network_as_it_was(expert, text):
         ({"labels_per_slot": -3}, "ALEF.labels_per_slot is -3"),
         ({"budget": 0}, "ALEF.budget is 0"),
         ({"budget": -8}, "ALEF.budget is -8"),
-        ({"guard": 1}, "ALEF.guard is 1"),
+        ({"fallback": 1}, "ALEF.fallback is 1"),
         ({"every": 0}, "ALEF.every is 0"),
         ({"query": "entropie"}, "did you mean 'entropy'"),
         ({"expert": "locl-search"}, "did you mean 'local-search'"),
         ({"expert": None}, "ALEF.expert is None; allowed: a registered agent's name"),
         ({"timeout_s": 0}, "ALEF.timeout_s is 0"),
-        ({"update": {"learns": "encoder"}}, "unknown UpdateConfig.learns 'encoder'"),
+        ({"update": {"update_params": "encoder"}}, "unknown UpdateConfig.update_params 'encoder'"),
         ({"update": {"replay": 2}}, "UpdateConfig.replay is 2.0; allowed: a number in"),
         ({"allocation": "fair"}, "unknown allocation 'fair'"),
     ],
@@ -562,18 +564,18 @@ def test_the_given_network_is_copied():
 
 
 def test_a_guarded_adaptation_is_gone_on_with(tmp_path):
-    whole = make(guard=True)
+    whole = make(fallback=True)
     for k in range(3):
         play(whole, *slot(seed=k), seed=k)
     for k in range(3):
-        part = make(guard=True, folder=tmp_path)
+        part = make(fallback=True, folder=tmp_path)
         play(part, *slot(seed=k), seed=k)
     assert (
-        part.guard.at_home == whole.guard.at_home
-        and part.rehearsal.offered == whole.rehearsal.offered
+        part.fallback.at_home == whole.fallback.at_home
+        and part.replay_buffer.offered == whole.replay_buffer.offered
     )
     for mine, theirs in (
-        (part.guard.learned, whole.guard.learned),
+        (part.fallback.learned, whole.fallback.learned),
         (weights_of(part), weights_of(whole)),
     ):
         assert len(equal(mine, theirs)) == len(theirs)

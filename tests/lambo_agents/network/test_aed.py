@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from lambo_agents.acl import losses
 from lambo_agents.network import config, decoding
 from lambo_agents.network.aed import AED
-from lambo_agents.network.server_encoding import State, pair_columns
+from lambo_agents.network.server_encoding import DecoderState, pair_columns
 from lambo_env.offloading import observation, physics
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
@@ -171,8 +171,12 @@ def test_padding_and_company_do_not_change_what_is_read() -> None:
         both = decoding.slot(instances, Prompts(texts, [0.0, 1.0]).tokens, False)
         alone = decoding.slot(instances.take(0), Prompts(texts[:1], 0.0).tokens, False)
         with torch.no_grad():
-            left = State(torch.ones(1, 1, 4, 5), torch.zeros(1, 1, 4, 5, SMALL[name].memory_width))
-            wide = State(torch.ones(2, 1, 4, 5), torch.zeros(2, 1, 4, 5, SMALL[name].memory_width))
+            left = DecoderState(
+                torch.ones(1, 1, 4, 5), torch.zeros(1, 1, 4, 5, SMALL[name].memory_width)
+            )
+            wide = DecoderState(
+                torch.ones(2, 1, 4, 5), torch.zeros(2, 1, 4, 5, SMALL[name].memory_width)
+            )
             one = aed.steps(aed.plan(aed.encode(alone.inputs)), left)[0]
             two = aed.steps(aed.plan(aed.encode(both.inputs)), wide)[0]
         assert torch.allclose(one[0], two[0], atol=1e-5)

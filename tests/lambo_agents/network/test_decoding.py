@@ -100,7 +100,7 @@ def test_leaping_decides_like_stepping(count: int) -> None:
         plan = aed.plan(aed.encode(slots.inputs))
         seeds = [torch.Generator().manual_seed(4) if count > 1 else None for _ in range(2)]
         stepped = decode.rollout(aed, plan, slots, count, seeds[0])
-        leapt, passes = decode.leap(aed, plan, slots, count, seeds[1])
+        leapt, passes = decode.fixed_point(aed, plan, slots, count, seeds[1])
         assert torch.equal(stepped.place, leapt.place)
         assert torch.equal(stepped.taken, leapt.taken)
         assert 1 < passes <= 41
@@ -372,7 +372,7 @@ def test_a_rescue_changes_only_what_was_late_and_is_no_worse(
     instances, prompts = problems(48, "hetero", local_cpu_hz=(0.2e9, 0.8e9))
     agent = LamboAgent("lambo-s", allocation=allocation)
     rescued = agent.decide(instances, prompts, np.random.default_rng(0))
-    monkeypatch.setattr(decode, "_rescue", lambda *_: None)
+    monkeypatch.setattr(decode, "_repair_late", lambda *_: None)
     plain = agent.decide(instances, prompts, np.random.default_rng(0))
     after, before = (
         physics.evaluate(instances, d, prompts.objective(instances)).late.sum(1)
