@@ -19,11 +19,12 @@ from lambo_agents.network import checkpoint
 from lambo_agents.network import decoding as decode
 from lambo_agents.network.aed import AED
 from lambo_agents.network.device import known_device
-from lambo_agents.protocol import Improver
+from lambo_agents.protocol import Improver, unsupported
 from lambo_agents.registry import make_agent
 from lambo_agents.rows import LABELS
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import allocator, validate
 
@@ -66,6 +67,8 @@ class LamboAgent:
         ValueError: an unknown option, or weights that cannot be loaded.
         FileNotFoundError: a path with nothing at it.
     """
+
+    objectives = PAIR
 
     def __init__(
         self,
@@ -130,7 +133,7 @@ class LamboAgent:
         Raises:
             ValueError: instances that ``supports`` refuses, or not as many prompts.
         """
-        reason = self.supports(instances)
+        reason = unsupported(self, instances, prompts)
         validate.check(
             "LamboAgent.decide(instances)", instances.num_servers, reason is None, f"{reason}"
         )

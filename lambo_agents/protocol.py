@@ -30,7 +30,8 @@ class Agent(Protocol):
     - ``labels_used: int`` (0): expert decisions that its training saw;
     - ``batch_invariant: bool``: a row is decided as it would be alone; expected of agents that draw
       nothing from ``rng``;
-    - ``world: str`` ("offloading"): whose instances it decides, of ``lambo list envs``.
+    - ``world: str`` ("offloading"): whose instances it decides, of ``lambo list envs``;
+    - ``objectives: tuple[str, ...]``: the only ones that it can minimise; otherwise any.
     """
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
@@ -75,14 +76,28 @@ class Solved:
     proven: Array  # bool [B], whether the gap asked for was reached within the time limit
 
 
-def unsupported(agent: object, instances: Instances) -> str | None:
-    """Return why ``agent`` cannot decide ``instances``, or None.
+def unsupported(agent: object, instances: Instances, prompts: Prompts | None = None) -> str | None:
+    """Return why ``agent`` cannot decide ``instances`` under ``prompts``, or None.
 
     An agent decides one world, "offloading" unless it says otherwise; without ``supports`` it
-    takes everything of that world.
+    takes everything of that world, without ``objectives`` whatever prompts ask for.
     """
     world, given = getattr(agent, "world", DEFAULT_WORLD), world_of(instances, "instances").name
     if world != given:
         return f"it decides instances of {world!r}; these are of {given!r}"
-    supports = getattr(agent, "supports", None)
-    return None if supports is None else supports(instances)
+    supports, known = getattr(agent, "supports", None), getattr(agent, "objectives", None)
+    reason: str | None = None if supports is None else supports(instances)
+    if reason is not None or prompts is None or known is None:
+        return reason
+    beyond = [
+        name for name, weight in prompts.weights.items() if weight.any() and name not in known
+    ]
+    asked = f"it minimises {' and '.join(known)}; these prompts ask for {', '.join(beyond)}"
+    return asked if beyond else None
+
+
+def refuse_unsupported(agent: object, instances: Instances, prompts: Prompts) -> None:
+    """Raise ``ValueError`` with the reason where ``unsupported`` gives one."""
+    reason = unsupported(agent, instances, prompts)
+    if reason:
+        raise ValueError(f"{type(agent).__name__} cannot decide these instances: {reason}")

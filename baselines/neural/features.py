@@ -5,8 +5,6 @@ Shapes: B instances, N UEs, M edge servers, P = M + 1 places, I inputs.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -57,13 +55,6 @@ def unsupported(net: PlaceNet, instances: Instances) -> str | None:
             f"these have {given[0]} and {given[1]}"
         )
     )
-
-
-def refuse_unsupported(agent: Any, instances: Instances) -> None:
-    """Raise ``ValueError`` with the reason where an agent does not support instances."""
-    reason = agent.supports(instances)
-    if reason:
-        raise ValueError(f"{type(agent).__name__} cannot decide these instances: {reason}")
 
 
 def rescaled(instances: Instances, place: Places, share: Floats) -> Floats:

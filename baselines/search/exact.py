@@ -14,9 +14,10 @@ import numpy as np
 from baselines.search.dual import Dual, Places, Problem, climb, polish
 from baselines.search.local_search import LocalSearch
 from baselines.search.milp import Model
-from lambo_agents.protocol import Solved
+from lambo_agents.protocol import Solved, refuse_unsupported
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances, Objective
+from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
@@ -28,7 +29,7 @@ _ENDLESS = 1e15  # stands for the level of an empty server
 
 
 class Exact:
-    """The cheapest decision of all, with a proof, for every objective.
+    """The cheapest decision of all, with a proof, for latency, energy and their mixes.
 
     Args:
         gap: relative distance of cost and lower bound at which an instance counts as solved; 1e-4
@@ -37,6 +38,7 @@ class Exact:
             returned, ``proven`` False.
     """
 
+    objectives = PAIR
     evaluator_in_loop = True
 
     def __init__(self, gap: float = 1e-4, time_limit_s: float = 60.0) -> None:
@@ -57,6 +59,7 @@ class Exact:
         self, instances: Instances, prompts: Prompts, rng: np.random.Generator | None = None
     ) -> Solved:
         """Return decisions, lower bounds that hold for every decision (to 1e-5), and whether they meet. ``rng`` is not used."""
+        refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
         goal = prompts.objective(arrays)
         problem = Problem.of(arrays, goal)

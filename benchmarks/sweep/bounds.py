@@ -114,10 +114,11 @@ def prove(instances: Instances, prompt: str, gap: float, limit_s: float) -> Boun
     """
     try:
         solver: Any = registry.make_agent("exact", gap=gap, time_limit_s=limit_s)
-        reason = unsupported(solver, instances)
+        prompts = Prompts.of(prompt, instances.batch_size)
+        reason = unsupported(solver, instances, prompts)
         if reason is not None:
             return none(instances.batch_size, reason)
-        solved = solver.solve(instances, Prompts.of(prompt, instances.batch_size))
+        solved = solver.solve(instances, prompts)
     except (
         Exception
     ) as error:  # without bounds the costs still stand; the report says why there are none

@@ -89,7 +89,7 @@ def play_cell(
                 agent = spec.make(**played["kwargs"])
             except Exception as error:  # missing extras or weights: no bug of a decision
                 return NoResult(str(error))
-            reason = unsupported(agent, instances)
+            reason = unsupported(agent, instances, prompts)
             if reason is not None:
                 return NoResult(str(reason))
             rng = decision_rng(played["root"], played["scenario_hash"], played["block"])

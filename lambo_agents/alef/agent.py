@@ -33,6 +33,7 @@ from lambo_agents.network.aed import AED
 from lambo_agents.protocol import Agent
 from lambo_agents.registry import make_agent
 from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
@@ -73,6 +74,8 @@ class ALEF:
     Raises:
         ValueError: an argument out of range, an unknown expert, or a folder of another adaptation.
     """
+
+    objectives = PAIR
 
     def __init__(
         self,

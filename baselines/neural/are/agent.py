@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from baselines.neural import checkpoint, features
 from baselines.neural.features import Floats, Places
 from baselines.neural.networks import NetConfig, PlaceNet, parameters
-from lambo_agents.protocol import Agent
+from lambo_agents.protocol import Agent, refuse_unsupported
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances
+from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
@@ -52,6 +53,7 @@ class Are:
         seed: of a new network's weights.
     """
 
+    objectives = PAIR
     evaluator_in_loop = False
     labels_used = LABELS
 
@@ -94,7 +96,7 @@ class Are:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return everyone's most likely place and its CPU."""
-        features.refuse_unsupported(self, instances)
+        refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
         logits, share = features.place_logits(
             self.net, arrays, features.columns(arrays, prompts.latency_weight)

@@ -25,6 +25,7 @@ from baselines.neural import checkpoint, features
 from baselines.neural.features import Floats, Places
 from baselines.neural.networks import parameters, plain, seeded
 from lambo_agents import weights_io
+from lambo_agents.protocol import refuse_unsupported
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, at_server, one_hot_servers
 from lambo_env.prompts.prompts import Prompts
@@ -177,7 +178,7 @@ class AreSmall:
 
         The prompt is not read.
         """
-        features.refuse_unsupported(self, instances)
+        refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
         out = self.outputs(arrays)
         place = np.argmax(out[..., :-1], axis=-1)

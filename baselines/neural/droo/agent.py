@@ -24,8 +24,10 @@ from baselines.neural import checkpoint, features
 from baselines.neural.features import Floats, Places
 from baselines.neural.networks import NetConfig, parameters
 from baselines.neural.replay import OnlineLearner, ReplayBuffer, ReplayConfig
+from lambo_agents.protocol import refuse_unsupported
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances, Objective
+from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
@@ -100,6 +102,7 @@ class Droo(OnlineLearner):
         online: learn in ``adapt``; False: stay as it is.
     """
 
+    objectives = PAIR
     evaluator_in_loop = True
 
     def __init__(
@@ -142,6 +145,7 @@ class Droo(OnlineLearner):
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheapest of K candidates under the closed form."""
+        refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
         inputs = features.columns(arrays, prompts.latency_weight)
         place = self.choose(arrays, prompts.objective(arrays), inputs)[0]
@@ -151,7 +155,6 @@ class Droo(OnlineLearner):
         self, instances: Instances, goal: Objective, inputs: NDArray[np.float32]
     ) -> tuple[Places, NDArray[np.intp]]:
         """Return the best candidate's places [B, N] and its index [B]."""
-        features.refuse_unsupported(self, instances)
         logits, _ = features.place_logits(self.net, instances, inputs)
         places = order_preserving(logits, self.candidates)
         if places.shape[1] == 1:
