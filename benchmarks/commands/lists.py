@@ -75,7 +75,7 @@ class PromptOptions:
 
     _: dataclasses.KW_ONLY
     all: Annotated[bool, Parameter(negative=())] = False
-    """Print every phrase of the catalogue: split, objective, weights and text, separated by tabs."""
+    """Print every phrase of the catalogue: split, objective, weights and text, by tabs."""
 
 
 def prompts(options: PromptOptions = PromptOptions()) -> None:

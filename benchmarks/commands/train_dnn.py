@@ -7,79 +7,44 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class DrooOptions:
-    """What ``lambo train droo`` takes."""
-
-    out: str
-    """Weights to write, ending in .safetensors; the state of an unfinished run lies beside it."""
-    _: dataclasses.KW_ONLY
-    size: str = "droo"
-    """droo (60 layers) or droo-small (120, 80)."""
-    scenario: str = "paper"
-    """Preset or .toml file that the slots come from."""
-    slots: int = 20_000
-    """Slots to play."""
-    learning_rate: float = 0.01
-    """Adam's, at first."""
-    seed: int = 0
-    """Of the weights and of all draws."""
+from baselines.neural.are import training as are_training
+from baselines.neural.are.training import AreTraining
+from baselines.neural.droo import training as droo_training
+from baselines.neural.droo.training import DrooTraining
 
 
-def droo(options: DrooOptions) -> None:
-    """Train DROO on a stream of slots: no labels, an evaluator in the loop."""
-    from baselines.neural.droo.training import DrooTraining, train
+def droo(out: str, *, config: Annotated[DrooTraining | None, Parameter(name="*")] = None) -> None:
+    """Train DROO on a stream of slots: no labels, an evaluator in the loop.
 
-    fields = dataclasses.asdict(options)
-    _tell(
-        train(
-            DrooTraining(
-                **{name: value for name, value in fields.items() if name not in ("out", "_")}
-            ),
-            options.out,
-        )
-    )
+    Args:
+        out: Weights to write, ending in .safetensors; the state of an unfinished run lies beside
+            it.
+        config: what to learn from.
+    """
+    _print_card(droo_training.train(config or DrooTraining(), out))
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class AreOptions:
-    """What ``lambo train are`` takes."""
+def are(
+    out: str,
+    *,
+    expert: str = "local-search",
+    config: Annotated[AreTraining | None, Parameter(name="*")] = None,
+) -> None:
+    """Label instances with an expert and train ARE on them.
 
-    out: str
-    """Weights to write, ending in .safetensors; labels and the state of an unfinished run lie
-    beside it."""
-    _: dataclasses.KW_ONLY
-    expert: str = "local-search"
-    """Registered agent whose decisions are the labels: local-search, exact, de, ..."""
-    size: str = "are"
-    """are (60 layers) or are-2 (120, 80)."""
-    scenario: str = "paper"
-    """Preset or .toml file that the instances come from."""
-    labels: int = 20_000
-    """Labelled instances."""
-    epochs: int = 30
-    """Times that each label is learnt."""
-    learning_rate: float = 3e-3
-    """Adam's, at first."""
-    seed: int = 0
-    """Of the weights and of all draws."""
-
-
-def are(options: AreOptions) -> None:
-    """Label instances with an expert and train ARE on them."""
-    from baselines.neural.are.training import AreTraining, train
+    Args:
+        out: Weights to write, ending in .safetensors; labels and the state of an unfinished run lie
+            beside it.
+        expert: Registered agent whose decisions are the labels: local-search, exact, de, ...
+        config: labels and how to learn from them.
+    """
     from lambo_agents.registry import make_agent
 
-    fields = dataclasses.asdict(options)
-    kept = {name: value for name, value in fields.items() if name not in ("out", "expert", "_")}
-    _tell(train(AreTraining(**kept), make_agent(options.expert), options.out))
+    _print_card(are_training.train(config or AreTraining(), make_agent(expert), out))
 
 
 @Parameter(name="*")
@@ -114,8 +79,8 @@ def are_small(options: AreSmallOptions) -> None:
         f"1 .. {len(instances)}",
     )
     rows = slice(0, options.scenarios)
-    _tell(train(instances.take(rows), labels.take(rows), options.out, seed=options.seed))
+    _print_card(train(instances.take(rows), labels.take(rows), options.out, seed=options.seed))
 
 
-def _tell(card: dict[str, Any]) -> None:
+def _print_card(card: dict[str, Any]) -> None:
     print(json.dumps(card, indent=2))

@@ -142,7 +142,7 @@ class TuneOptions(SB3Options):
 
 
 def tune(options: TuneOptions | None = None) -> None:
-    """Search, train the best settings anew, print them, write the best of the fresh seeds as TOML."""
+    """Search, train the best settings anew, print them, write the best as TOML."""
     options = options or TuneOptions()
     from baselines.sb3.tune import tune as run_study
     from lambo_env.utils import files

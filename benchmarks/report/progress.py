@@ -42,7 +42,8 @@ def print_event(progress: Progress) -> None:
     text, last = "", progress.last
     count = f"{len(progress.results)} of {len(progress.cells)}"
     if isinstance(last, CellResult):
-        cost = f"{digits(float(np.mean(values([last], 'cost'))))} {unit_of(parse_weights(last.prompt))}".strip()
+        cost = digits(float(np.mean(values([last], "cost"))))
+        cost = f"{cost} {unit_of(parse_weights(last.prompt))}".strip()
         gap = mean_gap(last)
         tail = "" if np.isnan(gap) else f", gap {gap_text(gap)} %"
         where = f"{last.agent} on {last.scenario}, {last.prompt}, block {last.block}"

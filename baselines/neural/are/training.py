@@ -38,13 +38,20 @@ class AreTraining:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    size: str = "are"  # or "are-2"
+    size: str = "are"
+    """are (60 layers) or are-2 (120, 80)."""
     scenario: str = "paper"
+    """Preset or .toml file that the instances come from."""
     labels: int = 20_000
+    """Labelled instances."""
     epochs: int = 30
+    """Times that each label is learnt."""
     batch: int = 128
+    """Labels of an update."""
     seed: int = 0
-    learning_rate: float = 3e-3  # falls linearly to a hundredth
+    """Of the weights and of all draws."""
+    learning_rate: float = 3e-3
+    """Adam's, at first; it falls linearly to a hundredth."""
 
     def __post_init__(self) -> None:
         """Check every field."""

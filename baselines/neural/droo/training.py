@@ -38,12 +38,18 @@ class DrooTraining:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    size: str = "droo"  # or "droo-small"
+    size: str = "droo"
+    """droo (60 layers) or droo-small (120, 80)."""
     scenario: str = "paper"
+    """Preset or .toml file that the slots come from."""
     slots: int = 20_000
+    """Slots to play."""
     seed: int = 0
-    learning_rate: float = 0.01  # falls linearly to a hundredth
-    save_every: int = 100  # blocks of 10 slots
+    """Of the weights and of all draws."""
+    learning_rate: float = 0.01
+    """Adam's, at first; it falls linearly to a hundredth."""
+    save_every: int = 100
+    """Blocks of 10 slots between two saved states."""
 
     def __post_init__(self) -> None:
         """Check every field."""
