@@ -73,8 +73,8 @@ STUDIES = {
             "cold", "no warm start: policy gradient in place of imitation", {"imitation_steps": 0}
         ),
         Variant("layers-3-3", "3 + 3 layers in place of 5 + 1", {"layers": (3, 3)}),
-        Variant("latency-only", "one network a prompt: latency", {"kinds": ("latency",)}),
-        Variant("energy-only", "one network a prompt: energy", {"kinds": ("energy",)}),
+        Variant("latency-only", "one network per prompt: latency", {"kinds": ("latency",)}),
+        Variant("energy-only", "one network per prompt: energy", {"kinds": ("energy",)}),
         Variant("one-order", "no shuffled orders of the UEs", {"shuffled": False}),
     ),
 }
