@@ -79,3 +79,16 @@ def test_installed_entry_points_are_those_of_setup_cfg(config: configparser.Conf
         if point.group == "lambo.agents"
     }
     assert installed == written, "the installed metadata is old: run `make setup`"
+
+
+def test_the_source_distribution_holds_what_the_tests_read():
+    lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    included = [name for line in lines if line.startswith("include ") for name in line.split()[1:]]
+    assert [name for name in included if not (ROOT / name).is_file()] == []
+    missing = {"LICENSE", "CHANGELOG.md", "README.md", "constraints.txt"} - set(included)
+    assert not missing
+    patterns = next(line for line in lines if line.startswith("recursive-include tests "))
+    held = {pattern.removeprefix("*") for pattern in patterns.split()[2:]}
+    files = {path for path in (ROOT / "tests").rglob("*") if path.is_file()}
+    assert {path.suffix for path in files} - held <= {".pyc"}
+    assert "graft docs" in lines
