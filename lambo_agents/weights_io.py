@@ -87,8 +87,10 @@ def weights_path(name: str | os.PathLike[str], folder: Path) -> Path:
     """Return the file of a name among those in ``folder``, or ``name`` itself where it is a path.
 
     Raises:
-        ValueError: an unknown name; the text gives the closest known one.
+        ValueError: an unknown name, the text gives the closest known one; or no name at all.
     """
+    named = isinstance(name, str | os.PathLike)
+    validate.check("weights", name, named, "a name of shipped weights, or a path")
     text = os.fspath(name)
     known = {path.stem: path for path in folder.glob(f"*{SUFFIX}")}
     if text in known:
