@@ -1,1 +1,1 @@
-"""Reference agents and solvers, found by name through the entry points ``lambo.agents`` like anybody's."""
+"""Reference agents and solvers, found by name like anybody's: entry points ``lambo.agents``."""

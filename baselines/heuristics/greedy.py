@@ -69,7 +69,7 @@ class Greedy:
 
 
 def play(tables: physics.PlaceTables, order: str) -> Places:
-    """Return the places [B, N] that the greedy of marginal costs gives, the next UE chosen by ``order``."""
+    """Return the greedy's places [B, N], the next UE chosen by ``order``."""
     batch, ues, places = tables.fixed.shape
     step = max(1, _CACHED // (ues * places))
     chunks = [

@@ -40,7 +40,7 @@ class Random:
 
 
 def _draw_feasible(instances: Instances, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return places [B, N] drawn UE by UE among those whose floor fits what is left of the server."""
+    """Return places [B, N], drawn UE by UE where the floor fits what is left of the server."""
     in_time = physics.on_time(instances)
     floor = over_places(np.zeros_like(uniform), physics.floors_hz(instances), np)
     limit = instances.server_cpu_hz * (1 + physics.FIT_TOLERANCE)

@@ -22,7 +22,7 @@ from lambo_env.utils import validate
 
 
 def plain(sizes: Sequence[int], hidden: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Return fully connected layers of ``sizes`` with ``hidden`` between them; the last gives logits."""
+    """Return fully connected layers of ``sizes`` with ``hidden`` between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), hidden()]

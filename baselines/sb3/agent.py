@@ -40,7 +40,7 @@ def save_policy(
 
 
 def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, dict[str, Any]]:
-    """Return a policy that ``save_policy`` wrote, ready to predict, its config and the file's other values.
+    """Return a policy that ``save_policy`` wrote, its config and the file's other values.
 
     Raises:
         ValueError: not such a file, or weights that do not fit.

@@ -171,7 +171,7 @@ def _ids(algo: str) -> list[str]:
 
 
 def _arguments(made: type) -> set[str]:
-    """Return what a class of SB3 may be given by a config, bases that it hands arguments on to included."""
+    """Return the arguments that a config may give a class of SB3, its bases' included."""
     names: set[str] = set()
     for owner in made.__mro__:
         if "__init__" in vars(owner):

@@ -65,7 +65,7 @@ class Validation:
         ).cost
 
     def gaps(self, agent: Any) -> dict[str, float]:
-        """Return how much more an agent pays than LocalSearch, mean in per cent, under each prompt and "mean"."""
+        """Return the mean gap to LocalSearch in per cent, under each prompt and "mean"."""
         gaps = {
             name: float(np.mean(gap_percent(self.cost(agent, name), best)))
             for name, best in self.best.items()
@@ -74,7 +74,10 @@ class Validation:
 
 
 class Curve(BaseCallback):
-    """Scores the policy every ``every`` timesteps and at the end, and keeps the best one's weights; ``cpu_s`` is the training's time."""
+    """Scores the policy every ``every`` timesteps and at the end, and keeps the best weights.
+
+    ``cpu_s`` of a row is the training's time.
+    """
 
     def __init__(
         self,

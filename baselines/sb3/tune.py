@@ -106,7 +106,8 @@ def tune(
     while (done := len(_finished(study))) < trials:
         study.optimize(lambda trial: _score(_proposed(config, trial), validation), n_trials=1)
         tell(
-            f"trial {done + 1} of {trials}: {study.trials[-1].value:.2f} %, best {study.best_value:.2f} %"
+            f"trial {done + 1} of {trials}: {study.trials[-1].value:.2f} %, "
+            f"best {study.best_value:.2f} %"
         )
     ranked = sorted(_finished(study), key=lambda trial: float(trial.value or 0.0))
     return [_anew(config, trial, validation, seeds, tell) for trial in ranked[:best]]

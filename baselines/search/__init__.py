@@ -1,1 +1,1 @@
-"""Solvers: exact with certified bounds, local search, differential evolution, policy gradient on an instance."""
+"""Solvers: exact with bounds, local search, differential evolution, policy gradient."""

@@ -33,7 +33,7 @@ STRATEGIES = (
 )
 STARTS = ("uniform", "near")
 
-# The best settings found on `paper` for a budget of about so many seconds an instance on one core,
+# The best settings found on `paper` for a budget of about so many seconds per instance on one core,
 # as DE(**BUDGETS[0.05]); gaps to the optimum for latency and energy: 6 % and 2 %, 0.6 % and 0.1 %
 # (the defaults), 0.07 % and 0.01 %.
 BUDGETS: dict[float, dict[str, Any]] = {

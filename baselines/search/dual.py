@@ -2,8 +2,8 @@
 
 A price of server CPU gives a certified lower bound and an almost optimal start.
 
-With a price p_m >= 0 (cost a cycle/s) every UE decides for itself: a_ip(p) = fixed_ip + min over f
->= l_ip of (c_L / N) C_i / f + p f. L(p) = sum_i min_p a_ip(p) - sum_m p_m F_m bounds every
+With a price p_m >= 0 (cost per cycle/s) every UE decides for itself: a_ip(p) = fixed_ip + min over
+f >= l_ip of (c_L / N) C_i / f + p f. L(p) = sum_i min_p a_ip(p) - sum_m p_m F_m bounds every
 decision's cost from below, for any p (the minimum drops the capacities only). It is concave in p;
 here it is climbed for a whole batch at once. Shapes: B instances, N UEs, M servers, P = M + 1
 places.
@@ -40,7 +40,7 @@ class Problem:
     root: Floats  # [B, N] sqrt(C_i)
     capacity: Floats  # [B, P] F_m; inf at place 0
     per_s: Floats  # [B] c_L / N
-    needy: Bools  # [B, N] late at place 0, but not on some server
+    must_offload: Bools  # [B, N] late at place 0, but not on some server
 
     @classmethod
     def of(cls, instances: Instances, goal: Objective) -> Problem:
@@ -52,11 +52,11 @@ class Problem:
         capacity = tables.capacity_hz.copy()
         late = np.isinf(floor[:, LOCAL])
         capacity[:, LOCAL], floor[:, LOCAL] = np.inf, 0.0
-        hopeless = floor > (capacity * (1 + physics.FIT_TOLERANCE))[..., None]
-        fixed[hopeless] = np.inf
-        floor = np.where(hopeless, capacity[..., None], floor)
-        needy = late & ~hopeless[:, 1:].all(axis=1)
-        return cls(fixed, floor, tables.root, capacity, tables.per_s, needy)
+        infeasible = floor > (capacity * (1 + physics.FIT_TOLERANCE))[..., None]
+        fixed[infeasible] = np.inf
+        floor = np.where(infeasible, capacity[..., None], floor)
+        must_offload = late & ~infeasible[:, 1:].all(axis=1)
+        return cls(fixed, floor, tables.root, capacity, tables.per_s, must_offload)
 
     def take(self, rows: Any) -> Problem:
         """Return the instances at ``rows``."""
@@ -68,7 +68,7 @@ class Problem:
         return self.capacity * (1 + physics.FIT_TOLERANCE)
 
     def priced(self, level: Floats, price: Floats) -> tuple[Floats, Floats]:
-        """Return a_im [B, M, N], what UEs would cost on the servers at water levels and prices [B, M], and the CPU they would buy."""
+        """Return a_im and the CPU that UEs would buy [B, M, N] at levels and prices [B, M]."""
         per_s, root, floor = self.per_s[:, None, None], self.root[:, None], self.floor[:, 1:]
         return physics.priced(
             self.fixed[:, 1:], per_s, root, floor, level[..., None], price[..., None], np
@@ -83,7 +83,7 @@ class Problem:
 class Dual:
     """The best prices found, and the bound that they prove."""
 
-    price: Floats  # [B, M] cost a cycle/s
+    price: Floats  # [B, M] cost per cycle/s
     bound: Floats  # [B]
 
     def take(self, rows: Any) -> Dual:
@@ -99,7 +99,11 @@ def lagrangian(problem: Problem, price: Floats) -> tuple[Floats, Floats, Floats,
 
 
 def _first_price(problem: Problem) -> Floats:
-    """Half of what CPU would save if all UEs shared all servers, plus a tenth of what a UE's floor is worth on average."""
+    """Return first prices [B, M].
+
+    Half of what CPU would save if all UEs shared all servers, plus a tenth of the mean worth of a
+    UE's floor.
+    """
     together = problem.root.sum(axis=1) / problem.capacity[:, 1:].sum(axis=1)
     saved = (
         np.maximum(problem.fixed[:, None, LOCAL] - problem.fixed[:, 1:], 0.0) / problem.floor[:, 1:]

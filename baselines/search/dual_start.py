@@ -10,23 +10,25 @@ import numpy as np
 from baselines.search.dual import Floats, Places, Problem, climb
 from baselines.search.server_costs import Indices, members
 
-_CHUNK = 2**16  # numbers a table that the dual works on at once: what stays in a processor's cache
+_CHUNK = (
+    2**16
+)  # numbers per table that the dual works on at once: what stays in a processor's cache
 
 
-def dual_start(problem: Problem, rounds: int, needy_first: bool = False) -> Places:
+def dual_start(problem: Problem, rounds: int, must_offload_first: bool = False) -> Places:
     """Return places [B, N] that fit, near what ``rounds`` of the dual's prices lead to.
 
     Where the UEs' own choices overfill a server they choose in turn: those with the largest regret
-    first, or before them the needy ones (late at home), largest share of a server first.
+    first, or before them those that must offload (late at home), largest share of a server first.
     """
     step = max(1, _CHUNK // problem.fixed[0].size)
     chunks = [
         problem.take(slice(first, first + step)) for first in range(0, len(problem.root), step)
     ]
-    return np.concatenate([_start(chunk, rounds, needy_first) for chunk in chunks])
+    return np.concatenate([_start(chunk, rounds, must_offload_first) for chunk in chunks])
 
 
-def _start(problem: Problem, rounds: int, needy_first: bool) -> Places:
+def _start(problem: Problem, rounds: int, must_offload_first: bool) -> Places:
     price = climb(problem, rounds).price
     cost = np.concatenate(
         [problem.fixed[:, :1], problem.priced(problem.level(price), price)[0]], axis=1
@@ -38,7 +40,7 @@ def _start(problem: Problem, rounds: int, needy_first: bool) -> Places:
         part, cost = problem.take(tight), cost[tight]
         least = np.partition(cost, 1, axis=1)
         share = (part.floor / part.capacity[..., None])[:, 1:].min(axis=1)
-        urgent = np.where(part.needy & needy_first, share, 0.0)
+        urgent = np.where(part.must_offload & must_offload_first, share, 0.0)
         place[tight] = _in_turn(
             part, cost, np.lexsort((least[:, 0] - least[:, 1], -urgent), axis=1)
         )

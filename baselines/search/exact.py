@@ -58,7 +58,10 @@ class Exact:
     def solve(
         self, instances: Instances, prompts: Prompts, rng: np.random.Generator | None = None
     ) -> Solved:
-        """Return decisions, lower bounds that hold for every decision (to 1e-5), and whether they meet. ``rng`` is not used."""
+        """Return decisions, lower bounds that hold for every decision (to 1e-5), and if they meet.
+
+        ``rng`` is not used.
+        """
         refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
         goal = prompts.objective(arrays)

@@ -30,12 +30,12 @@ from lambo_env.utils import validate
 
 Indices = NDArray[np.intp]
 
-_CHUNK = 2**16  # numbers a table that is worked on at once: what stays in a processor's cache
-_TRIED = 4  # candidates a row that are evaluated before the rest
+_CHUNK = 2**16  # numbers per table that is worked on at once: what stays in a processor's cache
+_TRIED = 4  # candidates per row that are evaluated before the rest
 
 
 class LocalSearch:
-    """Moves and swaps from an almost optimal start down to a local optimum of both, for every objective.
+    """Moves and swaps from an almost optimal start down to a local optimum of both.
 
     The start is what UEs choose at the prices of the Lagrangian dual, made to fit; where that
     leaves a task late that a server could serve alone, a second start gives such tasks the first
@@ -63,7 +63,10 @@ class LocalSearch:
     def improve(
         self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
     ) -> Decision:
-        """Return a local optimum reached from a legal decision, or that decision where its allocation is already cheaper."""
+        """Return a local optimum reached from a legal decision.
+
+        Where the decision's own allocation is already cheaper it is returned as it is.
+        """
         arrays = instances.to("numpy")
         given = decision.to(arrays)
         goal = prompts.objective(arrays)
@@ -81,10 +84,10 @@ class LocalSearch:
         if start is not None:
             return _Descent(problem, fit(problem, start)).run(self.swaps)
         start = dual_start(problem, self.dual_rounds)
-        twice = np.flatnonzero((problem.needy & (start == LOCAL)).any(axis=1))
+        twice = np.flatnonzero((problem.must_offload & (start == LOCAL)).any(axis=1))
         if not twice.size:
             return _Descent(problem, start).run(self.swaps)
-        other = dual_start(problem.take(twice), self.dual_rounds, needy_first=True)
+        other = dual_start(problem.take(twice), self.dual_rounds, must_offload_first=True)
         both = problem.take(np.concatenate([np.arange(len(start)), twice]))
         found = _Descent(both, np.concatenate([start, other])).run(self.swaps)
         cost = total_cost(both, found)
@@ -141,7 +144,9 @@ class _Descent:
         return self.place
 
     def table(self, rows: Indices) -> tuple[Problem, Floats, Floats, Floats]:
-        """Return the problems, costs at the servers' present prices [K, P, N], what leaving saves [K, N], what moving gains [K, P, N].
+        """Return problems, costs, what leaving saves [K, N] and what moving gains [K, P, N].
+
+        Costs [K, P, N] are at the servers' present prices.
 
         The last two are upper bounds, from convexity: leaving saves at most the price paid, less
         the curvature where no floor stops binding; arriving costs at least the price, and at least
@@ -159,21 +164,21 @@ class _Descent:
 
     def _priced(self, rows: Indices, part: Problem, place: Places) -> tuple[Floats, Floats, Floats]:
         """Return costs, what leaving saves, and gains as if every place had room."""
-        level, room = self.servers.level[rows], self.servers.room[rows]
+        level, free = self.servers.level[rows], self.servers.free_capacity[rows]
         paid, _ = part.priced(level[:, 1:], part.per_s[:, None] / level[:, 1:] ** 2)
         cost = np.concatenate([part.fixed[:, :1], paid], axis=1)
         per_s, root = part.per_s[:, None], part.root
-        its_level, its_room, brink = (
-            _of(values, place) for values in (level, room, self.servers.brink[rows])
+        own_level, own_capacity, next_clamp = (
+            _of(values, place) for values in (level, free, self.servers.next_clamp[rows])
         )
-        smooth = (_at(part.floor, place) <= its_level * root) & (
-            its_room <= brink * (its_room / its_level - root)
+        smooth = (_at(part.floor, place) <= own_level * root) & (
+            own_capacity <= next_clamp * (own_capacity / own_level - root)
         )
-        smooth |= brink == ENDLESS
-        leave = _at(cost, place) - np.where(smooth, per_s * root * root / its_room, 0.0)
-        load, room = (room / level)[:, 1:, None], room[:, 1:, None]
+        smooth |= next_clamp == ENDLESS
+        leave = _at(cost, place) - np.where(smooth, per_s * root * root / own_capacity, 0.0)
+        load, free = (free / level)[:, 1:, None], free[:, 1:, None]
         arrive = physics.marginal_cost(
-            part.fixed[:, 1:], per_s[..., None], root[:, None], load, room
+            part.fixed[:, 1:], per_s[..., None], root[:, None], load, free
         )
         gain = leave[:, None] - cost
         gain[:, 1:] = leave[:, None] - np.maximum(paid, arrive)
@@ -225,7 +230,7 @@ class _Descent:
     def _pairs(
         self, rows: Indices, ues: Indices, leave: Floats, cost: Floats, gain: Floats, floor: Floats
     ) -> tuple[Indices, ...]:
-        """Return the fields of the exchanges among ``ues`` [K, k] of ``rows``, whose tables are [K, P, k]."""
+        """Return the exchanges among ``ues`` [K, k] of ``rows``, whose tables are [K, P, k]."""
         index, place = np.arange(len(rows))[:, None], self.place[rows[:, None], ues]
         free = _of((self.problem.limit - self.servers.used)[rows], place) + _at(floor, place)
         here = _at(cost, place)
@@ -270,7 +275,10 @@ class _Descent:
         return moved
 
     def _make_best(self, moves: _Moves, moved: Bools) -> None:
-        """Evaluate all moves and make each row's best that gains, then those left that meet none of its servers or UEs."""
+        """Evaluate all moves and make each row's best that gains.
+
+        Then the best of those left that share no server or UE with it, and so on.
+        """
         if not moves.row.size:
             return
         change, touched, servers = self._evaluate(moves)
@@ -298,7 +306,10 @@ class _Descent:
             order = order[~met]
 
     def _evaluate(self, moves: _Moves) -> tuple[Floats, Places, Servers]:
-        """Return the exact change of cost [K] (inf where it does not fit), the places concerned [K, 3] and what they become."""
+        """Return the exact change of cost [K], the places concerned [K, 3] and what they become.
+
+        The change is inf where the move does not fit.
+        """
         problem, row, index = self.problem, moves.row, np.arange(moves.row.size)
         place = self.place[row]
         ue_from, other_from = place[index, moves.ue], place[index, moves.other]

@@ -1,4 +1,6 @@
-"""One instance as a mixed-integer linear program (scipy's HiGHS), small because the dual has already ruled out most places.
+"""One instance as a mixed-integer linear program (scipy's HiGHS).
+
+It is small because the dual has already ruled out most places.
 
 minimise sum x_ip fixed_ip + sum z_m over binaries x, with sum_p x_ip = 1, sum_i l_im x_im <= F_m,
 and for prices lam > 0 the valid cuts z_m >= sum_i g_im(lam) x_im - lam F_m, g_im(lam) = min over f
@@ -75,7 +77,7 @@ class Model:
         return row
 
     def _on(self, server: int, values: Floats) -> tuple[Floats, float]:
-        """Return a server's values [N] as coefficients of the options, and their sum over the settled UEs."""
+        """Return a server's values [N] as coefficients, and their sum over the settled UEs."""
         options = np.where(self.to == server + 1, values[self.ue], 0.0)
         return options, float(values[self.settled[self.home[self.settled] == server + 1]].sum())
 
@@ -114,7 +116,7 @@ class Model:
                 self._add(self._row(options), -np.inf, member.sum() - 1 - constant)
 
     def solve(self, cutoff: float, gap: float, time_limit_s: float) -> Answer:
-        """Run the solver for an association that costs at most ``cutoff``, to a gap in units of the cost."""
+        """Run the solver for an association of cost <= ``cutoff``, to a gap in its units."""
         objective = np.concatenate(
             [
                 self.fixed[self.to, self.ue] / self.scale,
@@ -122,14 +124,14 @@ class Model:
                 np.zeros(self.capacity.size),
             ]
         )
-        room = (cutoff - self.settled_cost) / self.scale
+        budget = (cutoff - self.settled_cost) / self.scale
         binary = np.arange(objective.size) < self.ue.size
         whole = binary | (np.arange(objective.size) >= self.ue.size + self.capacity.size)
         rows = LinearConstraint(
-            csc_array(np.stack([*self.rows, objective])), [*self.low, -np.inf], [*self.high, room]
+            csc_array(np.stack([*self.rows, objective])), [*self.low, -np.inf], [*self.high, budget]
         )
         bounds = Bounds(0.0, np.where(binary, 1.0, np.inf))
-        options = {"mip_rel_gap": gap / self.scale / max(room, 1e-9), "time_limit": time_limit_s}
+        options = {"mip_rel_gap": gap / self.scale / max(budget, 1e-9), "time_limit": time_limit_s}
         for presolve in (True, False):  # HiGHS now and then fails on its own reductions
             run = options | {"presolve": presolve}
             result = milp(

@@ -32,12 +32,12 @@ class PolicyGradient:
     and move by Adam on (cost - mean of the samples) / their deviation.
 
     Measured (mean of 8 instances, against a local optimum of moves and swaps): 0.2 % above it on
-    `paper` and `hetero` for latency, 0.1 and 1.3 % for energy, in 0.7 s an instance; the first
+    `paper` and `hetero` for latency, 0.1 and 1.3 % for energy, in 0.7 s per instance; the first
     samples alone are 26, 21, 5 and 58 % above it.
 
     Args:
         iterations: updates of the table.
-        samples: associations drawn an update.
+        samples: associations drawn per update.
         learning_rate: of Adam, falling to 0 linearly.
         sharpness: of the first logits: how many standard deviations of the costs of places are
             worth one unit.
@@ -94,7 +94,7 @@ class PolicyGradient:
         )[0]
 
     def _start(self, instances: Instances, goal: Objective) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the first logits [B, N, P], -inf where a place alone is too late, and where they may move."""
+        """Return the first logits [B, N, P], -inf where a place is too late, and which may move."""
         legal = physics.on_time(instances)
         legal[..., LOCAL] |= ~legal.any(-1)
         fixed = physics.place_tables(instances, goal).fixed

@@ -23,14 +23,14 @@ ENDLESS = 1e15  # water level of an empty server: finite, so that no product is 
 class Servers:
     """What servers cost, and the terms that bound what a change would cost.
 
-    Place 0 costs nothing. One entry a server, any shape.
+    Place 0 costs nothing. One entry per server, any shape.
     """
 
     value: Floats  # cost of compute time
     used: Floats  # sum of floors
     level: Floats  # mu
-    room: Floats  # F minus the floors that bind
-    brink: Floats  # the least l / sqrt(C) among floors that bind; endless where none does
+    free_capacity: Floats  # F minus the floors that bind
+    next_clamp: Floats  # the least l / sqrt(C) among floors that bind; endless where none does
 
     def put(self, rows: Indices, places: Places, new: Servers) -> None:
         """Overwrite the entries [rows, places]."""
@@ -48,7 +48,7 @@ class Servers:
         return Servers(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
     def scattered(self, shape: tuple[int, ...], row: Indices, slot: Indices) -> Servers:
-        """Return entries of ``shape`` [K, slots] that are these at [row, slot] and place 0 elsewhere."""
+        """Return entries of ``shape`` [K, slots]: these at [row, slot], place 0 elsewhere."""
         local = (0.0, 0.0, ENDLESS, np.inf, ENDLESS)
         out = Servers(*(np.full(shape, value) for value in local))
         out.put(row, slot, self)
@@ -88,17 +88,19 @@ def serve(which: Indices, need: Floats, root: Floats, capacity: Floats, per_s: F
 
 def _clamp(out: Servers, tight: Bools, need: Floats, root: Floats) -> None:
     """Correct the entries whose floors bind; their UEs' [T, n], 0 where a server has fewer."""
-    capacity = out.room[tight]
+    capacity = out.free_capacity[tight]
     level = physics.water_level(need, root, capacity, np)
     share = level[:, None] * root
     binds = need > share
     run_s = (root * root / np.where(root > 0, np.maximum(need, share), 1.0)).sum(axis=-1)
     out.value[tight] *= run_s * capacity / root.sum(axis=-1) ** 2
     out.level[tight] = level
-    out.room[tight] = np.maximum(
+    out.free_capacity[tight] = np.maximum(
         capacity - np.where(binds, need, 0.0).sum(axis=-1), 1e-3 * capacity
     )
-    out.brink[tight] = np.min(np.where(binds, need / np.where(binds, root, 1.0), ENDLESS), axis=-1)
+    out.next_clamp[tight] = np.min(
+        np.where(binds, need / np.where(binds, root, 1.0), ENDLESS), axis=-1
+    )
 
 
 def members(place: Places, num_places: int) -> Bools:
@@ -109,7 +111,7 @@ def members(place: Places, num_places: int) -> Bools:
 def fit(problem: Problem, place: Places) -> Places:
     """Return the places with what cannot be served sent home.
 
-    Hopeless tasks, and the largest floors of an overfull server.
+    Infeasible tasks, and the largest floors of an overfull server.
     """
     fixed = np.take_along_axis(problem.fixed, place[:, None], axis=1)[:, 0]
     place = np.where(np.isfinite(fixed), place, LOCAL)

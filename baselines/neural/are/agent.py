@@ -43,7 +43,8 @@ class Are:
             knows nothing.
         expert: the agent that ``adapt`` asks for labels, or "module:Class" of one, as plans of
             ``lambo adapt`` write it.
-        entropy_bits: mean entropy over UEs above which a slot is worth a label (at most log2(M + 1) = 2.32 bits).
+        entropy_bits: mean entropy over UEs above which a slot is worth a label, at most
+            log2(M + 1) = 2.32 bits.
         memory: labelled slots kept, first in first out.
         epochs: over the memory, after each call of ``adapt`` that brought labels.
         learning_rate: Adam's.
@@ -131,7 +132,8 @@ class Are:
             return 0
         if self.expert is None:
             raise ValueError(
-                "Are.expert is None; allowed: an agent to ask for labels, as adapt has found unsure slots"
+                "Are.expert is None; allowed: an agent to ask for labels, "
+                "as adapt has found unsure slots"
             )
         asked, wishes = arrays.take(unsure), prompts.take(unsure)
         new = Lesson.of(asked, wishes, label(self.expert, asked, wishes, rng))
@@ -225,7 +227,7 @@ def entropy_bits(logits: Floats) -> Floats:
 
 
 def loss_of(net: PlaceNet, lesson: Lesson) -> Tensor:
-    """Return the mean cross-entropy of places in nats, plus that of shares where the network has that head."""
+    """Return the mean cross-entropy of places in nats, plus that of shares with a share head."""
     place = torch.from_numpy(lesson.place)
     logits, share = net(torch.from_numpy(lesson.inputs))
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), place.flatten())

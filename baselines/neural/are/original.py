@@ -1,6 +1,6 @@
 """ARE's original network (github.com/jiangfeibo/ARE).
 
-10-64-32-6, one UE a pass, on the authors' own 500 scenarios.
+10-64-32-6, one UE per pass, on the authors' own 500 scenarios.
 
 Inputs of a UE: D / max D, C / max C, its M channel gains / the largest, and M constants, the mean
 share of a server that its UEs got in the labels. Outputs: M + 1 places, one-hot, and the share of
@@ -63,7 +63,7 @@ class AreSmallConfig:
 
 
 def mean_shares(instances: Instances, labels: Decision) -> Floats:
-    """Return the mean share of each server [M] that its UEs got in the labels, the constants among the inputs."""
+    """Return the mean share of each server [M] that its UEs got in the labels."""
     member = one_hot_servers(labels.place, instances.num_servers, np)
     share = np.where(member, labels.cpu_hz[..., None] / instances.server_cpu_hz[:, None, :], 0.0)
     return np.sum(share, axis=(0, 1)) / np.maximum(np.sum(member, axis=(0, 1)), 1)
@@ -101,7 +101,7 @@ def targets(instances: Instances, labels: Decision) -> NDArray[np.float32]:
 
 
 class AreSmall:
-    """ARE's original small network (10-64-32-6), one UE a pass, trained on the authors' labels.
+    """ARE's original small network (10-64-32-6), one UE per pass, trained on the authors' labels.
 
     Args:
         weights: shipped weights by name, or a path; None: a new network that knows nothing
@@ -171,7 +171,10 @@ class AreSmall:
         """Return why these instances do not fit the network, or None."""
         if instances.num_servers == self.num_servers:
             return None
-        return f"the network is made for {self.num_servers} servers; these have {instances.num_servers}"
+        return (
+            f"the network is made for {self.num_servers} servers; "
+            f"these have {instances.num_servers}"
+        )
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return everyone's strongest place; whoever would be late runs locally instead.
@@ -195,7 +198,7 @@ class AreSmall:
         )
 
     def entropies(self, instances: Instances) -> Floats:
-        """Return the mean over UEs of the entropy of their place outputs, normalised by their sum, in bits [B]."""
+        """Return the mean over UEs of the entropy of their normalised place outputs, bits [B]."""
         out = self.outputs(instances)[..., :-1]
         chance = out / np.sum(out, axis=-1, keepdims=True)
         return np.mean(-np.sum(chance * np.log2(np.maximum(chance, 1e-300)), axis=-1), axis=-1)
@@ -215,7 +218,7 @@ class AreSmall:
     def learn(self, given: NDArray[np.float32], wanted: NDArray[np.float32], epochs: int) -> float:
         """Train on rows [R, 2 M + 2] -> [R, M + 2], all in each step.
 
-        Return the last loss, half the squared error a row.
+        Return the last loss, half the squared error per row.
         """
         source, target = torch.from_numpy(given), torch.from_numpy(wanted)
         for _ in range(epochs):
@@ -243,7 +246,7 @@ def _network(count_in: int, count_out: int, seed: int) -> nn.Sequential:
 
 def _checked_shares(shares: Floats | None, servers: int) -> Floats:
     """Return the constants of a new network's inputs [M]."""
-    allowed = f"{servers} shares in [0, 1], one a server"
+    allowed = f"{servers} shares in [0, 1], one per server"
     if shares is None:
         return np.full(servers, 1 / servers)
     try:
@@ -285,7 +288,10 @@ def train(
     config: AreSmallConfig | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Train on all given scenarios and write weights to ``path`` (.safetensors) with a card beside them; return the card."""
+    """Train on all given scenarios; return the card.
+
+    Weights go to ``path`` (.safetensors), the card beside them.
+    """
     with one_thread():
         start = time.process_time()
         agent = fit_static(instances, labels, config, seed)

@@ -1,4 +1,4 @@
-"""Training of ARE: label instances of a scenario with an expert, shard by shard, then fit the network to them."""
+"""Training of ARE: an expert labels instances shard by shard, then the network learns them."""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ _CHUNK = 2**12  # candidates evaluated in one call
 
 
 def order_preserving(logits: Floats, count: int) -> Places:
-    """Return ``count`` candidates [B, K, N] of place scores [B, N, P] (-inf where closed), the first everyone's best place."""
+    """Return ``count`` candidates [B, K, N] of place scores [B, N, P] (-inf where closed).
+
+    The first is everyone's best place.
+    """
     batch, ues, places = logits.shape
     first = np.argmax(logits, axis=-1)
     margin = np.max(logits, axis=-1, keepdims=True) - logits

@@ -95,7 +95,7 @@ class _Run:
             seed=options.seed,
         )
         self.block, self.seconds = 0, 0.0
-        self.ratio: list[float] = []  # of the cost played to the local one, a mean a block
+        self.ratio: list[float] = []  # of the cost played to the local one, one mean per block
         if self.state_path.is_file():
             self._resume()
         else:

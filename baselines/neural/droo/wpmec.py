@@ -38,7 +38,9 @@ INPUT_SCALE = 1e6
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DrooWpmecConfig(ReplayConfig):
-    """Settings; the defaults are the original's but for the last three fields, three of its details that harm it.
+    """Settings; the defaults are the original's but for the last three fields.
+
+    Those are details of the original that harm it.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.

@@ -1,4 +1,4 @@
-"""ARE: supervision by an expert's labels, learning where unsure, the authors' small network on their own scenarios, bad input."""
+"""ARE: labels of an expert, learning where unsure, the authors' small network, bad input."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""DROO: on its own frames, its quantisation over M + 1 places, learning on the MEC world, training that resumes, bad input."""
+"""DROO: on its own frames, over M + 1 places, on the MEC world, resumed training, bad input."""
 
 import numpy as np
 import pytest

@@ -150,7 +150,10 @@ def test_foreign_weights_are_refused(tmp_path: Path):
 
 
 def test_a_generic_policy_learns_on_tiny():
-    """MaskablePPO starts 55 % above LocalSearch and is at 32 % after 12,288 decisions (1.5 % after 200,000)."""
+    """MaskablePPO starts 55 % above LocalSearch.
+
+    It is at 32 % after 12,288 decisions and at 1.5 % after 200,000.
+    """
     curve = train.train(
         config.load_config("maskable_ppo", timesteps=12_288),
         validation=train.Validation.of("tiny", 32),

@@ -1,4 +1,4 @@
-"""LocalSearch, DE and Exact, their dual and their integer program, against brute force, bounds and each other."""
+"""LocalSearch, DE and Exact against brute force, bounds and each other."""
 
 import itertools
 
@@ -37,7 +37,7 @@ def cost_of(instances: Instances, decision: Decision, asked: Prompts) -> np.ndar
 
 
 def exhaustive(instances: Instances, asked: Prompts) -> np.ndarray:
-    """The least cost [B] over all associations, those that overfill a server or are late included."""
+    """The least cost [B] over all associations, overfull servers and late tasks included."""
     every = np.array(
         list(itertools.product(range(instances.num_servers + 1), repeat=instances.num_ues))
     )
@@ -192,7 +192,8 @@ def test_local_search_is_within_half_a_percent_of_the_optimum(scenario: str, tex
         instances, LocalSearch().decide(instances, asked, np.random.default_rng(0)), asked
     )
     solved = Exact(gap=1e-3, time_limit_s=5).solve(instances, asked)
-    # 0.5 % is what a large sample must keep; hetero's energy packs few tasks into tight servers and scatters over 12 instances
+    # 0.5 % is what a large sample must keep; hetero's energy packs few tasks into tight servers and
+    # scatters over 12 instances
     assert (cost / solved.lower_bound - 1).mean() < (
         0.012 if (scenario, text) == ("hetero", "minimum energy") else 0.005
     )

@@ -1,4 +1,4 @@
-"""Agents of the wireless powered network: legal modes, their order, and whose instances they take."""
+"""Agents of the wireless powered network: legal modes, and whose instances they take."""
 
 import numpy as np
 import pytest
