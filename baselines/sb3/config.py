@@ -9,7 +9,6 @@ import dataclasses
 import importlib
 import inspect
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from baselines.sb3.extractors import EXTRACTORS
 from lambo_env.registration import ENVIRONMENTS
-from lambo_env.utils import validate
+from lambo_env.utils import toml, validate
 
 ALGORITHMS = {
     "ppo": "stable_baselines3:PPO",
@@ -207,8 +206,5 @@ def load_config(source: str | os.PathLike[str], **overrides: Any) -> SB3Config:
         else presets()[validate.known(name, presets(), "config")]
     )
     validate.check("config", name, path.is_file(), "an existing .toml file")
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"config is {name!r}; allowed: TOML ({error})") from error
+    fields = toml.load(path, "config file")
     return SB3Config.of({**fields, **overrides})

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from lambo_agents import registry
 from lambo_env.offloading import drift as suite
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.utils import validate
+from lambo_env.utils import toml, validate
 
 FORMAT = 1  # of a cell's file
 # where agents come from that take a plan's budget, rhythm and folder
@@ -232,12 +231,7 @@ def load_plan(path: str | Path, **given: Any) -> Adaptation:
     """
     source = Path(path)
     validate.check("plan", str(path), source.is_file(), "an existing .toml file")
-    try:
-        fields = tomllib.loads(source.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(
-            f"plan file is {str(path)!r}; allowed: valid TOML in UTF-8 ({error})"
-        ) from error
+    fields = toml.load(source, "plan file")
     validate.known_keys(
         "Adaptation", fields, [field.name for field in dataclasses.fields(Adaptation)]
     )

@@ -97,7 +97,7 @@ def two_slots(
     before, _ = moving.first(slots.draw(rng, count, moving.first_draws))
     draws = slots.draw(rng, count, moving.next_draws)
     _, fresh = moving.next(before, np.ones(count), draws)
-    return fresh, slots.snapshot(before, scenario, draws.uniforms)
+    return fresh, slots.snapshot(before, scenario, slots.split(scenario, draws.uniforms)[0])
 
 
 def objectives(

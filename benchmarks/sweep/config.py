@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.sweep.instance_sources import FileSource, Source, scenario_source
 from lambo_env.prompts.grammar import parse_weights
-from lambo_env.utils import validate
+from lambo_env.utils import toml, validate
 
 SWEEPS = Path(__file__).parent / "sweeps"
 FORMAT = 1  # of a row; part of every cell's id
@@ -187,12 +186,7 @@ def load_sweep(source: str) -> Sweep:
         validate.check(
             "sweep", source, path.is_file(), "a shipped sweep's name or an existing .toml file"
         )
-    try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(
-            f"sweep file is {source!r}; allowed: valid TOML in UTF-8 ({error})"
-        ) from error
+    fields = toml.load(path, "sweep file")
     return sweep_from(fields, path.stem, path.parent)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import array_api_compat
 
-from lambo_env.offloading.instances import Array
-from lambo_env.offloading.scenario import SPEED_OF_LIGHT_MPS, Scenario
+from lambo_env.cell.scenario import SPEED_OF_LIGHT_MPS, CellScenario
+from lambo_env.utils.rows import Array
 
 
 def distance_m(ue_xy: Array, server_xy: Array, xp: Any) -> Array:
@@ -22,7 +22,7 @@ def distance_m(ue_xy: Array, server_xy: Array, xp: Any) -> Array:
 
 
 def path_gain(
-    distance: Array, scenario: Scenario, xp: Any, shadowing_db: Array | None = None
+    distance: Array, scenario: CellScenario, xp: Any, shadowing_db: Array | None = None
 ) -> Array:
     """Return the power gain (ratio) at ``distance`` m.
 
@@ -38,7 +38,7 @@ def path_gain(
 
 
 def shadowing_step(
-    shadowing_db: Array, moved_m: Array, normal: Array, scenario: Scenario, xp: Any
+    shadowing_db: Array, moved_m: Array, normal: Array, scenario: CellScenario, xp: Any
 ) -> Array:
     """Return next slot's shadowing [B, N, M] in dB after moves [B, N] (Gudmundson.
 
@@ -48,7 +48,7 @@ def shadowing_step(
     return keep * shadowing_db + scenario.shadowing_db * xp.sqrt(1 - keep * keep) * normal
 
 
-def doppler_correlation(speed_mps: Array, scenario: Scenario, xp: Any) -> Array:
+def doppler_correlation(speed_mps: Array, scenario: CellScenario, xp: Any) -> Array:
     """Return rho = J0(2 pi f_D slot_s), f_D = v f_c / c, of the scattered part over one slot (Clarke); may be negative."""
     argument = 2 * math.pi * scenario.carrier_hz / SPEED_OF_LIGHT_MPS * scenario.slot_s * speed_mps
     if array_api_compat.is_torch_array(argument):
@@ -59,7 +59,7 @@ def doppler_correlation(speed_mps: Array, scenario: Scenario, xp: Any) -> Array:
 
 
 def scatter_step(
-    scatter: Array, speed_mps: Array, normal: Array, scenario: Scenario, xp: Any
+    scatter: Array, speed_mps: Array, normal: Array, scenario: CellScenario, xp: Any
 ) -> Array:
     """Return next slot's scattered field [B, N, M, 2] (real, imaginary).
 
@@ -69,7 +69,7 @@ def scatter_step(
     return rho * scatter + xp.sqrt(1 - rho * rho) * (normal * math.sqrt(0.5))
 
 
-def fading_gain(scatter: Array | None, scenario: Scenario) -> Array | float:
+def fading_gain(scatter: Array | None, scenario: CellScenario) -> Array | float:
     """Return ``|h|^2`` of h = sqrt(K / (K + 1)) + sqrt(1 / (K + 1)) s.
 
     1 where the Rician K is infinite.
@@ -82,7 +82,7 @@ def fading_gain(scatter: Array | None, scenario: Scenario) -> Array | float:
     return real * real + imaginary * imaginary
 
 
-def rate_bps(gain: Array, tx_power_w: Array, scenario: Scenario, xp: Any) -> Array:
+def rate_bps(gain: Array, tx_power_w: Array, scenario: CellScenario, xp: Any) -> Array:
     """Return the uplink rate [B, N, M].
 
     B log2(1 + P g / N0 B), capped at ``max_spectral_efficiency``.

@@ -9,59 +9,19 @@ depends on the data.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lambo_env.offloading.instances import Array
-from lambo_env.offloading.scenario import Scenario
+from lambo_env.utils.rows import Array
 
-
-def num_uniforms(scenario: Scenario) -> int:
-    """Uniform draws a UE and slot."""
-    return {"waypoint": 3, "drift": 2}.get(scenario.mobility, 0)
-
-
-def num_normals(scenario: Scenario) -> int:
-    """Standard normal draws a UE and slot."""
-    return 2 if scenario.mobility == "gauss-markov" else 0
+if TYPE_CHECKING:
+    from lambo_env.cell.scenario import CellScenario
 
 
 def reflect(xy: Array, side_m: float, xp: Any) -> Array:
     """Fold positions back into the square [0, side] as a mirror at each border would."""
     folded = xp.remainder(xy, 2 * side_m)
     return xp.where(folded > side_m, 2 * side_m - folded, folded)
-
-
-def move(
-    xy: Array,
-    waypoint: Array,
-    velocity: Array,
-    uniform: Array,
-    normal: Array,
-    scenario: Scenario,
-    xp: Any,
-) -> tuple[Array, Array, Array]:
-    """Advance positions one slot.
-
-    Args:
-        xy: positions [B, N, 2] in m.
-        waypoint: where each UE heads [B, N, 2]; equal to ``xy`` for one that has arrived.
-        velocity: [B, N, 2] in m/s.
-        uniform: draws in [0, 1) [B, N, num_uniforms].
-        normal: standard normal draws [B, N, num_normals].
-        scenario: speeds, border, slot.
-        xp: array namespace.
-
-    Returns:
-        The next (xy, waypoint, velocity); velocity is that of the last leg.
-    """
-    if scenario.mobility == "waypoint":
-        return _waypoint(xy, waypoint, velocity, uniform, scenario, xp)
-    if scenario.mobility == "drift":
-        step = (2 * uniform - 1) * scenario.drift_m
-        return reflect(xy + step, scenario.side_m, xp), waypoint, step / scenario.slot_s
-    if scenario.mobility == "gauss-markov":
-        return _gauss_markov(xy, waypoint, velocity, normal, scenario, xp)
-    return xy, waypoint, velocity
 
 
 def _toward(
@@ -82,7 +42,7 @@ def _toward(
 
 
 def _waypoint(
-    xy: Array, waypoint: Array, velocity: Array, uniform: Array, scenario: Scenario, xp: Any
+    xy: Array, waypoint: Array, velocity: Array, uniform: Array, scenario: CellScenario, xp: Any
 ) -> tuple[Array, Array, Array]:
     """Random waypoint without pause.
 
@@ -99,7 +59,7 @@ def _waypoint(
     return position, target, speed[..., None] * direction
 
 
-def initial_velocity(normal: Array, scenario: Scenario) -> Array:
+def initial_velocity(normal: Array, scenario: CellScenario) -> Array:
     """Return stationary Gauss-Markov velocities [B, N, 2] in m/s from normal draws.
 
     A Rayleigh speed of the scenario's mean.
@@ -108,7 +68,7 @@ def initial_velocity(normal: Array, scenario: Scenario) -> Array:
 
 
 def _gauss_markov(
-    xy: Array, waypoint: Array, velocity: Array, normal: Array, scenario: Scenario, xp: Any
+    xy: Array, waypoint: Array, velocity: Array, normal: Array, scenario: CellScenario, xp: Any
 ) -> tuple[Array, Array, Array]:
     """Velocity v' = a v + sqrt(1 - a^2) sigma n an axis.
 
@@ -119,3 +79,46 @@ def _gauss_markov(
     target = xy + velocity * scenario.slot_s
     folded = xp.remainder(target, 2 * scenario.side_m) > scenario.side_m
     return reflect(target, scenario.side_m, xp), waypoint, xp.where(folded, -velocity, velocity)
+
+
+def _drift(
+    xy: Array, waypoint: Array, velocity: Array, uniform: Array, scenario: CellScenario, xp: Any
+) -> tuple[Array, Array, Array]:
+    """Step uniformly in a square, mirrored at the borders."""
+    step = (2 * uniform - 1) * scenario.drift_m
+    return reflect(xy + step, scenario.side_m, xp), waypoint, step / scenario.slot_s
+
+
+def _stay(
+    xy: Array, waypoint: Array, velocity: Array, draws: Array, scenario: CellScenario, xp: Any
+) -> tuple[Array, Array, Array]:
+    """Stay."""
+    return xy, waypoint, velocity
+
+
+class MobilityModel(NamedTuple):
+    """How UEs move: one row is all that there is to a model.
+
+    ``move`` advances positions by one slot. It gets
+
+    - xy: positions [B, N, 2] in m,
+    - waypoint: where each UE heads [B, N, 2]; equal to xy for one that has arrived,
+    - velocity: [B, N, 2] in m/s,
+    - draws: uniforms in [0, 1), or standard normals where the model has some [B, N, number],
+    - the scenario and the array namespace,
+
+    and returns the next (xy, waypoint, velocity); velocity is that of the last leg.
+    """
+
+    move: Callable[..., tuple[Array, Array, Array]]
+    uniforms: int = 0  # draws per UE and slot
+    normals: int = 0  # draws per UE and slot, the first one included
+    velocity: Callable[[Array, CellScenario], Array] | None = None  # of first slots, from normals
+
+
+MODELS = {
+    "waypoint": MobilityModel(_waypoint, uniforms=3),
+    "gauss-markov": MobilityModel(_gauss_markov, normals=2, velocity=initial_velocity),
+    "drift": MobilityModel(_drift, uniforms=2),
+    "static": MobilityModel(_stay),
+}

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from lambo_env.offloading.scenario import Scenario
+from lambo_env.cell.scenario import CellScenario
 from lambo_env.utils import validate
 
 _TRAINING, _EVALUATION, _DECISION = 0, 1, 2  # first entry of the spawn key
 
 
-def evaluation_rng(root: int, scenario: Scenario, block: int) -> np.random.Generator:
+def evaluation_rng(root: int, scenario: CellScenario, block: int) -> np.random.Generator:
     """Return the generator of one block of evaluation instances, the same for every agent."""
     return _generator(root, _EVALUATION, scenario.hash, block)
 
 
-def training_rng(root: int, scenario: Scenario, stream: int) -> np.random.Generator:
+def training_rng(root: int, scenario: CellScenario, stream: int) -> np.random.Generator:
     """Return the generator of one stream of training instances.
 
     It meets no evaluation block of any root.

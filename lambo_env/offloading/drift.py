@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from lambo_env.cell import geometry
+from lambo_env.cell.geometry import CellState
 from lambo_env.offloading import slots
 from lambo_env.offloading.instances import Array, Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
-from lambo_env.offloading.slots import Draws, MovingSlots, World
+from lambo_env.offloading.slots import Draws, MovingSlots
 from lambo_env.utils import validate
 from lambo_env.utils.rows import Rows, map_arrays
 
@@ -138,13 +140,14 @@ class Drift(MovingSlots):
             **{name: _between(*pair, weight) for name, pair in ends.items() if pair[0] != pair[1]}
         )
 
-    def first(self, draws: Draws) -> tuple[World, Instances]:
-        """Return the world and the instances of first slots."""
-        world = slots.initial(self.scenario(0), draws.uniforms, draws.normals)
-        return world, self._snapshot(world, 0, draws.uniforms)
+    def first(self, draws: Draws) -> tuple[CellState, Instances]:
+        """Return the cell and the instances of first slots."""
+        tasks, places = slots.split(self.base, draws.uniforms)
+        cell = geometry.initial(self.scenario(0), places, draws.normals)
+        return cell, self._snapshot(cell, 0, tasks)
 
-    def next(self, before: World, slot: Array, draws: Draws) -> tuple[World, Instances]:
-        """Return the world and the instances of the slots that follow.
+    def next(self, before: CellState, slot: Array, draws: Draws) -> tuple[CellState, Instances]:
+        """Return the cell and the instances of the slots that follow.
 
         Draws as in ``MovingSlots``; rows may be at different slots.
         """
@@ -159,16 +162,17 @@ class Drift(MovingSlots):
         return map_arrays(lambda *arrays: np.concatenate(arrays)[order], *parts)
 
     def _next(
-        self, slot: int, before: World, uniforms: Array, normals: Array
-    ) -> tuple[World, Instances]:
+        self, slot: int, before: CellState, uniforms: Array, normals: Array
+    ) -> tuple[CellState, Instances]:
         old, new = self.scenario(slot - 1), self.scenario(slot)
         if before.shadowing_db is not None and old.shadowing_db != new.shadowing_db:
             louder = before.shadowing_db * (new.shadowing_db / old.shadowing_db)
             before = dataclasses.replace(before, shadowing_db=louder)
-        world = slots.advance(before, new, uniforms, normals)
-        return world, self._snapshot(world, slot, uniforms)
+        tasks, moves = slots.split(self.base, uniforms)
+        cell = geometry.advance(before, new, moves, normals)
+        return cell, self._snapshot(cell, slot, tasks)
 
-    def _snapshot(self, now: World, slot: int, uniforms: Array) -> Instances:
+    def _snapshot(self, now: CellState, slot: int, uniforms: Array) -> Instances:
         """Return ``slot`` as Instances; a drawn-in UE is seen where the drift has taken it."""
         weight = self.schedule(slot)
         if self.shift.disc_m is not None and weight > 0:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+# an array of any array-API namespace (NumPy, torch); the standard has no static type for it
+Array = Any
 _T = TypeVar("_T")
 
 

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambo_env.offloading.scenario import Scenario, field_names, list_scenarios, load_scenario
+from lambo_env.cell.scenario import ruled
+from lambo_env.offloading.scenario import Scenario, list_scenarios, load_scenario
+from lambo_env.utils import validate
 
+HASHES = {
+    "are2020": "3a00662f87e88723",
+    "dense": "f83c42d6958c78bc",
+    "hetero": "6f147989dccff73c",
+    "paper": "6b4df35477816657",
+    "tiny": "00f16ad84b7b4445",
+    "wide": "ab091b71fa5d0ef9",
+}
 COUNTS = ["num_ues"]
 RANGES = [
     "data_bits",
@@ -56,7 +66,7 @@ BAD = {
 
 
 def test_the_table_of_bad_values_covers_every_field():
-    assert sorted(BAD) == sorted(field_names())
+    assert sorted(BAD) == sorted(Scenario.field_names())
     assert min(len(values) for values in BAD.values()) >= 5
 
 
@@ -118,6 +128,26 @@ def test_hash_depends_on_the_numbers_alone():
     hashes = {paper.hash} | {load_scenario(name).hash for name in list_scenarios()}
     assert len(hashes) == len(list_scenarios())
     assert paper.replace(deadline_s=1.6).hash not in hashes
+
+
+def test_a_new_field_changes_no_hash_where_it_has_its_default():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Priced(Scenario):
+        price: float = ruled(0.5, validate.non_negative)
+
+    for name in list_scenarios():
+        scenario = load_scenario(name)
+        priced = Priced.from_dict(scenario.to_dict())
+        assert priced.hash == scenario.hash
+        assert priced.replace(price=0.25).hash != scenario.hash
+        assert priced.replace(price=0.25).replace(price=0.5).hash == scenario.hash
+    with pytest.raises(ValueError, match=r"^Priced\.price is -1; allowed"):
+        Priced(price=-1)
+
+
+def test_preset_hashes_are_those_of_version_0_1():
+    hashes = {name: load_scenario(name).hash for name in list_scenarios()}
+    assert hashes == HASHES
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.special import j0
 
-from lambo_env.cell import channel, mobility
+from lambo_env.cell import channel, geometry, mobility
 from lambo_env.offloading import slots
-from lambo_env.offloading.scenario import MOBILITY, load_scenario
-from lambo_env.offloading.slots import MovingSlots, draw, sample_instances
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.offloading.slots import Draws, MovingSlots, draw, sample_instances
 
 
 def test_rate_by_an_independent_formula():
@@ -114,7 +114,7 @@ def test_fading_is_correlated_as_bessel_says_and_keeps_unit_power():
         assert slot_s < 1 or abs(rho) < 0.2
 
 
-@pytest.mark.parametrize("model", MOBILITY)
+@pytest.mark.parametrize("model", mobility.MODELS)
 def test_ues_stay_inside_and_move_as_told(model):
     scenario = load_scenario("paper").replace(mobility=model, slot_s=4.0)
     rng = np.random.default_rng(0)
@@ -145,9 +145,8 @@ def test_a_waypoint_walker_that_arrives_goes_on_with_the_time_left():
     scenario = load_scenario("paper").replace(slot_s=4.0, speed_mps=1.0)
     xy, target, velocity = np.zeros((1, 1, 2)), np.array([[[1.0, 0.0]]]), np.array([[[1.0, 0.0]]])
     draws = np.array([[[0.999999999, 0.0, 0.5]]])
-    position, waypoint, after = mobility.move(
-        xy, target, velocity, draws, np.zeros((1, 1, 0)), scenario, np
-    )
+    move = mobility.MODELS["waypoint"].move
+    position, waypoint, after = move(xy, target, velocity, draws, scenario, np)
     np.testing.assert_allclose(position, [[[4.0, 0.0]]])
     np.testing.assert_allclose(waypoint, [[[50.0, 0.0]]], atol=1e-6)
     np.testing.assert_allclose(after, [[[1.0, 0.0]]])
@@ -157,24 +156,16 @@ def test_a_waypoint_walker_that_arrives_goes_on_with_the_time_left():
 def test_rows_do_not_depend_on_the_batch(name):
     """Row b of a batch made from blocks of draws equals the batch of one made from row b, bit for bit, over slots."""
     scenario, rng = load_scenario(name), np.random.default_rng(3)
-    blocks = [
-        tuple(
-            rng.random((5, size))
-            for size in (slots.initial_draws if slot == 0 else slots.advance_draws)(scenario)
-        )
-        for slot in range(3)
-    ]
+    moving = MovingSlots(scenario)
+    sizes = [moving.first_draws, moving.next_draws, moving.next_draws]
+    blocks = [tuple(rng.random((5, size)) for size in pair) for pair in sizes]
 
     def play(rows):
-        state = None
+        cell = None
         for uniforms, normals in blocks:
-            uniforms, normals = uniforms[rows], normals[rows]
-            state = (
-                slots.initial(scenario, uniforms, normals)
-                if state is None
-                else slots.advance(state, scenario, uniforms, normals)
-            )
-        return slots.snapshot(state, scenario, uniforms)
+            draws = Draws(uniforms[rows], normals[rows], [])
+            cell, instances = moving.next(cell, 1, draws) if cell else moving.first(draws)
+        return instances
 
     whole = play(slice(None))
     for row in range(5):
@@ -188,15 +179,18 @@ def test_torch_world_equals_numpy():
     import array_api_compat.torch as xp
 
     scenario, rng = load_scenario("hetero"), np.random.default_rng(3)
-    first = [rng.random((4, size)) for size in slots.initial_draws(scenario)]
-    second = [rng.random((4, size)) for size in slots.advance_draws(scenario)]
+    moving = MovingSlots(scenario)
+    first, second = (
+        [rng.random((4, size)) for size in sizes]
+        for sizes in (moving.first_draws, moving.next_draws)
+    )
     results = []
     for convert, space in ((np.asarray, np), (torch.as_tensor, xp)):
-        state = slots.initial(scenario, *map(convert, first), space)
-        state = slots.advance(state, scenario, *map(convert, second), space)
-        results.append(
-            np.asarray(slots.snapshot(state, scenario, convert(second[0]), space).uplink_bps)
-        )
+        _, places = slots.split(scenario, convert(first[0]))
+        tasks, moves = slots.split(scenario, convert(second[0]))
+        state = geometry.initial(scenario, places, convert(first[1]), space)
+        state = geometry.advance(state, scenario, moves, convert(second[1]), space)
+        results.append(np.asarray(slots.snapshot(state, scenario, tasks, space).uplink_bps))
     np.testing.assert_allclose(results[1], results[0], rtol=1e-12)
 
 
