@@ -17,7 +17,7 @@ import numpy as np
 
 from lambo_env import registration
 from lambo_env.envs.vector_env import WorldVectorEnv
-from lambo_env.offloading.instances import Decision
+from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
@@ -79,16 +79,11 @@ class PolicyAgent:
                 for first in range(0, size, self.batch)
             )
         ]
-        if not isinstance(parts[0], Decision):
-            return np.concatenate(parts)
-        xp = instances.xp
         place, cpu_hz = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("place", "cpu_hz")
         )
-        device, dtype = instances.cycles.device, instances.cycles.dtype
-        return Decision(
-            xp.asarray(place, device=device), xp.asarray(cpu_hz, device=device, dtype=dtype)
-        )
+        decision = Decision(place, cpu_hz)
+        return decision.to(instances) if isinstance(instances, Instances) else decision
 
     def _play(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
         row = registration.ENVIRONMENTS[self.env_id]

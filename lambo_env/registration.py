@@ -32,8 +32,9 @@ OFFERS = {
     "allocate": "(instances, modes or places ...) -> the optimal shares of what is decided",
     "upload_s": "(instances) -> upload times in s",
     "local_cost": "(instances, prompts) -> cost [B] of running all locally: one relative reward",
+    "load_file": "(path) -> instances, and the decision that the file ships or None",
+    "bound": "(instances, prompts) -> certified lower bounds of the cost [B]; else agent `exact`'s",
     "checks": "dict of name -> check(harness) of its environments beyond those of every world",
-    "frozen": "(id) -> what its golden files freeze beyond spaces and rewards",
     "frame": "(**what the batch's picture returns) -> frame: an object with picture() and text()",
 }
 
@@ -317,8 +318,14 @@ register_world(
 register_world(
     "wpmec",
     "DROO's problem: devices powered by radio compute locally or offload, frame by frame.",
+    scenario="lambo_env.wpmec.scenario:WpmecScenario",
+    load_scenario="lambo_env.wpmec.scenario:load_scenario",
+    sample_instances="lambo_env.wpmec.scenario:sample_instances",
     instances="lambo_env.wpmec.instances:Frames",
+    evaluate="lambo_env.wpmec.physics:evaluate",
     allocate="lambo_env.wpmec.physics:allocate",
+    bound="lambo_env.wpmec.physics:best_cost",
+    load_file="lambo_env.datasets.droo:load_frames",
 )
 register_env(
     "LAMBO-MEC-v0",

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from lambo_env import registration
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.datasets.are import load_are
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
-from lambo_env.offloading.slots import sample_instances
 from lambo_env.utils import validate
 
 
@@ -38,7 +38,9 @@ class ScenarioSource:
 
     def load(self, root: int, block: int, size: int) -> Instances:
         """Return the ``size`` instances of a block."""
-        return sample_instances(self.scenario, size, evaluation_rng(root, self.scenario, block))
+        return registration.sample_instances(
+            self.scenario, size, evaluation_rng(root, self.scenario, block)
+        )
 
     def labels(self, block: int, size: int) -> Decision | None:
         """Return None: a scenario brings no decisions."""
@@ -53,7 +55,8 @@ class ScenarioSource:
 class FileSource:
     """The instances of a file, cut into blocks.
 
-    ``are:PATH`` reads ARE's data set, anything else a saved Instances.
+    ``are:PATH`` reads ARE's data set, ``WORLD:PATH`` a file of another world, anything else a saved
+    Instances.
     """
 
     name: str
@@ -62,13 +65,15 @@ class FileSource:
     @functools.cached_property
     def _content(self) -> tuple[Instances, Decision | None]:
         kind, _, path = self.text.rpartition(":")
+        if kind in registration.WORLDS:
+            return registration.WORLDS[kind].get("load_file")(path)
         return load_are(path) if kind == "are" else (Instances.load(self.text), None)
 
     @functools.cached_property
     def hash(self) -> str:
         """Content hash of the arrays, 16 hex digits."""
         digest = hashlib.sha256()
-        for field in dataclasses.fields(Instances):
+        for field in dataclasses.fields(self._content[0]):
             digest.update(np.ascontiguousarray(getattr(self._content[0], field.name)).tobytes())
         return digest.hexdigest()[:16]
 
@@ -104,7 +109,12 @@ def file_source(text: str) -> FileSource:
     """
     path = text.rpartition(":")[2]
     kind = text[: -len(path) - 1]
-    validate.check("--instances", text, kind in ("", "are"), "are:PATH or FILE.npz")
+    validate.check(
+        "--instances",
+        text,
+        kind in ("", "are", *registration.WORLDS),
+        "are:PATH, WORLD:PATH or FILE.npz",
+    )
     source = FileSource(Path(path).stem, text)
     validate.check("--instances", text, len(source.hash) == 16, "a readable file")
     return source
@@ -118,6 +128,7 @@ def scenario_source(entry: str | Mapping[str, Any], folder: Path | None = None) 
     """
     if isinstance(entry, Mapping):
         fields = dict(entry)
+
         base, name = fields.pop("base", "paper"), fields.pop("name", None)
         validate.check(
             "Sweep.scenarios.name",
@@ -125,6 +136,8 @@ def scenario_source(entry: str | Mapping[str, Any], folder: Path | None = None) 
             isinstance(name, str) and bool(name),
             "a name for the table's scenario",
         )
+        if "world" in fields:
+            return ScenarioSource(name, registration.load_scenario(fields))
         return ScenarioSource(name, load_scenario(base).replace(**fields))
     validate.check(
         "Sweep.scenarios", entry, isinstance(entry, str), "presets, .toml paths or tables of fields"

@@ -17,11 +17,11 @@ from benchmarks.sweep.results import CellResult, finite_or_none
 from lambo_agents import registry
 from lambo_agents.protocol import Agent, unsupported
 from lambo_env.cell.seeding import decision_rng
-from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.registration import DEFAULT_WORLD, evaluate, world_of
 from lambo_env.utils.timing import measure
 
 SINGLE_RUNS = 8  # instances timed one by one
@@ -139,7 +139,11 @@ def score(instances: Instances, decision: Decision, prompts: Prompts) -> dict[st
     Raises:
         ValueError: an illegal decision (physics names what is wrong).
     """
-    outcome = physics.evaluate(instances, decision, prompts.objective(instances))
+    if world_of(instances, "instances").name != DEFAULT_WORLD:
+        outcome = evaluate(instances, decision, prompts)
+        unknown = dict.fromkeys(("latency_s", "energy_j", "late"), [None] * len(outcome.cost))
+        return {"cost": finite_or_none(outcome.cost), **unknown}
+    outcome = evaluate(instances, decision, prompts.objective(instances))
     return {
         "cost": finite_or_none(outcome.cost),
         "latency_s": finite_or_none(np.mean(outcome.latency_s, axis=-1)),

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env.datasets.matlab import check_each, check_numbers, read_mat
+from lambo_env.offloading.instances import Decision
 from lambo_env.utils import validate
+from lambo_env.wpmec.instances import Frames
 
 Floats = NDArray[np.float64]
 
@@ -81,3 +83,13 @@ def load_droo(path: str | os.PathLike[str], num_devices: int | None = None) -> D
     check_each("output_obj", rate, np.isfinite(rate) & (rate > 0), "finite and > 0")
     harvest, share = raw["output_a"][:, 0].astype(np.float64), raw["output_tau"].astype(np.float64)
     return DrooData(gain, mode.astype(bool), harvest, share, rate)
+
+
+def load_frames(path: str | os.PathLike[str]) -> tuple[Frames, Decision]:
+    """Return the frames of a data_N.mat and the modes that it ships, as places: 1 is offloaded.
+
+    Raises:
+        ValueError: as ``load_droo``.
+    """
+    data = load_droo(path)
+    return Frames(data.gain), Decision(data.mode.astype(np.int64), np.zeros(data.mode.shape))

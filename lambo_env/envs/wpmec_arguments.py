@@ -12,6 +12,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lambo_env.datasets.droo import load_droo
+from lambo_env.offloading.instances import Decision
 from lambo_env.utils import validate
 from lambo_env.wpmec.batch import GAIN_SCALE, FrameBatch
 from lambo_env.wpmec.instances import Frames
@@ -72,9 +73,10 @@ class WpmecArguments:
         return cls(num_devices=instances.num_devices, num_frames=1, **arguments)
 
     @staticmethod
-    def decision(infos: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """Return the modes that the infos of a finished frame tell: who sends for a while."""
-        return np.asarray(infos["time_share"] > 0)
+    def decision(infos: Mapping[str, Any]) -> Decision:
+        """Return the modes that the infos of a finished frame tell, as places: 1 is offloaded."""
+        place = (infos["time_share"] > 0).astype(np.int64)
+        return Decision(place, np.zeros(place.shape))
 
     def observation_space(self) -> spaces.Space[Any]:
         """Return the space of one environment's observation."""

@@ -261,11 +261,6 @@ def sample_instances(scenario: Scenario, num_instances: int, rng: np.random.Gene
     validate.check(
         "scenario", scenario, isinstance(scenario, Scenario), "a Scenario (see load_scenario)"
     )
-    check_generator(rng)
+    validate.generator(rng)
     count, slots = validate.integer("num_instances", num_instances), MovingSlots(scenario)
     return slots.first(draw(rng, count, slots.first_draws))[1]
-
-
-def check_generator(rng: object) -> None:
-    """Refuse anything but a NumPy Generator: randomness is handed down, never global."""
-    validate.check("rng", rng, isinstance(rng, np.random.Generator), "a numpy.random.Generator")

@@ -115,3 +115,8 @@ def known_keys(owner: str, given: Mapping[str, Any], options: Iterable[str]) -> 
             raise ValueError(
                 f"{owner}.{key}: unknown field{closest(key, options) or ';'} known: {', '.join(options)}"
             )
+
+
+def generator(rng: object) -> None:
+    """Refuse anything but a NumPy Generator: randomness is handed down, never global."""
+    check("rng", rng, isinstance(rng, np.random.Generator), "a numpy.random.Generator")

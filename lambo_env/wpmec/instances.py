@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env.offloading.slots import check_generator
 from lambo_env.utils import validate
 
 Floats = NDArray[np.float64]
@@ -76,12 +75,18 @@ class Frames:
         """N."""
         return self.gain.shape[1]
 
+    @property
+    def batch_size(self) -> int:
+        """B."""
+        return self.gain.shape[0]
+
     def __len__(self) -> int:
         """Return B."""
         return self.gain.shape[0]
 
     def take(self, rows: Any) -> Frames:
-        """Return the frames at ``rows`` (a slice, list, bool or index array)."""
+        """Return the frames at ``rows`` (an index, a slice, list, bool or index array)."""
+        rows = [rows] if isinstance(rows, int | np.integer) else rows
         return Frames(self.gain[rows], self.weight)
 
 
@@ -91,7 +96,7 @@ def generate(num_devices: int, batch: int, rng: np.random.Generator) -> Frames:
     Free-space means, Rayleigh fading (exponential power), independent in frame and device.
     """
     validate.integer("batch", batch)
-    check_generator(rng)
+    validate.generator(rng)
     means = mean_gains(num_devices)
     return Frames(means * rng.standard_exponential((batch, num_devices)))
 

@@ -90,6 +90,28 @@ def allocate(frames: Frames, mode: Any, *, alone: bool = False) -> Allocation:
     return Allocation(rate, harvest, share)
 
 
+@dataclasses.dataclass(frozen=True)
+class FrameOutcome:
+    """What modes are worth."""
+
+    rate_bps: Floats  # [B] weighted sum computation rate
+    cost: Floats  # [B] s per weighted Mbit
+
+
+def evaluate(frames: Frames, decision: Any, objective: Any = None) -> FrameOutcome:
+    """Return the rate of a decision whose ``place`` [B, N] is 1 where offloaded, and its cost.
+
+    There is one objective, the time per computed Mbit, whatever is asked for.
+    """
+    rate = rate_bps(frames, np.asarray(decision.place))
+    return FrameOutcome(rate, 1e6 / rate)
+
+
+def best_cost(frames: Frames, prompts: Any = None) -> Floats:
+    """Return the least cost [B] of any modes, by enumeration; at most 16 devices."""
+    return 1e6 / best_modes(frames)[1]
+
+
 def weighted_rate_bps(frames: Frames, mode: Any, harvest_share: Any, time_share: Any) -> Floats:
     """Return the rate [B] in bit/s of given shares a [B] and tau [B, N] by the definition above.
 

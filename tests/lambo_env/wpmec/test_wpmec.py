@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+import lambo_env
 from lambo_env.datasets.droo import load_droo
 from lambo_env.envs.env import WorldEnv
 from lambo_env.envs.wpmec_arguments import WpmecArguments
@@ -323,6 +324,24 @@ def test_bad_options_are_refused(frames):
         env.reset(options={"frames": [[1e-6] * 10]})
     with pytest.raises(ValueError, match="options.frames.num_devices is 2; allowed: 10"):
         env.reset(options={"frames": Frames([[1e-6, 1e-6]])})
+
+
+def test_a_vector_of_frames_pays_what_single_environments_pay(frames):
+    env = gym.make_vec("LAMBO-WPMEC-v0", 40, num_frames=1)
+    env.reset(seed=0, options={"instances": frames})
+    modes = np.tile([1, 0], (40, 5))
+    rewards = env.step(modes)[1]
+    np.testing.assert_allclose(rewards, physics.rate_bps(frames, modes) / 1e6, rtol=1e-9)
+    for row in range(3):
+        alone = physics.allocate(frames.take([row]), modes[row][None]).rate_bps[0]
+        assert rewards[row] == alone / 1e6 or rewards[row] == alone * 1e-6
+
+
+def test_a_decision_costs_the_time_per_mbit_and_the_bound_is_the_best(frames):
+    place = np.zeros((40, 10), dtype=np.int64)
+    outcome = lambo_env.evaluate(frames, lambo_env.Decision(place, np.zeros((40, 10))), None)
+    np.testing.assert_allclose(outcome.cost, 1e6 / physics.rate_bps(frames, place))
+    assert np.all(physics.best_cost(frames) <= outcome.cost)
 
 
 def test_the_registered_id_makes_it():

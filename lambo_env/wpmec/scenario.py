@@ -1,0 +1,61 @@
+"""WpmecScenario: the distribution of frames, and how it is written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lambo_env.utils import validate
+from lambo_env.wpmec.instances import Frames, generate
+
+
+@dataclasses.dataclass(frozen=True)
+class WpmecScenario:
+    """Frames of N devices at DROO's distances, Rayleigh fading.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    num_devices: int = 10
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        validate.integer("WpmecScenario.num_devices", self.num_devices)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, with the world."""
+        return {"world": "wpmec", **dataclasses.asdict(self)}
+
+    @property
+    def hash(self) -> str:
+        """Content hash, 16 hex digits."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_scenario(source: Mapping[str, Any] | WpmecScenario) -> WpmecScenario:
+    """Return the scenario of a mapping of fields, or as it is.
+
+    Raises:
+        ValueError: anything else, or an unknown field.
+    """
+    if isinstance(source, WpmecScenario):
+        return source
+    allowed = "a mapping of fields or a WpmecScenario"
+    validate.check("scenario", source, isinstance(source, Mapping), allowed)
+    names = [field.name for field in dataclasses.fields(WpmecScenario)]
+    validate.known_keys("WpmecScenario", source, names)
+    return WpmecScenario(**source)
+
+
+def sample_instances(
+    scenario: WpmecScenario, num_instances: int, rng: np.random.Generator
+) -> Frames:
+    """Return frames drawn from a scenario."""
+    return generate(scenario.num_devices, num_instances, rng)
