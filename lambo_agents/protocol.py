@@ -35,7 +35,7 @@ class Agent(Protocol):
     """
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
-        """Return places int [B, N] and server CPU [B, N] in cycles/s for B instances under their prompts."""
+        """Return places int [B, N] and server CPU [B, N] in cycles/s for B instances."""
         ...
 
 

@@ -63,7 +63,7 @@ class SB3Config:
     policy: str = "MultiInputPolicy"  # or "module:Class"
     extractor: str | None = None  # of EXTRACTORS, for policies of plain layers
     scenario: str = "tiny"  # preset or TOML path
-    prompts: tuple[str, ...] | None = None  # None: the training phrasings of all objectives
+    prompts: tuple[str, ...] | None = None  # None: the environments' frozen prompts
     observe: str = "prompt"
     reward: str = "relative"
     num_envs: int = 64
@@ -96,7 +96,7 @@ class SB3Config:
                 "SB3Config.prompts",
                 self.prompts,
                 several,
-                "a list of texts, or None for the training phrasings",
+                "a list of texts, or None for the frozen prompts",
             )
             object.__setattr__(self, "prompts", tuple(self.prompts))
         for name in ("algorithm", "policy_kwargs"):

@@ -93,15 +93,8 @@ def prompts(options: PromptOptions = PromptOptions()) -> None:
     print_table(
         ("objective", "cost", "unit", "phrases", "held out", "for example"),
         [
-            (
-                o.name,
-                o.measure,
-                o.unit or "-",
-                str(o.train_phrases),
-                str(o.held_out_phrases),
-                "; ".join(o.examples),
-            )
-            for o in objectives()
+            (name, measure, unit or "-", str(train), str(held_out), "; ".join(examples))
+            for name, measure, unit, train, held_out, examples in objectives()
         ],
     )
 

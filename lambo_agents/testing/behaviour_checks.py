@@ -18,11 +18,12 @@ from lambo_agents.protocol import unsupported
 from lambo_agents.testing.decision_checks import FAULTS, refuse_first
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.prompts.objectives import PAIR, PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.testing.report import NotChecked
 from lambo_env.utils import validate
 
-TEXTS = ("minimum latency", "minimum energy", "70% latency, 30% energy")
+TEXTS = (*PURE_PROMPTS, f"70% {PAIR[0]}, 30% {PAIR[1]}")
 CPU_TOLERANCE = (
     1e-4  # relative: a network's batch of one may round otherwise than its batch of many
 )

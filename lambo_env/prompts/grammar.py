@@ -173,18 +173,14 @@ def parse_weights(text: str, field: str = "prompt") -> dict[str, float]:
     return {PAIR[0]: float(share), PAIR[1]: float(1 - share)}
 
 
-def understood() -> str:
-    """Return what texts are understood, with examples."""
+def _refuse_unknown(field: str, text: str) -> NoReturn:
     pure = " or ".join(f"'{row.prompt}'" for row in OBJECTIVES.values())
     first, second = PAIR
-    return (
+    understood = (
         f"one of the catalogue's phrases, such as {pure}, or a mix, such as '70% {first}, 30% "
         f"{second}', 'weigh {first} 0.7 and {second} 0.3', '3:1 {first} to {second}', "
         f"'balance {first} and {second}'"
     )
-
-
-def _refuse_unknown(field: str, text: str) -> NoReturn:
     mixed = (
         wording.say(*PAIR, 50 if wording.high == _HALF else 70)
         for split in SPLITS
@@ -192,12 +188,12 @@ def _refuse_unknown(field: str, text: str) -> NoReturn:
     )
     known = [*_by_text(tuple(OBJECTIVES.values())), *mixed]
     near = validate.closest(normalise(text), known).removeprefix("; ").rstrip(";")
-    shown = f"{understood()}{'; ' + near if near else ''} (`lambo list prompts` shows all)"
+    shown = f"{understood}{'; ' + near if near else ''} (`lambo list prompts` shows all)"
     validate.refuse(field, text, shown)
 
 
 def _share_of_first(wording: Wording, numbers: list[str], field: str, text: str) -> Fraction:
-    """Return the share in [0, 1] of the quantity named first, or refuse numbers that do not add up."""
+    """Return the share in [0, 1] of the quantity named first; refuse what does not add up."""
     slots = re.findall(r"{([pfr][ab])}", wording.template)
     if not slots:
         return wording.low
@@ -309,21 +305,10 @@ def catalogue(split: str, kind: str) -> list[tuple[str, dict[str, float]]]:
     return [(text, {kind: 1.0}) for text in data.phrases_of(split, OBJECTIVES[kind])]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ObjectiveRow:
-    """One line of the catalogue's listing."""
-
-    name: str
-    measure: str
-    unit: str
-    train_phrases: int
-    held_out_phrases: int
-    examples: tuple[str, ...]
-
-
-def objectives() -> tuple[ObjectiveRow, ...]:
+def objectives() -> list[tuple[str, str, str, int, int, tuple[str, ...]]]:
     """Return what prompts can ask for.
 
+    Per kind: name, measure, unit, number of training and of held-out phrases, examples.
     A mix counts its wordings, each of which takes any weight it can say.
     """
     first, second = PAIR
@@ -333,14 +318,7 @@ def objectives() -> tuple[ObjectiveRow, ...]:
         for row in OBJECTIVES.values()
     ]
     mixed = (tuple(wording.say(*PAIR, 70) for wording in wordings(split)) for split in SPLITS)
-    return tuple(
-        ObjectiveRow(
-            name=name,
-            measure=measure,
-            unit=unit,
-            train_phrases=len(train),
-            held_out_phrases=len(held_out),
-            examples=train[:2] + train[22::22][:2],
-        )
-        for name, measure, unit, train, held_out in (*listed, (MIX, mix, "", *mixed))
-    )
+    return [
+        (*about, len(train), len(held_out), train[:2] + train[22::22][:2])
+        for *about, train, held_out in (*listed, (MIX, mix, "", *mixed))
+    ]

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,6 @@ __all__ = ["MAX_CHARS", "Prompts", "encode_text", "env_prompts"]
 
 Tokens = NDArray[np.uint8]
 Weights = NDArray[np.float64]
-Goal = TypeVar("Goal", covariant=True)
-NO_OTHER: Mapping[str, Any] = MappingProxyType({})
-
-
-class HasObjective(Protocol[Goal]):
-    """What a world's instances offer: the objective that weights stand for there."""
-
-    @property
-    def batch_size(self) -> int:
-        """B."""
-
-    def objective(self, latency_weight: Any, other: Mapping[str, Any]) -> Goal:
-        """Return the objective [B] of the weights [B]; what is left to 1 is energy's."""
 
 
 def encode_text(text: str, field: str = "prompt") -> Tokens:
@@ -146,15 +133,15 @@ class Prompts:
         self,
         texts: str | Sequence[str],
         latency_weight: Any,
-        other: Mapping[str, Any] = NO_OTHER,
+        other: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         checked = _texts("Prompts.texts", texts)
         weights = {PAIR[0]: _weights("Prompts.latency_weight", latency_weight, len(checked))}
         for name, weight in other.items():
             validate.known(name, set(OBJECTIVES) - set(PAIR), "further objective of Prompts.other")
             weights[name] = _weights(f"Prompts.other[{name!r}]", weight, len(checked))
-        total = sum(weights.values())
-        validate.each("Prompts (sum of weights)", total, total <= 1, "at most 1")  # type: ignore[operator]
+        total = np.sum(list(weights.values()), axis=0)
+        validate.each("Prompts (sum of weights)", total, total <= 1, "at most 1")
         table, index = _tabulate(checked, weights)
         self.__dict__.update(_table=table, _index=index)
 
@@ -208,8 +195,8 @@ class Prompts:
             batch: B; one text is given to all. None: as many as there are texts.
 
         Raises:
-            ValueError: if a text is not understood (see ``parse_weights``) or the number of texts is
-                neither 1 nor ``batch``.
+            ValueError: if ``parse_weights`` refuses a text, or the number of texts is neither 1 nor
+                ``batch``.
 
         >>> Prompts.of(["minimum latency", "70% latency, 30% energy"]).latency_weight
         array([1. , 0.7])
@@ -336,8 +323,10 @@ class Prompts:
         tokens = np.concatenate([part.tokens for part in parts])
         return Prompts._with(*_tabulate(texts, weights, tokens))
 
-    def objective(self, instances: HasObjective[Goal]) -> Goal:
-        """Return the objective of each instance [B], in the array namespace of ``instances``.
+    def objective(self, instances: Any) -> Any:
+        """Return the objective [B] that the world of ``instances`` makes of the weights.
+
+        It is ``instances.objective(latency_weight, other)``, in their array namespace.
 
         Raises:
             ValueError: if there are not as many instances as prompts.
