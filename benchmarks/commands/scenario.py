@@ -7,6 +7,7 @@ import dataclasses
 from cyclopts import Parameter
 
 from benchmarks.report.console import print_table
+from lambo_env.utils import validate
 
 
 @Parameter(name="*")
@@ -49,6 +50,7 @@ def check(options: CheckOptions) -> int:
     from lambo_env.prompts.grammar import parse_weights
     from lambo_env.prompts.objectives import unit_of
 
+    validate.integer("--instances", options.instances)
     scenario = load_scenario(options.name)
     deadlines, objectives = assess(scenario, options.instances, options.root)
     rows = [

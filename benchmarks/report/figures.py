@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.statistics import Interval
-from benchmarks.report.tables import Line, Table, digits
+from benchmarks.report.tables import AgentLine, Table, digits
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import sole
 
@@ -188,7 +188,7 @@ def gap_against_time(tables: Sequence[Table]) -> Figure | None:
     return figure
 
 
-def _drawable(line: Line) -> bool:
+def _drawable(line: AgentLine) -> bool:
     return (
         line.gap_percent is not None and line.single_ms is not None and line.batched_ms is not None
     )

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 
 from benchmarks.report.tables import digits, gap_text, values
-from benchmarks.sweep.config import Cell
+from benchmarks.sweep.config import SweepCell
 from benchmarks.sweep.results import CellResult
 from benchmarks.sweep.runner import OnProgress, Progress
 from lambo_env.prompts.grammar import parse_weights
@@ -48,7 +48,7 @@ def print_event(progress: Progress) -> None:
         tail = "" if np.isnan(gap) else f", gap {gap_text(gap)} %"
         where = f"{last.agent} on {last.scenario}, {last.prompt}, block {last.block}"
         text = f"[{count}] {where}: {cost}{tail}, {digits(last.batched_ms, 3)} ms"
-    elif isinstance(last, Cell):
+    elif isinstance(last, SweepCell):
         if len(_empty_like(last, progress)) == 1:  # said once per agent and scenario
             reason = progress.reasons[last.id]
             text = f"{last.agent.label} on {last.source.name}: no result: {reason}"
@@ -60,7 +60,7 @@ def print_event(progress: Progress) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _empty_like(cell: Cell, progress: Progress) -> list[Cell]:
+def _empty_like(cell: SweepCell, progress: Progress) -> list[SweepCell]:
     """Return the empty cells of the same agent and scenario."""
     what = (cell.agent.label, cell.source.name)
     empty = (other for other in progress.cells if other.id in progress.reasons)

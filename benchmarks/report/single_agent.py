@@ -8,7 +8,7 @@ from __future__ import annotations
 from benchmarks.report import tables
 from benchmarks.report.console import print_table
 from benchmarks.sweep import bounds
-from benchmarks.sweep.config import Cell, Sweep
+from benchmarks.sweep.config import Sweep, SweepCell
 from benchmarks.sweep.runner import bound_key_of
 from benchmarks.sweep.worker import NoResult, identity, play_cell
 from lambo_agents import registry
@@ -33,8 +33,8 @@ def print_single(sweep: Sweep, with_bounds: bool) -> int:
 
 
 def _play(
-    cell: Cell, spec: registry.AgentSpec, sweep: Sweep, with_bounds: bool
-) -> tuple[tables.Line | None, str]:
+    cell: SweepCell, spec: registry.AgentSpec, sweep: Sweep, with_bounds: bool
+) -> tuple[tables.AgentLine | None, str]:
     instances = cell.source.load(cell.root, cell.block, cell.instances)
     answer = play_cell(identity(cell), spec, instances, None)
     if isinstance(answer, NoResult):

@@ -51,7 +51,7 @@ class Results:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class AgentLine:
     """One agent under one prompt on one scenario."""
 
     agent: str
@@ -80,7 +80,7 @@ class Table:
     scenario_hash: str
     prompt: str
     unit: str
-    lines: list[Line]
+    lines: list[AgentLine]
     bound: float | None
     unproven: int  # instances whose bound did not reach the gap asked for
     notes: list[str]
@@ -163,11 +163,11 @@ def _table(results: Results, scenario: str, prompt: str) -> Table:
     )
 
 
-def line_of(agent: str, rows: list[CellResult], unit: str) -> Line:
+def line_of(agent: str, rows: list[CellResult], unit: str) -> AgentLine:
     """Return the line of an agent's rows under one prompt on one scenario."""
     cost, gap = values(rows, "cost"), gap_percent(values(rows, "cost"), values(rows, "bound"))
     decided = rows[0].single_ms > 0
-    return Line(
+    return AgentLine(
         agent=agent,
         scenario=rows[0].scenario,
         prompt=rows[0].prompt,
@@ -187,7 +187,7 @@ def line_of(agent: str, rows: list[CellResult], unit: str) -> Line:
     )
 
 
-def _notes(lines: list[Line]) -> list[str]:
+def _notes(lines: list[AgentLine]) -> list[str]:
     notes = []
     counts = {line.instances for line in lines}
     if len(counts) > 1:
@@ -273,7 +273,7 @@ def gap_text(value: float) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def cells_of(line: Line) -> tuple[str, ...]:
+def cells_of(line: AgentLine) -> tuple[str, ...]:
     """Return a line's texts under ``HEADER`` and ``EXTRA``."""
     gap = line.gap_percent
     known = gap is not None and not math.isnan(gap.low)

@@ -56,7 +56,7 @@ class AgentEntry:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """The smallest unit of a sweep: one agent decides one block of instances under one prompt."""
 
     agent: AgentEntry
@@ -139,10 +139,10 @@ class Sweep:
         own = {agent.label: agent for agent in self.agents}
         return self.replace(agents=tuple(own.get(label, AgentEntry(label)) for label in labels))
 
-    def cells(self, versions: Mapping[str, str]) -> list[Cell]:
+    def cells(self, versions: Mapping[str, str]) -> list[SweepCell]:
         """Return the cells in a fixed order, agents innermost; ``versions`` by agent name."""
         return [
-            Cell(
+            SweepCell(
                 agent,
                 source,
                 prompt,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sweep import bounds, provenance
-from benchmarks.sweep.config import LABELS, Cell, Sweep
+from benchmarks.sweep.config import LABELS, Sweep, SweepCell
 from benchmarks.sweep.engines.engine import Engine
 from benchmarks.sweep.engines.joblib import default_jobs, start_engine
 from benchmarks.sweep.results import BOUNDS, MANIFEST, CellResult, Store, opened, read_manifest
@@ -24,12 +24,14 @@ from lambo_env.utils import validate
 class Progress:
     """How far a sweep is, and what happened last."""
 
-    cells: list[Cell]
+    cells: list[SweepCell]
     results: dict[str, CellResult]  # by cell id
     reasons: dict[str, str] = dataclasses.field(default_factory=dict)  # of empty cells, by id
     proven: int = 0  # blocks whose bounds this run has proven so far
     to_prove: int = 0  # blocks whose bounds no file held
-    last: CellResult | Cell | None = None  # a result, an empty cell, or none: a bound, the start
+    last: CellResult | SweepCell | None = (
+        None  # a result, an empty cell, or none: a bound, the start
+    )
 
 
 OnProgress = Callable[[Progress], None]
@@ -175,14 +177,14 @@ class _SweepRun:
             {"sweep": sweep, "empty": self.empty, "failed": self.failed, "runs": runs}
         )
 
-    def _block(self, cell: Cell) -> Instances:
+    def _block(self, cell: SweepCell) -> Instances:
         key = (cell.source.hash, cell.block)
         if key not in self.blocks:
             self.blocks[key] = cell.source.load(cell.root, cell.block, cell.instances)
         return self.blocks[key]
 
     def _bounds(
-        self, todo: list[Cell], engine: Engine
+        self, todo: list[SweepCell], engine: Engine
     ) -> dict[tuple[str, str, int], bounds.Bounds]:
         """Return the bounds of every block to play, proving those that no file holds."""
         folder = self.store.folder / BOUNDS
@@ -205,14 +207,14 @@ class _SweepRun:
             self.on_progress(self.progress)
         return proven
 
-    def _tasks(self, todo: list[Cell]) -> Iterator[tuple[Cell, tuple[Any, ...]]]:
+    def _tasks(self, todo: list[SweepCell]) -> Iterator[tuple[SweepCell, tuple[Any, ...]]]:
         """Yield each cell with the arguments of ``play_cell``."""
         for cell in todo:
             spec = self.specs.get(cell.agent.name)
             labels = None if spec else cell.source.labels(cell.block, cell.instances)
             yield cell, (identity(cell), spec, self._block(cell), labels)
 
-    def _take(self, cell: Cell, answer: CellResult | NoResult, bound: bounds.Bounds) -> None:
+    def _take(self, cell: SweepCell, answer: CellResult | NoResult, bound: bounds.Bounds) -> None:
         """Write an answer down."""
         if isinstance(answer, NoResult):
             where = self.failed if answer.failed else self.empty
@@ -226,7 +228,7 @@ class _SweepRun:
         self.on_progress(self.progress)
 
 
-def bound_key_of(cell: Cell, gap: float) -> str:
+def bound_key_of(cell: SweepCell, gap: float) -> str:
     """Return the name of the file with the bounds of a cell's block."""
     weights = parse_weights(cell.prompt)
     weight: Any = weights if set(weights) - set(PAIR) else weights.get(PAIR[0], 0.0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sweep import provenance
-from benchmarks.sweep.config import Cell
+from benchmarks.sweep.config import SweepCell
 from benchmarks.sweep.results import CellResult, finite_or_none
 from lambo_agents import registry
 from lambo_agents.protocol import Agent, unsupported
@@ -45,7 +45,7 @@ class DecisionTimes:
     batched_ms: float = 0.0  # the whole block at once
 
 
-def identity(cell: Cell) -> dict[str, Any]:
+def identity(cell: SweepCell) -> dict[str, Any]:
     """Return the fields of a ``CellResult`` that say what is played."""
     return {
         "cell": cell.id,
