@@ -36,7 +36,7 @@ class Method:
 
     @classmethod
     def read(cls, entry: str | Mapping[str, Any] | Method) -> Method:
-        """Return the method of a known name, of a registered agent's name, or of a table with name, agent and kwargs."""
+        """Return the method of a known or registered name, or of a table (name, agent, kwargs)."""
         if isinstance(entry, Method):
             return entry
         if not isinstance(entry, Mapping):
@@ -113,7 +113,7 @@ class Adaptation:
     # of so many slots one is played: decided, scored and learned from; the world moves on between
     # them
     stride: int = 5
-    labels: int = 64  # budget of a stream
+    labels: int = 64  # budget per stream
     labels_per_slot: int = 16
     expert: str = "local-search"
     weights: str = "lambo-s"
@@ -134,19 +134,19 @@ class Adaptation:
         for name in self.drifts:
             suite.load_drift(name, self.scenario)
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[StreamCell]:
         """Return all cells: a drift's and seed's together, so that its bounds are proven once."""
         return [
-            Cell(self, name, m, s)
+            StreamCell(self, name, m, s)
             for name in self.drifts
             for s in range(self.seeds)
             for m in self.methods
         ]
 
     def rhythm(self, drift: str) -> dict[str, int]:
-        """Return when labels are paid for, in slots played: from a drift's beginning on.
+        """Return when labels are paid for, in slots played.
 
-        Over a gradual one spread, up to its end.
+        From a drift's beginning on; spread over a gradual one up to its end.
         """
         start = suite.PERIOD // 2 if drift.endswith("cyclic") else suite.START
         rounds = -(-self.labels // self.labels_per_slot)
@@ -161,7 +161,7 @@ class Adaptation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class StreamCell:
     """One method on one stream."""
 
     plan: Adaptation
@@ -214,7 +214,7 @@ class Cell:
 
 @functools.cache
 def _sha256(weights: str) -> str:
-    """Return the hash of shipped weights or of a file's, so that results of other weights are not taken for these."""
+    """Return the content hash of weights, shipped or of a file."""
     from lambo_agents.network.checkpoint import weights_path
 
     path = weights_path(weights)

@@ -49,7 +49,7 @@ CURVES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class MethodCurve:
     """One method under one drift, over the seeds."""
 
     drift: str
@@ -62,7 +62,7 @@ class Line:
     trainable: int | None
 
     def _mean(self, first: int, end: int) -> Floats:
-        """Return the gap of slots ``first`` to ``end`` - 1, one a seed.
+        """Return the gap of slots ``first`` to ``end`` - 1, one per seed.
 
         NaN where none was played.
         """
@@ -71,7 +71,7 @@ class Line:
 
     @property
     def before(self) -> Floats:
-        """The gap before the drift, one a seed."""
+        """The gap before the drift, one per seed."""
         return self._mean(0, REGIME if self.cyclic else suite.START)
 
     @property
@@ -99,26 +99,26 @@ class Line:
         return self.drift.endswith("cyclic")
 
 
-def lines_of(cells: Sequence[dict[str, Any]]) -> list[Line]:
-    """Return the lines of finished cells: one a drift and method."""
+def curves_of(cells: Sequence[dict[str, Any]]) -> list[MethodCurve]:
+    """Return the curves of finished cells: one per drift and method."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for cell in cells:
         groups.setdefault((cell["drift"], cell["method"]), []).append(cell)
     return [_line(*key, group) for key, group in groups.items()]
 
 
-def _line(drift: str, method: str, cells: list[dict[str, Any]]) -> Line:
+def _line(drift: str, method: str, cells: list[dict[str, Any]]) -> MethodCurve:
     gaps = np.array([[row["gap"] for row in cell["rows"]] for cell in cells])
     labels, update_s, expert_s = (
         float(np.mean([c[name] for c in cells])) for name in ("labels", "update_s", "expert_s")
     )
     slots = np.array([row["slot"] for row in cells[0]["rows"]])
-    return Line(
+    return MethodCurve(
         drift, method, slots, gaps, labels, update_s, expert_s, cells[0].get("num_trainable")
     )
 
 
-def recovered(line: Line, frozen: Line) -> Interval | None:
+def recovered(line: MethodCurve, frozen: MethodCurve) -> Interval | None:
     """Return the share of the frozen network's lost gap that a method won back, in percent.
 
     None where little was lost.
@@ -131,9 +131,12 @@ def recovered(line: Line, frozen: Line) -> Interval | None:
 
 
 def left_by_labels(
-    line: Line, frozen: Line, cells: Sequence[dict[str, Any]]
+    line: MethodCurve, frozen: MethodCurve, cells: Sequence[dict[str, Any]]
 ) -> tuple[Floats, Floats]:
-    """Return numbers of labels [K], rising from 0, and the gap there over the frozen network's in the same slots, from the drift on."""
+    """Return numbers of labels [K], rising from 0, and the gap over the frozen network's [K].
+
+    Both gaps are of the same slots, from the drift on.
+    """
     mine = [cell for cell in cells if (cell["drift"], cell["method"]) == (line.drift, line.method)]
     paid = np.array([[row["labels"] for row in cell["rows"]] for cell in mine]).mean(axis=0)
     drifted = line.slots >= suite.START
@@ -148,7 +151,10 @@ def left_by_labels(
 
 
 def labels_to(curve: tuple[Floats, Floats], goal: float) -> float:
-    """Return after how many labels a curve of ``left_by_labels`` first reaches ``goal``, linear between its points; inf if never."""
+    """Return the labels after which a curve of ``left_by_labels`` reaches ``goal``.
+
+    Linear between its points; inf if it never does.
+    """
     labels, left = curve
     reached = np.flatnonzero(left <= goal)
     if not len(reached) or reached[0] == 0:
@@ -159,13 +165,13 @@ def labels_to(curve: tuple[Floats, Floats], goal: float) -> float:
     )
 
 
-def rows_of(lines: Sequence[Line]) -> list[tuple[str, ...]]:
+def rows_of(lines: Sequence[MethodCurve]) -> list[tuple[str, ...]]:
     """Return the summary table's rows."""
     frozen = {line.drift: line for line in lines if line.method == "frozen"}
     return [_row(line, frozen.get(line.drift)) for line in lines]
 
 
-def _row(line: Line, frozen: Line | None) -> tuple[str, ...]:
+def _row(line: MethodCurve, frozen: MethodCurve | None) -> tuple[str, ...]:
     won = None if frozen is None or line.method == "frozen" else recovered(line, frozen)
     back = line.returned
     return (
@@ -181,10 +187,10 @@ def _row(line: Line, frozen: Line | None) -> tuple[str, ...]:
     )
 
 
-def queries(lines: Sequence[Line], cells: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return, a drift where something was lost, after how many labels each way to query won what random queries win with all of theirs.
+def queries(lines: Sequence[MethodCurve], cells: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the labels that each query needs for 90 % of what random queries win with all.
 
-    That is, but for a tenth: the last of it comes and goes with the slots.
+    One row per query and drift where something was lost.
     """
     out: list[tuple[str, ...]] = []
     for drift in dict.fromkeys(line.drift for line in lines):
@@ -204,10 +210,10 @@ def queries(lines: Sequence[Line], cells: Sequence[dict[str, Any]]) -> list[tupl
     return out
 
 
-def overview(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+def overview(lines: Sequence[MethodCurve]) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the summary.
 
-    A row a drift, the gap at its end of each method, and what was won back.
+    One row per drift: the gap at its end of each method, and what was won back.
     """
     methods = list(dict.fromkeys(line.method for line in lines))
     learn = [
@@ -234,8 +240,8 @@ def _with_mean(interval: Interval) -> str:
 
 
 def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -> list[Path]:
-    """Write ``report.md`` and a figure a drift; return their paths."""
-    lines = lines_of(cells)
+    """Write ``report.md`` and a figure per drift; return their paths."""
+    lines = curves_of(cells)
     pictures = _pictures(lines) if draw else {}
     for name, picture in pictures.items():
         with files.atomic_writer(folder / "figures" / f"{name}.png") as file:
@@ -243,10 +249,12 @@ def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -
     first, seeds = cells[0], len({cell["seed"] for cell in cells})
     about = (
         f"{seeds} seed{'s' if seeds > 1 else ''}, "
-        f"{first['batch']} worlds a stream, half under “minimum latency”, half under “minimum energy”. Gaps are to "
-        f"certified bounds, in percent, with 95 % intervals over the seeds; before: the slots before the drift; after: the last {LAST} "
-        "slots (cyclic: slots 75 to 99). Recovered: how much of what the frozen network lost, where its gap at least doubles. On return: "
-        "the gap of slots 50 to 74 over that of slots 0 to 24, the same world. Seconds are totals of a stream, on one thread."
+        f"{first['batch']} worlds per stream, half under “minimum latency”, half under "
+        "“minimum energy”. Gaps are to certified bounds, in percent, with 95 % intervals over the "
+        f"seeds; before: the slots before the drift; after: the last {LAST} slots (cyclic: slots "
+        "75 to 99). Recovered: how much of what the frozen network lost, where its gap at least "
+        "doubles. On return: the gap of slots 50 to 74 over that of slots 0 to 24, the same world. "
+        "Seconds are totals per stream, on one thread."
     )
     trained = {
         (cell["num_trainable"], cell["num_parameters"]) for cell in cells if "num_trainable" in cell
@@ -269,7 +277,7 @@ def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -
     return [folder / "report.md", *(folder / "figures" / f"{name}.png" for name in pictures)]
 
 
-def _pictures(lines: Sequence[Line]) -> dict[str, bytes]:
+def _pictures(lines: Sequence[MethodCurve]) -> dict[str, bytes]:
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -284,8 +292,8 @@ def _pictures(lines: Sequence[Line]) -> dict[str, bytes]:
         }
 
 
-def _figure(drift: str, lines: Sequence[Line]) -> Figure:
-    """Return mean gaps over the slots with their 95 % intervals, a curve a method."""
+def _figure(drift: str, lines: Sequence[MethodCurve]) -> Figure:
+    """Return mean gaps over the slots with their 95 % intervals, one curve per method."""
     figure, (axes,) = figures.new(7.0, 4.0)
     spare = iter([colour for colour in figures.COLOURS if colour not in CURVES.values()] * 4)
     for line in lines:
@@ -302,7 +310,7 @@ def _figure(drift: str, lines: Sequence[Line]) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, line: Line, colour: str) -> None:
+def _curve(axes: Axes, line: MethodCurve, colour: str) -> None:
     smooth, slots = line.gaps, line.slots
     if len(slots) >= SMOOTH and slots[1] - slots[0] == 1:  # those of a stride are too far apart
         smooth = np.apply_along_axis(

@@ -1,7 +1,4 @@
-"""Streams of slots that drift, played by agents that learn on the way and by those that do not.
-
-Each stream of each is a cell.
-"""
+"""Agents on drifting streams of slots; one agent on one stream is a cell."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.adaptation.plan import FORMAT, Adaptation, Cell
+from benchmarks.adaptation.plan import FORMAT, Adaptation, StreamCell
 from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.joblib import default_jobs, start_engine
 from benchmarks.sweep.results import MANIFEST
@@ -42,7 +39,7 @@ Row = dict[str, Any]
 
 
 def read(path: Path, cell_hash: str | None = None) -> Row | None:
-    """Return a finished cell's file, or None where there is none, it is damaged, or it is of other settings."""
+    """Return a finished cell's file; None where it is absent, damaged or of other settings."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         whole = (
@@ -92,8 +89,8 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
     return [done[cell.name] for cell in plan.cells()]
 
 
-def play(cell: Cell, folder: Path) -> Row:
-    """Play one cell, or what is left of it, write its file and drop what only a continuation would need."""
+def play(cell: StreamCell, folder: Path) -> Row:
+    """Play one cell, or what is left of it, write its file and drop its unfinished state."""
     work = folder / "work" / f"{cell.name}-{cell.hash}"
     agent: Any = registry.make_agent(cell.method.agent, **cell.kwargs(work))
     with contextlib.closing(_Rows(work / "rows.jsonl")) as rows:
@@ -122,7 +119,7 @@ def play(cell: Cell, folder: Path) -> Row:
     return row
 
 
-def _stream(cell: Cell, folder: Path, agent: Any, rows: _Rows) -> None:
+def _stream(cell: StreamCell, folder: Path, agent: Any, rows: _Rows) -> None:
     """Play the slots from the agent's own on (an agent that keeps no state: all).
 
     After each is scored, it may adapt.
@@ -154,7 +151,7 @@ def _stream(cell: Cell, folder: Path, agent: Any, rows: _Rows) -> None:
 
 
 def _scores(instances: Instances, decision: Decision, prompts: Prompts, bound: np.ndarray) -> Row:
-    """Return the mean gap to the bound in percent, of all and of each prompt, and the share of late tasks."""
+    """Return the mean gap in percent, over all and per prompt, and the share of late tasks."""
     outcome = physics.evaluate(instances, decision, prompts.objective(instances))
     gap = gap_percent(outcome.cost, bound)
     each = {f"gap_{k}": round(float(gap[k :: len(PROMPTS)].mean()), 6) for k in range(len(PROMPTS))}
@@ -162,9 +159,9 @@ def _scores(instances: Instances, decision: Decision, prompts: Prompts, bound: n
 
 
 def _slots(
-    cell: Cell, folder: Path, begin: int
+    cell: StreamCell, folder: Path, begin: int
 ) -> Iterator[tuple[int, Instances, Prompts, np.ndarray]]:
-    """Yield what is played of the stream but for its first ``begin`` slots, with prompts and certified bounds."""
+    """Yield the played slots from the ``begin``-th on, with prompts and certified bounds."""
     plan, todo = cell.plan, cell.plan.played[begin:]
     scenario = load_scenario(plan.scenario)
     prompts = Prompts.of([PROMPTS[k % len(PROMPTS)] for k in range(plan.batch)])
@@ -213,9 +210,9 @@ def _digest(instances: Instances, prompts: Prompts) -> str:
 
 
 class _Rows:
-    """The rows of a stream under way, a line each.
+    """The rows of an unfinished stream, one per line.
 
-    A later one about a slot replaces an earlier one.
+    A slot's last row counts.
     """
 
     def __init__(self, path: Path) -> None:

@@ -72,7 +72,7 @@ def adapt(options: AdaptOptions = AdaptOptions()) -> None:
     )
     cells = adaptation.adapt(plan, options.out, options.jobs, _tell)
     written = adapt_report.write(cells, options.out, draw=options.figures)
-    print_table(adapt_report.HEADER, adapt_report.rows_of(adapt_report.lines_of(cells)))
+    print_table(adapt_report.HEADER, adapt_report.rows_of(adapt_report.curves_of(cells)))
     print(", ".join(str(path) for path in written))
 
 

@@ -45,4 +45,5 @@ def picture_times(scenario: Any = "paper", seed: int = 0, rounds: int = 3) -> Pi
     pictures = [functools.partial(renderer.picture, frame) for frame in frames]
     first_ms = 1e3 * float(measure(pictures[0]).cpu_s[0])
     times_ms = [1e3 * measure(picture, rounds).cpu_s.min() for picture in pictures]
-    return PictureTimes(len(frames), *map(float, np.quantile(times_ms, [0.5, 0.95])), first_ms)
+    median_ms, q95_ms = map(float, np.quantile(times_ms, [0.5, 0.95]))
+    return PictureTimes(len(frames), median_ms, q95_ms, first_ms)

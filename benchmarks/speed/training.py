@@ -84,9 +84,16 @@ def _acl(
     A trained network's is slower, since its gradients are full of tiny numbers.
     """
     settings = ACLConfig(
-        preset=preset, scenario=scenario, varied=0.0, pretraining_steps=0, imitation_steps=0, precision=precision,
-        start=start, rollouts=ROLLOUTS, instances=slots // ROLLOUTS,
-    )  # fmt: skip
+        preset=preset,
+        scenario=scenario,
+        varied=0.0,
+        pretraining_steps=0,
+        imitation_steps=0,
+        precision=precision,
+        start=start,
+        rollouts=ROLLOUTS,
+        instances=slots // ROLLOUTS,
+    )
     return Trainer(settings).update
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,17 +29,33 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, validate
+from lambo_env.utils.gaps import gap_percent
+from lambo_env.utils.timing import measure as measure_time
 
 FORMAT = 1  # of a result's file
 LEAST = 1e-3  # percent: bounds are no tighter than 0.01 %
 COLUMNS = (*((text, "optimal") for text in PROMPTS), (PROMPTS[0], "share"))
 READING, IMITATION, GRADIENT = 300, 500, 200  # updates of each phase
 REFERENCE = ACLConfig(
-    steps=READING + IMITATION + GRADIENT, pretraining_steps=READING, pretraining_texts=96, imitation_steps=IMITATION,
-    imitation_instances=40, imitation_orders=2, instances=32, rollouts=8, learning_rate=2e-3, gradient_rate=1.0,
-    warmup_steps=60, ema=0.99, varied=0.2, servers=(2, 12), cycles_scale=(0.6, 1.8), threads=1, checkpoint_every=100,
+    steps=READING + IMITATION + GRADIENT,
+    pretraining_steps=READING,
+    pretraining_texts=96,
+    imitation_steps=IMITATION,
+    imitation_instances=40,
+    imitation_orders=2,
+    instances=32,
+    rollouts=8,
+    learning_rate=2e-3,
+    gradient_rate=1.0,
+    warmup_steps=60,
+    ema=0.99,
+    varied=0.2,
+    servers=(2, 12),
+    cycles_scale=(0.6, 1.8),
+    threads=1,
+    checkpoint_every=100,
     validate_every=READING + IMITATION + GRADIENT,
-)  # fmt: skip
+)
 Row = dict[str, Any]
 
 
@@ -89,14 +104,14 @@ def study(
     reference: ACLConfig = REFERENCE,
     tell: Callable[[str], None] = print,
 ) -> dict[str, list[Row]]:
-    """Do what ``folder`` lacks of some studies; return the results by variant, a row a seed.
+    """Do what ``folder`` lacks of some studies; return the results by variant, one row per seed.
 
     A killed study goes on where it stopped, also within a training.
 
     Args:
         names: of STUDIES.
-        folder: a sub-folder a training.
-        seeds: trainings of a variant.
+        folder: one sub-folder per training.
+        seeds: trainings per variant.
         instances: fresh ones that a network is measured on.
         reference: what variants differ from.
         tell: called with a line as a training is measured.
@@ -140,15 +155,14 @@ def _one(config: ACLConfig, folder: Path, instances: int) -> Row:
     from lambo_agents.acl.run import train
     from lambo_agents.network import checkpoint
 
-    start = time.process_time()
-    weights = train(config, folder, report=lambda row: None)
-    spent = time.process_time() - start
+    timing = measure_time(lambda: train(config, folder, report=lambda row: None))
+    weights = timing.result
     aed, meta = checkpoint.load_network(weights)
     row = {
         **settings,
         "parameters": aed.num_parameters,
         "clock": {name: meta["row"][name] for name in ("step", "seconds", "rollouts", "labels")},
-        "cpu_s": spent,  # of the last go, where it took several
+        "cpu_s": float(timing.cpu_s[0]),  # of the last go, where it took several
         "gap_percent": measure(weights, instances),
         "made": provenance.describe(1),
     }
@@ -170,12 +184,12 @@ def measure(weights: Path, count: int) -> list[float]:
         agent = make_agent("lambo-s", weights=str(weights), allocation=allocation)
         decision = agent.decide(instances, prompts, decision_rng(0, scenario.hash, BLOCK))
         cost = physics.evaluate(instances, decision, prompts.objective(instances)).cost
-        found.append(100 * float(np.mean(np.asarray(cost) / bound.lower - 1)))
+        found.append(float(np.mean(gap_percent(cost, bound.lower))))
     return found
 
 
 def summary(rows: list[Row]) -> list[Interval]:
-    """Return each column's geometric mean gap over seeds, with the interval of the gaps' logarithms: seeds differ by factors."""
+    """Return the geometric mean gap over seeds per column, with the interval of its logarithm."""
     logs = [
         seeds_interval(np.log([max(row["gap_percent"][k], LEAST) for row in rows]))
         for k in range(len(COLUMNS))

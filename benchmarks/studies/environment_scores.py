@@ -45,7 +45,7 @@ class UniformPlayer:
         self.rng = np.random.default_rng(0)
 
     def predict(self, observation: Any, action_masks: NDArray[np.bool_]) -> NDArray[Any]:
-        """Return an action a row."""
+        """Return one action per row."""
         weight = self.rng.random(action_masks.shape) * (action_masks if self.legal else 1.0)
         place = weight.argmax(axis=-1)
         if not self.joint:
@@ -54,7 +54,10 @@ class UniformPlayer:
 
 
 def measure_offloading(scenarios: tuple[str, ...] = SCENARIOS) -> Scores:
-    """Return cost, share of late UEs and gap in percent by id, scenario, prompt and player, means with 95 % intervals."""
+    """Return cost, late UEs and gap, both in percent, by id, scenario, prompt and player.
+
+    Means with 95 % intervals.
+    """
     scores: Scores = {JOINT: {}, ASSOCIATION: {}}
     for name in scenarios:
         scenario = load_scenario(name)
@@ -73,7 +76,7 @@ def measure_offloading(scenarios: tuple[str, ...] = SCENARIOS) -> Scores:
                     "`exact`": solved.decision,
                 }
                 by_scenario.setdefault(name, {})[text] = {
-                    player: _line(instances, decision, prompts, solved.lower_bound)
+                    player: _scores_of(instances, decision, prompts, solved.lower_bound)
                     for player, decision in decisions.items()
                 }
     return scores
@@ -92,7 +95,7 @@ def _uniform(env_id: str, instances: Instances, prompts: Prompts) -> dict[str, D
     }
 
 
-def _line(
+def _scores_of(
     instances: Instances, decision: Decision, prompts: Prompts, bound: NDArray[np.float64]
 ) -> dict[str, Any]:
     outcome = physics.evaluate(instances, decision, prompts.objective(instances))
@@ -104,7 +107,10 @@ def _line(
 
 
 def measure_wpmec() -> Scores:
-    """Return the rate in Mbit/s and its share of the optimum in percent by player, means with 95 % intervals."""
+    """Return the rate in Mbit/s and its percentage of the optimum by player.
+
+    Means with 95 % intervals.
+    """
     frames = wpmec_frames.generate(DEVICES, FRAMES, np.random.default_rng(0))
     shape = frames.gain.shape
     modes = {

@@ -5,10 +5,10 @@ What they are, how they were made, and their measured gaps on fresh instances.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from lambo_env.prompts.objectives import EVEN_PROMPT, MIX, PAIR, PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files
 from lambo_env.utils.gaps import gap_percent
+from lambo_env.utils.timing import measure
 
 PROMPTS = (*PURE_PROMPTS, EVEN_PROMPT)
 BLOCK = 1000  # of the evaluation instances: no sweep that ships plays it
@@ -91,9 +92,9 @@ def _thin(rows: list[Row], most: int = 40) -> list[Row]:
 
 
 def gaps(weights: Path, count: int) -> Iterator[Row]:
-    """Yield a row a prompt and way of deciding.
+    """Yield one row per prompt and way of deciding.
 
-    Gap in per cent to proven bounds with its interval, late tasks, time.
+    Gap in percent to proven bounds with its interval, late tasks, time.
     """
     scenario = load_scenario("paper")
     instances = sample_instances(scenario, count, evaluation_rng(0, scenario, BLOCK))
@@ -105,10 +106,9 @@ def gaps(weights: Path, count: int) -> Iterator[Row]:
         bound = bounds.obtain(instances, text, key, BOUND_GAP, BOUND_LIMIT_S, bounds.cache_folder())
         for setting, options in SETTINGS.items():
             agent = make_agent("lambo-s", weights=str(weights), **options)
-            start = time.perf_counter()
-            decision = agent.decide(instances, prompts, decision_rng(0, scenario.hash, BLOCK))
-            spent = time.perf_counter() - start
-            outcome = physics.evaluate(instances, decision, prompts.objective(instances))
+            rng = decision_rng(0, scenario.hash, BLOCK)
+            timing = measure(functools.partial(agent.decide, instances, prompts, rng))
+            outcome = physics.evaluate(instances, timing.result, prompts.objective(instances))
             gap = statistics.mean_interval(gap_percent(outcome.cost, bound.lower))
             yield {
                 "prompt": text,
@@ -116,13 +116,13 @@ def gaps(weights: Path, count: int) -> Iterator[Row]:
                 "gap_percent": gap.mean,
                 "interval": [gap.low, gap.high],
                 "late": int(outcome.late.sum()),
-                "ms_per_instance": 1e3 * spent / count,
+                "ms_per_instance": 1e3 * float(timing.wall_s[0]) / count,
                 "proven": int(bound.proven.sum()),
             }
 
 
 def held_out(weights: Path, count: int) -> Row:
-    """Return by how many points the gap grows on phrasings that training never saw, over all of them and for the worst."""
+    """Return by how many points the gap grows on phrasings that training never saw."""
     scenario = load_scenario("paper")
     instances = sample_instances(scenario, count, evaluation_rng(0, scenario, BLOCK))
     agent = make_agent("lambo-s", weights=str(weights))

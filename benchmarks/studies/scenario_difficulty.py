@@ -56,7 +56,7 @@ class Objectives:
 
 
 def deadlines(instances: Instances, optimal: Decision, rng: np.random.Generator) -> Deadlines:
-    """Return how tight the deadlines of instances are, ``optimal`` being a decision of least latency."""
+    """Return how tight deadlines are; ``optimal`` is a decision of least latency."""
     timely = physics.on_time(instances)
     local_late = ~timely[..., LOCAL]
     place = rng.integers(0, instances.num_servers + 1, instances.cycles.shape)
@@ -92,7 +92,7 @@ def _percent(share: Any) -> float:
 def two_slots(
     scenario: Scenario, count: int, rng: np.random.Generator
 ) -> tuple[Instances, Instances]:
-    """Return a slot's instances as they are, and as they look with the slot before's positions and channel."""
+    """Return a slot's instances, and the same with the last slot's positions and channel."""
     moving = slots.MovingSlots(scenario)
     before, _ = moving.first(slots.draw(rng, count, moving.first_draws))
     draws = slots.draw(rng, count, moving.next_draws)
@@ -109,7 +109,7 @@ def objectives(
     solved = solver.solve(fresh, prompts)
     optimum = physics.evaluate(fresh, solved.decision, goal).cost
     old = solver.solve(stale, prompts).decision
-    kept = physics.evaluate(fresh, old, goal)
+    outcome = physics.evaluate(fresh, old, goal)
     greedy = make_agent("greedy").decide(fresh, prompts, rng)
     found = Objectives(
         prompt=text,
@@ -118,7 +118,7 @@ def objectives(
         stale_gap=mean_interval(
             gap_percent(physics.association_cost(fresh, old.place, goal), optimum)
         ),
-        stale_late=_percent(kept.late),
+        stale_late=_percent(outcome.late),
     )
     return found, solved.decision
 

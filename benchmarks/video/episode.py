@@ -60,7 +60,7 @@ def render_episode(
 ) -> list[str]:
     """Play and write a film, a picture or text.
 
-    Return a line a slot and agent, and the last one with the file.
+    Return one line per slot and agent, and a last one with the file.
 
     Args:
         agent: a registered name, or an agent.
@@ -70,7 +70,7 @@ def render_episode(
         versus: a second agent, drawn beside the first on the same slots.
         seed: of the environment and of the agents' draws.
         num_slots: of the episode.
-        fps: UE decisions a second.
+        fps: UE decisions per second.
         bound: prove each slot's optimum and show it.
         limit_s: time limit of that proof, a slot.
 
@@ -122,14 +122,14 @@ def play(player: str | Agent, setting: Setting, optima: Optima) -> Iterator[Fram
         if slot not in optima:
             optima[slot] = _optimum(instances, setting)
         decision = agent.decide(instances, env.prompts, own_rng)
-        told: dict[str, Any] = {"title": title, "optimum": optima[slot]}
-        frame = dataclasses.replace(env.frame(), **told)
+        shown: dict[str, Any] = {"title": title, "optimum": optima[slot]}
+        frame = dataclasses.replace(env.frame(), **shown)
         yield frame
         while frame.current is not None:
             info = env.step(_action(frame, decision))[-1]
             outcome = info.get("outcome")
             frame = (
-                dataclasses.replace(env.frame(), **told)
+                dataclasses.replace(env.frame(), **shown)
                 if outcome is None
                 else _done(frame, outcome)
             )

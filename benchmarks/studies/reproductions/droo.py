@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from benchmarks.report.statistics import Interval, seeds_interval
 from benchmarks.studies.reproductions.quantity import Quantity
@@ -80,7 +80,7 @@ def _quantities(traces: list[Trace], optimum_bps: NDArray[np.float64]) -> list[Q
     num_frames = len(optimum_bps)
     test = slice(num_frames - max(1, int(num_frames * TEST_SHARE)), None)
 
-    def over_seeds(value: Callable[[Trace], ArrayLike]) -> Interval:
+    def over_seeds(value: Callable[[Trace], NDArray[np.float64] | float]) -> Interval:
         return seeds_interval([float(np.mean(value(trace))) for trace in traces])
 
     return [

@@ -1,4 +1,4 @@
-"""``lambo adapt``: drifting streams of agents that learn, continued where they were killed, reported, and refused in one line."""
+"""``lambo adapt``: drifting streams are played, continued, reported, and refused in one line."""
 
 import json
 import os
@@ -165,7 +165,8 @@ def test_a_plan_is_read_from_toml(tmp_path, weights):
     path = tmp_path / "plan.toml"
     path.write_text(
         'drifts = ["data-cyclic"]\nlabels = 8\n'
-        'methods = ["alef-margin", {name = "mine", agent = "lambo-s+alef", kwargs = {expert = "exact", labels_per_slot = 3}}]\n'
+        'methods = ["alef-margin", {name = "mine", agent = "lambo-s+alef", '
+        'kwargs = {expert = "exact", labels_per_slot = 3}}]\n'
     )
     plan = load_plan(path, seeds=2, weights=weights)
     assert (plan.drifts, plan.labels, plan.seeds) == (("data-cyclic",), 8, 2)
@@ -234,7 +235,7 @@ def line(
     drift: str = "data-abrupt",
     labels: list[int] | None = None,
 ) -> list[dict]:
-    """Cells of a method, a seed a row of gaps, slots 0, 20, 40, 60, 80 (or every 25th of a cyclic one)."""
+    """Cells of a method: one row of gaps per seed, slots 0, 20, 40, 60, 80 (cyclic: every 25th)."""
     step = 25 if drift.endswith("cyclic") else 20
     paid = labels or [0] * len(gaps[0])
     return [
@@ -261,12 +262,12 @@ def test_what_is_recovered_is_by_hand():
     cells = line("frozen", [[1, 5, 5, 5, 5], [2, 6, 6, 6, 6]]) + line(
         "alef-entropy", [[1, 5, 3, 2, 2], [2, 6, 4, 3, 3]]
     )
-    frozen, mine = adapt_report.lines_of(cells)
+    frozen, mine = adapt_report.curves_of(cells)
     won = adapt_report.recovered(mine, frozen)
     assert (won.mean, won.low, won.high) == pytest.approx((75, 75, 75))
-    calm = adapt_report.lines_of(line("frozen", [[1, 1.5, 1.5, 1.5, 1.5]]))[0]
+    calm = adapt_report.curves_of(line("frozen", [[1, 1.5, 1.5, 1.5, 1.5]]))[0]
     assert adapt_report.recovered(mine, calm) is None
-    cyclic = adapt_report.lines_of(line("frozen", [[2, 6, 3, 5]], "data-cyclic"))[0]
+    cyclic = adapt_report.curves_of(line("frozen", [[2, 6, 3, 5]], "data-cyclic"))[0]
     assert (cyclic.before, cyclic.returned, cyclic.after) == ([2], [1.5], [5])
     interval = seeds_interval(np.array([1.0, 3.0]))
     assert interval.high == pytest.approx(
@@ -284,7 +285,7 @@ def test_labels_to_a_gap_are_by_hand():
     random = line("alef-random", [[1, 9, 6, 3, 3]], labels=[0, 0, 4, 8, 8])
     clever = line("alef-entropy", [[1, 9, 4, 3, 3]], labels=[0, 0, 4, 8, 8])
     cells = line("frozen", [[1, 9, 9, 9, 9]]) + random + clever
-    assert adapt_report.queries(adapt_report.lines_of(cells), cells) == [
+    assert adapt_report.queries(adapt_report.curves_of(cells), cells) == [
         ("data-abrupt", "alef-entropy", "0.400", "5.60", "7.20", "0.778")
     ]
 
@@ -293,7 +294,7 @@ def test_the_summary_has_a_row_a_drift():
     cells = line("frozen", [[1, 5, 5, 5, 5], [2, 6, 6, 6, 6]]) + line(
         "alef-entropy", [[1, 5, 3, 2, 2], [2, 6, 4, 3, 3]], labels=[0, 0, 2, 4, 4]
     )
-    header, rows = adapt_report.overview(adapt_report.lines_of(cells))
+    header, rows = adapt_report.overview(adapt_report.curves_of(cells))
     assert header == ["drift", "before", "frozen", "alef-entropy", "alef-entropy recovers %"]
     assert [row[0] for row in rows] == ["data-abrupt"] and rows[0][-1] == "75.0 [75, 75]"
     assert rows[0][2].startswith("5.50 [")

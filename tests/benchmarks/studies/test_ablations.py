@@ -20,9 +20,19 @@ from benchmarks.report.statistics import seeds_interval
 from benchmarks.studies import ablations
 
 QUICK = dataclasses.replace(
-    ablations.REFERENCE, preset="lambo_xs", steps=3, pretraining_steps=1, pretraining_texts=8, imitation_steps=1, imitation_instances=2,
-    instances=2, rollouts=2, validation_instances=2, validate_every=3, checkpoint_every=3,
-)  # fmt: skip
+    ablations.REFERENCE,
+    preset="lambo_xs",
+    steps=3,
+    pretraining_steps=1,
+    pretraining_texts=8,
+    imitation_steps=1,
+    imitation_instances=2,
+    instances=2,
+    rollouts=2,
+    validation_instances=2,
+    validate_every=3,
+    checkpoint_every=3,
+)
 
 
 def test_variants_differ_from_the_reference_by_what_they_name_alone() -> None:
