@@ -4,7 +4,7 @@ Importing this loads no torch.
 """
 
 from lambo_agents import testing
-from lambo_agents.protocol import Adaptive, Agent, Solved
+from lambo_agents.protocol import Adaptive, Agent, Solved, Solver
 from lambo_agents.registry import AgentSpec, list_agents, make_agent, register_agent
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Agent",
     "AgentSpec",
     "Solved",
+    "Solver",
     "list_agents",
     "make_agent",
     "register_agent",

@@ -101,7 +101,7 @@ class PolicyAgent:
 
 
 def _predictor(policy: Any, deterministic: bool) -> Callable[[Any, Any], Any]:
-    """Return a function of (observation, masks) that hands ``policy.predict`` what it takes and returns its actions."""
+    """Return a function of (observation, masks) that calls ``policy.predict`` as it takes it."""
     predict = getattr(policy, "predict", None)
     validate.check(
         "PolicyAgent.policy",

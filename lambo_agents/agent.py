@@ -125,7 +125,8 @@ class LamboAgent:
         servers = self.aed.config.num_servers
         if servers is None or servers == instances.num_servers:
             return None
-        return f"the network is cut for {servers} servers, these instances have {instances.num_servers}"
+        found = instances.num_servers
+        return f"the network is cut for {servers} servers, these instances have {found}"
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return places and CPU of B instances under their prompts.
@@ -162,7 +163,7 @@ class LamboAgent:
                 for part in zip(*((p.place, p.cpu_hz) for p in parts), strict=True)
             )
         )
-        return _in_kind(decision, instances)
+        return decision.to(instances)
 
     def _decide(
         self, arrays: Instances, prompts: Prompts, count: int, rng: np.random.Generator
@@ -224,14 +225,3 @@ def _cheapest(
     cost = np.asarray(physics.evaluate(many, decision, prompts.objective(many), check=check).cost)
     best = np.lexsort((cost, rows))
     return decision.take(best[np.flatnonzero(np.diff(rows, prepend=-1))])
-
-
-def _in_kind(decision: Decision, instances: Instances) -> Decision:
-    """Return a NumPy decision in the namespace and on the device of ``instances``."""
-    xp, like = instances.xp, instances.cycles
-    if isinstance(like, np.ndarray):
-        return decision
-    return Decision(
-        xp.asarray(decision.place, device=like.device),
-        xp.asarray(decision.cpu_hz, device=like.device, dtype=like.dtype),
-    )

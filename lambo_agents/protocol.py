@@ -76,6 +76,15 @@ class Solved:
     proven: Array  # bool [B], whether the gap asked for was reached within the time limit
 
 
+@runtime_checkable
+class Solver(Protocol):
+    """An agent that proves how cheap a decision can be."""
+
+    def solve(self, instances: Instances, prompts: Prompts) -> Solved:
+        """Return the best decisions found for B instances, with their lower bounds."""
+        ...
+
+
 def unsupported(agent: object, instances: Instances, prompts: Prompts | None = None) -> str | None:
     """Return why ``agent`` cannot decide ``instances`` under ``prompts``, or None.
 

@@ -33,10 +33,10 @@ class ACLConfig:
     """Updates in all, imitation included; the learning rate falls to 0 by a cosine over them."""
 
     minutes: float | None = None
-    """Wall-clock budget over all resumptions; the cosine then follows the time spent, if that is further on than the steps."""
+    """Wall-clock budget over all resumptions; the cosine follows it where it is further on."""
 
     seed: int = 0
-    """Root of every draw: initial weights, instances, prompts, rollouts. A step's draws depend on it and the step alone."""
+    """Root of every draw; what a step draws depends on it and the step alone."""
 
     scenario: str = "paper"
     """Preset or TOML file that most batches are drawn from."""
@@ -63,28 +63,28 @@ class ACLConfig:
     """Range of the factor on the cycles to run in varied batches."""
 
     servers: tuple[int, int] | None = None
-    """Range of M in varied batches, servers drawn from the scenario's; None keeps the scenario's M."""
+    """Range of M in varied batches, servers drawn from the scenario's; None keeps its M."""
 
     kinds: tuple[str, ...] = (*PAIR, MIX)
     """Prompts that batches hold: of latency, energy and mix."""
 
     shuffled: bool = True
-    """Learn shuffled orders of the UEs too; False: only the order in which the network decides when it counts."""
+    """Learn shuffled orders of the UEs too; False: only the order in which the network decides."""
 
     instances: int = 64
     """Instances an update."""
 
     rollouts: int = 8
-    """Rollouts an instance; they share the encoder and, with ``baseline`` mean or both, their mean cost."""
+    """Rollouts per instance; they share the encoder and, but for ``baseline`` critic, a mean."""
 
     share_rows: float = 0.25
-    """Share of the instances whose CPU the sigmoid shares allot; the others' is allotted by the closed form."""
+    """Share of the instances whose CPU the sigmoid shares allot; elsewhere the closed form does."""
 
     share_weight: float = 1.0
-    """Weight of the share head's loss: pathwise through the cost, in imitation a cross-entropy to the closed form's shares."""
+    """Weight of the share head's loss: through the cost, in imitation the closed form's shares."""
 
     pretraining_steps: int = 1600
-    """First updates, which teach a reader of texts (presets xs, s, b) the latency share that each asks for; it is frozen then."""
+    """First updates: the prompt encoder (presets xs, s, b) learns latency shares of texts."""
 
     pretraining_texts: int = 192
     """Texts of such an update."""
@@ -93,16 +93,16 @@ class ACLConfig:
     """Learning rate of such an update, falling to 0 by a cosine over them."""
 
     start: str | None = None
-    """Shipped weights or a file to begin from: every weight whose name and shape the network shares; None begins anew."""
+    """Shipped weights or a file to begin from, where names and shapes agree; None begins anew."""
 
     baseline: str = "mean"
-    """Subtracted from a rollout's cost: mean of the instance's rollouts, critic (the paper), or both, averaged."""
+    """Subtracted from a cost: the rollouts' mean, critic (the paper), or both, averaged."""
 
     teacher: str = "local-search"
     """Registered agent that labels the warm start's instances; it is asked under their prompts."""
 
     include_teacher: bool = False
-    """In the policy gradient the teacher's decision is one more rollout: it pulls where it is cheaper than the network's own."""
+    """In the policy gradient the teacher's decision is one more rollout."""
 
     imitation_steps: int = 1500
     """Next updates, which imitate the teacher; 0 goes on to the policy gradient."""
@@ -120,7 +120,7 @@ class ACLConfig:
     """AdamW's, after the warm-up."""
 
     gradient_rate: float = 0.5
-    """Factor on the learning rate in the updates by policy gradient, whose gradient is noisier than imitation's."""
+    """Factor on the learning rate in the policy gradient, which is noisier than imitation."""
 
     warmup_steps: int = 200
     """Updates over which the learning rate rises from 0."""
@@ -132,7 +132,7 @@ class ACLConfig:
     """Largest norm of the gradient."""
 
     ema: float = 0.998
-    """Decay of the running mean of the weights, which is what is evaluated and shipped; 0 keeps none."""
+    """Decay of the running mean of the weights, which is evaluated and shipped; 0 keeps none."""
 
     precision: str = "fp32"
     """fp32 or bf16 (autocast of the network)."""
@@ -147,7 +147,7 @@ class ACLConfig:
     """Instances of the fixed block that the gap is measured on."""
 
     validation_solver: str = "local-search"
-    """Registered agent whose cost (or, if it has ``solve``, whose proven bound) the gap is measured against."""
+    """Registered agent whose bound (by ``solve``, else cost) the gap is measured against."""
 
     validate_every: int = 250
     """Updates between two measurements."""

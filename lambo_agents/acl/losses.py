@@ -41,7 +41,7 @@ def score(aed: AED, plan: DecoderInputs, need: Tensor, place: Tensor, taken: Ten
 
 
 def advantage(cost: Tensor) -> Tensor:
-    """Return how much worse than its instance's rollouts each is, in their standard deviations [B, O]."""
+    """Return each rollout's excess over its instance's mean, in standard deviations [B, O]."""
     gap = cost - cost.mean(1, keepdim=True)
     return gap / (gap.square().mean(1, keepdim=True).sqrt() + 1e-6 * cost.mean(1, keepdim=True))
 
@@ -94,7 +94,7 @@ def share_cost(instances: Instances, goal: Objective, place: Tensor, taken: Tens
 
 
 def target_shares(need: Tensor, left: Tensor, place: Tensor, taken: Tensor) -> Tensor:
-    """Return the share [B, O, N] of what was left above the floor that each decision took, in 0..1."""
+    """Return the share [B, O, N], 0..1, that decisions took of what was left above the floor."""
     floor = need.gather(-1, place[..., None])[..., 0]
     rest = left.gather(-1, place[..., None])[..., 0] - floor
     return ((taken - floor) / rest.clamp(min=1e-9)).clamp(0, 1).nan_to_num(0.0)
@@ -103,7 +103,7 @@ def target_shares(need: Tensor, left: Tensor, place: Tensor, taken: Tensor) -> T
 def share_imitation(
     share_logit: Tensor, need: Tensor, place: Tensor, taken: Tensor, shares: Tensor
 ) -> Tensor:
-    """Return the cross-entropy of the shares to those that decisions took, over the offloaded UEs of rows of ``shares`` [B]."""
+    """Return the cross-entropy of shares to those taken, over offloaded UEs of ``shares`` [B]."""
     chosen = (place[..., None] == torch.arange(need.shape[-1], device=place.device)) * taken[
         ..., None
     ]
@@ -128,7 +128,7 @@ def prior_log_prob(plan: DecoderInputs, need: Tensor, place: Tensor) -> Tensor:
 
 
 def meaning(latency_weight: np.ndarray[Any, Any], like: Tensor) -> Tensor:
-    """Return the distribution over evenly spaced latency shares [U, bins] that has the mean [U] on the two nearest ones."""
+    """Return distributions over even latency shares [U, bins], on the two next to the mean [U]."""
     last = like.shape[-1] - 1
     at = torch.from_numpy(np.asarray(latency_weight) * last).to(like)
     return (1 - (at[:, None] - torch.arange(last + 1, device=like.device)).abs()).clamp(min=0)

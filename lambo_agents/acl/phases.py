@@ -156,7 +156,7 @@ class Imitation(Phase):
 
 
 class PolicyGradient(Phase):
-    """Roll out, score, and weigh each log-probability by how much dearer than the baseline it is."""
+    """Roll out, score, and weigh log-probabilities by their excess over the baseline."""
 
     def sample(self, rng: np.random.Generator) -> Batch:
         """Draw instances with their prompts."""

@@ -113,7 +113,7 @@ def _loop(trainer: Trainer, validation: Validation, out: Path, tell: Callable[[R
 
 
 def _keep_best(trainer: Trainer, row: Row, path: Path) -> None:
-    """Write the mean weights if their gap, summed over prompts and allocations, is the smallest yet."""
+    """Write the mean weights if their gap over prompts and allocations is the smallest yet."""
     gap = sum(value for name, value in row.items() if name.startswith("gap_"))
     known = checkpoint.load(path).meta["gap"] if path.exists() else float("inf")
     if gap <= known:
@@ -185,7 +185,7 @@ def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def check_acl(found: ACLConfig, expect: ACLConfig, path: str) -> None:
-    """Raise ``ValueError`` that names the first field in which two trainings differ that a resumption may not change."""
+    """Raise ``ValueError`` that names the first fixed field in which two trainings differ."""
     theirs, ours = dataclasses.asdict(found), dataclasses.asdict(expect)
     for name, value in ours.items():
         same = name in _FREE or theirs[name] == value

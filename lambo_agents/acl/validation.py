@@ -13,7 +13,7 @@ import torch
 
 from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED
-from lambo_agents.protocol import Agent
+from lambo_agents.protocol import Agent, Solver
 from lambo_env.cell import seeding
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
@@ -67,9 +67,8 @@ class Validation:
 def _best(
     instances: Instances, prompts: Prompts, solver: Agent, rng: np.random.Generator
 ) -> np.ndarray[Any, Any]:
-    solve = getattr(solver, "solve", None)
-    if solve is not None:
-        return np.asarray(solve(instances, prompts).lower_bound)
+    if isinstance(solver, Solver):
+        return np.asarray(solver.solve(instances, prompts).lower_bound)
     decision = solver.decide(instances, prompts, rng)
     return np.asarray(physics.evaluate(instances, decision, prompts.objective(instances)).cost)
 

@@ -60,8 +60,8 @@ class ALEF:
         memory: instances of the stream that are rehearsed, so that nothing is forgotten; they need
             no labels.
         update: how a round learns; an UpdateConfig or its fields.
-        fallback: keep the network as it came beside the one that learns, and let a slot be decided by
-            whichever was cheaper on the slot most like it, on instances without a label; what is
+        fallback: keep the network as it came beside the one that learns, and let a slot be decided
+            by whichever was cheaper on the slot most like it, on instances without a label; what is
             rehearsed is then what the former knew.
         fresh: begin from random weights, for comparison: the network is learned from the labels
             alone.

@@ -1,4 +1,4 @@
-"""Expert labels: asking for them, refusing bad ones, and keeping them so that no question is asked twice."""
+"""Expert labels: asked for once, refused where they are bad, kept on the disk."""
 
 from __future__ import annotations
 

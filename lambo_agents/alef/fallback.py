@@ -67,7 +67,7 @@ class FallbackPolicy:
         self.learned, self.at_home = self._copy(), False
 
     def recognise(self, instances: Instances) -> None:
-        """Put in use what was better on the remembered slot most like this one, before it is decided."""
+        """Put in use, before a decision, what was better on the slot most like this one."""
         if self.learned is None or not self.slots:
             return
         mean, error = _likeness(instances)
@@ -103,7 +103,7 @@ class FallbackPolicy:
         self._use(self.home if at_home else self.learned)
 
     def settle(self, pool: Pool, asked: NDArray[np.intp]) -> None:
-        """Compare both on the slot's instances that were not asked about (all, if none is left), and remember what the slot was like.
+        """Compare both on a slot's unlabelled instances (all, if none is left), and remember it.
 
         The one in use, after a round the one that learned, gives way if the other is cheaper by
         more than a standard error: a slot is a small sample.
@@ -150,7 +150,7 @@ class FallbackPolicy:
 
 
 def _likeness(instances: Instances) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a slot's mean observation, of UEs and servers, and its standard error over the instances."""
+    """Return a slot's mean observation of UEs and servers, and its standard error."""
     capacity = instances.server_cpu_hz
     sizes = observation.server_columns(capacity, capacity, np)[..., 1]
     each = np.concatenate([observation.static_columns(instances).mean(axis=1), sizes], axis=1)

@@ -177,7 +177,10 @@ class LabelledBatch(NamedTuple):
 def labels_loss(
     aed: AED, batch: LabelledBatch, encoded: Encoded, order: Tensor, share_weight: float
 ) -> Tensor:
-    """Return the mean negative log-probability of the labels' places, with the shares' regression, in ``order`` [R, O, N]."""
+    """Return the labels' mean negative log-probability, with the shares' regression.
+
+    ``order`` is [R, O, N].
+    """
     place, taken, need = (
         in_order(part, order) for part in (batch.place, batch.taken, batch.slots.need)
     )
@@ -318,7 +321,8 @@ def _step(
     value = float(loss.detach())
     if not math.isfinite(value) or not math.isfinite(norm):
         raise FloatingPointError(
-            f"adaptation stopped: loss {value}, norm of its gradient {norm}; the network is as it was"
+            f"adaptation stopped: loss {value}, norm of its gradient {norm}; "
+            "the network is as it was"
         )
     optimizer.step()
     return value

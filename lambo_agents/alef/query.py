@@ -68,7 +68,7 @@ class Trace(NamedTuple):
 
 @torch.no_grad()
 def trace(pool: Pool) -> Trace:
-    """Return the network's distributions along the decisions that were made, all steps in one pass."""
+    """Return the network's distributions along the decisions made, all steps in one pass."""
     agent = pool.agent
     given = decoding.slot(
         pool.instances, pool.prompts.tokens, agent.allocation == "share", agent.device

@@ -36,7 +36,7 @@ class Remembered(NamedTuple):
 
     @classmethod
     def of(cls, pool: Pool) -> Remembered:
-        """Return the pool's instances with the network's present distributions along its decisions."""
+        """Return the pool's instances with the network's present distributions."""
         return cls(pool.instances, pool.prompts.tokens, trace(pool))
 
     def take(self, rows: np.ndarray) -> Remembered:

@@ -96,7 +96,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of all rollouts and steps of an instance to its encoder tokens, whose keys and values are projected once.
+    """Attention of rollouts and steps to their instance's tokens, which are projected once.
 
     With shared keys (one key and value head for all query heads) the heads of a query are more rows
     of one matrix product.
@@ -168,7 +168,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Pre-norm causal self-attention over the steps, cross-attention to the encoder, feed-forward."""
+    """Pre-norm causal self-attention over steps, cross-attention to the encoder, feed-forward."""
 
     def __init__(self, config: AEDConfig) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class DecoderLayer(nn.Module):
         self.attends = config.self_attention
 
     def remember(self, x: Tensor, cache: Tensor | None, step: int) -> Tensor:
-        """Return the self-attention of all T steps (no cache), or of the one step to those cached."""
+        """Return the self-attention of all T steps (no cache), or of one step to those cached."""
         normed = self.norm1(x).flatten(0, 1)
         mixed = (
             self.attention(normed, causal=True)
@@ -224,7 +224,7 @@ def _masked_mean(x: Tensor, valid: Tensor) -> Tensor:
 
 
 class AED(nn.Module):
-    """The network: ``encode`` once an instance, ``plan`` once an order of its UEs, ``steps`` for one or all decisions."""
+    """The network: ``encode`` per instance, ``plan`` per order of UEs, ``steps`` for decisions."""
 
     def __init__(self, config: AEDConfig) -> None:
         super().__init__()
@@ -282,7 +282,7 @@ class AED(nn.Module):
         return other
 
     def plan(self, encoded: Encoded, order: Tensor | None = None) -> DecoderInputs:
-        """Compute what is fixed before the first decision, for the UEs as they come or in ``order`` [B, O, N]."""
+        """Compute what is fixed before decisions, UEs in ``order`` [B, O, N] or as given."""
         plan = self.servers.plan(encoded.tokens, encoded.embedded, order)
         keys_values = tuple(layer.cross.keys_values(encoded.tokens) for layer in self.decoder)  # type: ignore[union-attr,operator]
         base = plan.base + (encoded.prompt + self.types.weight[MEC_TYPE])[:, None, None]

@@ -65,7 +65,7 @@ def load_network(
 
 
 def _check_size(config: AEDConfig, tensors: Mapping[str, Tensor], path: str) -> None:
-    """Refuse a header that claims a network larger than the file's tensors, before memory is spent on it."""
+    """Refuse a header that claims more than the file's tensors, before memory is spent on it."""
     layers = config.encoder_layers + config.decoder_layers
     axis = max((max(tensor.shape, default=0) for tensor in tensors.values()), default=0)
     validate.check(

@@ -1,4 +1,4 @@
-"""What an asymmetric encoder-decoder is made of, as one frozen dataclass that is stored with the weights."""
+"""What an asymmetric encoder-decoder is made of: a frozen dataclass, stored with the weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHOICES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AEDConfig:
-    """Shape of an AED; the defaults are the paper's reading (docs/paper.md), the presets below its sizes and the small ones.
+    """Shape of an AED; defaults as docs/paper.md reads the paper, presets of its and smaller sizes.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.

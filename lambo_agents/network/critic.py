@@ -13,7 +13,7 @@ from lambo_agents.network.decoding import Slot, states
 
 
 class Critic(nn.Module):
-    """Predicts, before each decision, the rollout's final cost over the cost of running everything locally."""
+    """Predicts, before each decision, the rollout's final cost over that of local execution."""
 
     def __init__(self, config: AEDConfig) -> None:
         super().__init__()

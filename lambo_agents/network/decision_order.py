@@ -24,8 +24,8 @@ def confident_order(aed: AED, encoded: Encoded, need: Tensor) -> Tensor:
     The decisions are made one after the other in any order that we like. In this one the servers
     that are scarce go to those who need them, and only the indifferent see them full. Who cannot
     compute in time locally has the more to lose the fuller they get, but need not come first: those
-    who must offload and could go anywhere would crowd out others. A network without a place prior keeps
-    the given order.
+    who must offload and could go anywhere would crowd out others. A network without a place prior
+    keeps the given order.
     """
     prior = aed.servers.place_prior(encoded.tokens, encoded.embedded)
     if prior is None:

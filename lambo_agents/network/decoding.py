@@ -1,4 +1,4 @@
-"""Decisions from the network, step by step with cached keys and values, or scored in parallel once they are made.
+"""Decisions from the network, step by step with cached keys and values, or all steps in parallel.
 
 Shapes: B instances, O orders or rollouts of an instance, N UEs, M servers, P = M + 1 places. A
 rollout keeps the environments' rule: a place is legal while its floor fits into what is left; if
@@ -54,7 +54,7 @@ class Rollout(NamedTuple):
 
 
 def distinct_texts(tokens: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
-    """Return the distinct rows of uint8 [B, 160], trimmed to the longest text, and which one each row is."""
+    """Return the distinct rows of uint8 [B, 160], trimmed to the longest, and each row's index."""
     texts, text = np.unique(tokens, axis=0, return_inverse=True)
     length = max(1, int((texts != 0).sum(axis=1).max(initial=1)))
     return torch.from_numpy(texts[:, :length].copy()), torch.from_numpy(
@@ -95,14 +95,14 @@ def given_order(values: Tensor, order: Tensor) -> Tensor:
 
 
 def gumbel(shape: tuple[int, ...], generator: torch.Generator, temperature: float = 1.0) -> Tensor:
-    """Return noise that turns an argmax of logits into a draw from the softmax of logits / temperature."""
+    """Return noise by which an argmax of logits draws from the softmax of logits / temperature."""
     return torch.empty(shape).exponential_(generator=generator).log_().mul_(-temperature)
 
 
 def states(
     plan: DecoderInputs, place: Tensor, taken: Tensor, places: int
 ) -> tuple[DecoderState, Tensor]:
-    """Return the state before each step, and what is left in float64 [B, O, N, P], of decisions in the plan's order.
+    """Return the state before each step, and what is left in float64 [B, O, N, P].
 
     Args:
         plan: its updates fill the memories.
@@ -123,7 +123,9 @@ def states(
 def teacher_forced(
     aed: AED, plan: DecoderInputs, need: Tensor, place: Tensor, taken: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return log pi(p | y_<i, x) [B, O, N, P] over the legal places, and share logits [B, O, N], along decisions y, all steps at once.
+    """Return log pi(p | y_<i, x) [B, O, N, P] over legal places and share logits [B, O, N].
+
+    Along decisions y, all steps at once.
 
     Args:
         aed: the network.
@@ -195,7 +197,7 @@ def decide(
     generator: torch.Generator | None = None,
     temperature: float = 1.0,
 ) -> Rollout:
-    """Decide all UEs, by ``fixed_point`` for few rollouts of the closed form's allocation, else by ``rollout``."""
+    """Decide all UEs: few rollouts of the closed form by ``fixed_point``, others by ``rollout``."""
     if slots.need.shape[0] * count <= FIXED_POINT_ROWS and not bool(slots.inputs.shares.any()):
         return fixed_point(aed, plan, slots, count, generator, temperature)[0]
     return rollout(aed, plan, slots, count, generator, temperature)
@@ -227,7 +229,9 @@ def decide_all(
 def _repair_late(
     aed: AED, encoded: Encoded, slots: Slot, order: Tensor, place: Tensor, taken: Tensor
 ) -> None:
-    """Decide again, in place [B, 1, N], what leaves a task late that an empty server could have served; keep what leaves the fewest.
+    """Decide again, in place [B, 1, N], where a task is late that an empty server could serve.
+
+    What leaves the fewest late is kept.
 
     Those who cannot stay local choose by rising least floor, so that one large task does not crowd
     out several small ones, and a floor counts against its place, more in every round. No cost is
@@ -259,13 +263,13 @@ def _repair_late(
 
 
 def _missed(need: Tensor, place: Tensor) -> Tensor:
-    """Return how many tasks [B] are late in places [B, 1, N] though they fit on some server, were it empty."""
+    """Return how many tasks [B] are late in places [B, 1, N] though an empty server would fit."""
     late = (place[:, 0] == 0) & (need[..., 0] > 1)
     return (late & (need[..., 1:] <= 1).any(-1)).sum(-1)
 
 
 def _rules(slots: Slot) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what must be left for a place [B, 1, N, P], what it takes, and the logits [P] that stand for illegal places."""
+    """Return what a place needs and takes, both [B, 1, N, P], and illegal places' logits [P]."""
     need = slots.need[:, None]
     fallback = torch.full(need.shape[-1:], NEVER, device=need.device)
     fallback[0] = _LAST_RESORT

@@ -34,7 +34,7 @@ class Gated(nn.Module):
 
 
 class Reader(nn.Module):
-    """Texts [U, L] in, ``outputs`` numbers a text out, and how sure it is that latency is the first or only quantity named."""
+    """Texts [U, L] in; ``outputs`` numbers per text, and how surely latency is named first, out."""
 
     def __init__(self, config: AEDConfig, outputs: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class PromptSummary(nn.Module):
         self.meanings = nn.Linear(bins, config.d_model, bias=False) if bins else None
 
     def read(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log-probabilities of the meanings [U, bins], of the share of what is named first [U, bins], and of which that is [U, 2].
+        """Return log-probabilities: meaning, first quantity's share [U, bins], its kind [U, 2].
 
         A meaning is a latency share in even steps: the first quantity's where that is latency, else
         what it leaves.

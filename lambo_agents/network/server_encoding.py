@@ -133,7 +133,7 @@ class LinearServers(nn.Module):
 
 
 def pair_columns(ues: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Return columns of each (UE, place) [B, N, P, 6] and log sqrt(load) [B, N, 1], from the observation's columns alone.
+    """Return columns of each (UE, place) [B, N, P, 6] and log sqrt(load) [B, N, 1].
 
     The first four squashed by x / (1 + x): time before a CPU runs over deadline; floor over the
     fair share of a server; energy over local energy; cycles over the fair share. Then total /
@@ -263,7 +263,7 @@ class PointerServers(nn.Module):
         return DecoderInputs(base, embedded.size[:, None, None, :], pair, *rest)
 
     def enter(self, plan: DecoderInputs, state: DecoderState) -> tuple[Tensor, Tensor]:
-        """Return the MEC embedding [B, O, T, D] of the state left, and what the head will need of it [B, O, T, P, W]."""
+        """Return the MEC embedding [B, O, T, D] and what the heads need of it [B, O, T, P, W]."""
         seen = self.moving(torch.cat([state.left[..., None], state.memory], dim=-1)) + plan.pair
         first, second = seen.chunk(2, dim=-1)
         return self.mec(functional.relu(first).mean(-2)), second

@@ -66,7 +66,7 @@ class PlaceShare(Distribution):
         )
 
     def entropy(self) -> Tensor:
-        """Return the places' entropy plus, weighed by the chance to offload, that of the share's logit [R]."""
+        """Return the places' entropy and the share logit's, by the chance to offload [R]."""
         chance = self.places.probs
         places = -(chance * chance.clamp(min=1e-30).log()).sum(-1)
         if self.log_std is None:

@@ -64,7 +64,7 @@ def read(observed: Mapping[str, Tensor], shares: bool) -> Seen:
 
 
 def _groups(static: Tensor, size: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a row of each distinct slot [U], the slot of each row [R], and its number within the slot [R].
+    """Return a row of each distinct slot [U], each row's slot [R] and its number within it [R].
 
     Rows are told apart by a random linear hash of their bits to 64: two distinct ones collide with
     a chance of about 2^-60.

@@ -1,4 +1,4 @@
-"""``check_agent``: whether an agent keeps the contract of ``lambo_agents.protocol``, in named checks with clear texts."""
+"""``check_agent``: whether an agent keeps the contract of ``lambo_agents.protocol``."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import array_api_compat
 import numpy as np
 
 from lambo_agents.protocol import unsupported
-from lambo_agents.testing.decision_checks import FAULTS, refuse_first
+from lambo_agents.testing.decision_checks import FAULTS
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.objectives import PAIR, PURE_PROMPTS
@@ -62,7 +62,8 @@ class Probe:
         )
         if reason:
             raise ValueError(
-                f"{name} supports none of these instances ({reason}); pass check_agent a scenario it supports"
+                f"{name} supports none of these instances ({reason}); "
+                "pass check_agent a scenario it supports"
             )
         rng = np.random.default_rng(self.seed)
         before = _state(rng)
@@ -98,16 +99,16 @@ def _state(rng: np.random.Generator) -> str:
 
 def _same(label: str, got: Decision, want: Decision, tolerance: float = 0.0) -> None:
     """Refuse a decision that is not the one wanted, naming the first value that differs."""
-    refuse_first(f"{label}: place", got.place, got.place == want.place, "the same places")
+    validate.each(f"{label}: place", got.place, got.place == want.place, "the same places")
     close = np.abs(got.cpu_hz - want.cpu_hz) <= tolerance * np.abs(want.cpu_hz)
-    refuse_first(f"{label}: cpu_hz", got.cpu_hz, close, "the same CPU")
+    validate.each(f"{label}: cpu_hz", got.cpu_hz, close, "the same CPU")
 
 
 def _evaluates(probe: Probe) -> str:
     outcome = physics.evaluate(
         probe.instances, probe.decided, probe.prompts.objective(probe.instances)
     )
-    refuse_first("Outcome.cost", outcome.cost, np.isfinite(outcome.cost), "finite")
+    validate.each("Outcome.cost", outcome.cost, np.isfinite(outcome.cost), "finite")
     return f"{np.mean(outcome.late):.1%} late"
 
 
@@ -154,7 +155,7 @@ def _input_untouched(probe: Probe) -> None:
         validate.check(
             f"{name}.shape after decide", value.shape, same, f"{before[name].shape}, as before"
         )
-        refuse_first(f"{name} after decide", value, value == before[name], "the value before")
+        validate.each(f"{name} after decide", value, value == before[name], "the value before")
 
 
 def _one_by_one(probe: Probe) -> str:

@@ -15,15 +15,6 @@ from lambo_env.offloading.instances import LOCAL, Decision, Instances, one_hot_s
 from lambo_env.utils import validate
 
 
-def refuse_first(
-    field: str, values: np.ndarray[Any, Any], ok: np.ndarray[Any, Any], allowed: str
-) -> None:
-    """Refuse the first value that is not ok."""
-    if not ok.all():
-        index = tuple(int(k) for k in np.argwhere(~ok)[0])
-        validate.refuse(f"{field}{list(index)}", values[index].item(), allowed)
-
-
 def a_decision(instances: Instances, decision: Any) -> None:
     """Refuse anything but a Decision of NumPy arrays."""
     kind = type(decision).__name__
@@ -54,7 +45,7 @@ def dtypes(instances: Instances, decision: Decision) -> None:
 def legal_places(instances: Instances, decision: Decision) -> None:
     """Refuse a place that is not there."""
     place, servers = decision.place, instances.num_servers
-    refuse_first(
+    validate.each(
         "Decision.place", place, (place >= LOCAL) & (place <= servers), f"0 (local) .. {servers}"
     )
 
@@ -62,13 +53,13 @@ def legal_places(instances: Instances, decision: Decision) -> None:
 def legal_cpu(instances: Instances, decision: Decision) -> None:
     """Refuse NaN, infinite or negative CPU."""
     cpu = decision.cpu_hz
-    refuse_first("Decision.cpu_hz", cpu, np.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
+    validate.each("Decision.cpu_hz", cpu, np.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
 
 
 def local_without_server(instances: Instances, decision: Decision) -> None:
     """Refuse server CPU for a local task."""
     cpu = decision.cpu_hz
-    refuse_first(
+    validate.each(
         "Decision.cpu_hz", cpu, (decision.place != LOCAL) | (cpu == 0), "0 for a local task"
     )
 

@@ -1,4 +1,4 @@
-"""Agents by name: lazily made, broken plug-ins listed and never fatal, no name with two meanings."""
+"""Agents by name: lazily made, broken plug-ins never fatal, no name with two meanings."""
 
 import importlib.metadata
 import pickle

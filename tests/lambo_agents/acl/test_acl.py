@@ -1,4 +1,4 @@
-"""The training: it learns, resumes to the same trajectory after a kill, and stops with a reason when a loss is no number."""
+"""The training: it learns, resumes to the same trajectory, and stops where a loss is no number."""
 
 import dataclasses
 import json
@@ -27,7 +27,8 @@ from lambo_env.prompts import grammar
 TINY = ACLConfig(
     pretraining_steps=2,
     pretraining_texts=16,
-    preset="lambo_xs", scenario="tiny", num_ues=(4, 8), steps=8, imitation_steps=3, instances=8, imitation_instances=8,
+    preset="lambo_xs", scenario="tiny", num_ues=(4, 8), steps=8, imitation_steps=3,
+    instances=8, imitation_instances=8,
     rollouts=3, warmup_steps=2, validation_instances=4, validate_every=3, checkpoint_every=1,
 )  # fmt: skip
 
@@ -64,7 +65,8 @@ def test_a_training_resumes_to_the_same_trajectory(tmp_path: Path, baseline: str
 def test_a_killed_training_resumes_to_the_same_trajectory(tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, steps=40, imitation_steps=20)
     code = (
-        "import json, sys; from lambo_agents.acl.config import ACLConfig; from lambo_agents.acl.run import train; "
+        "import json, sys; from lambo_agents.acl.config import ACLConfig;"
+        "from lambo_agents.acl.run import train; "
         "train(ACLConfig.from_dict(json.loads(sys.argv[1])), sys.argv[2], report=lambda row: None)"
     )
     command = [sys.executable, "-c", code, json.dumps(config.to_dict()), str(tmp_path / "parts")]
@@ -116,8 +118,10 @@ def test_it_learns_a_toy(tmp_path: Path) -> None:
     scenario = tmp_path / "toy.toml"
     scenario.write_text("num_ues = 6\nserver_cpu_hz = [4e9, 8e9]\n")
     config = dataclasses.replace(
-        TINY, scenario=str(scenario), varied=0.0, steps=100, imitation_steps=90, imitation_instances=128, imitation_orders=1,
-        instances=64, rollouts=8, validation_instances=128, validate_every=100, checkpoint_every=100, learning_rate=3e-3,
+        TINY, scenario=str(scenario), varied=0.0, steps=100, imitation_steps=90,
+        imitation_instances=128, imitation_orders=1,
+        instances=64, rollouts=8, validation_instances=128,
+        validate_every=100, checkpoint_every=100, learning_rate=3e-3,
         warmup_steps=10, ema=0.9,
     )  # fmt: skip
     rows: list[dict[str, float]] = []
@@ -150,7 +154,7 @@ def test_batches_mix_prompts_modes_and_scenarios() -> None:
 
 
 def test_the_guess_keeps_to_what_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Policy gradient alone once let the encoder's guess drift away, and with it the order in which UEs are decided."""
+    """Policy gradient alone once let the place prior drift, and with it the order of the UEs."""
     config = dataclasses.replace(
         TINY,
         pretraining_steps=0,

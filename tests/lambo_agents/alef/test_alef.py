@@ -121,7 +121,7 @@ def test_the_encoder_is_frozen_bitwise_and_all_else_moves(config):
 
 @pytest.mark.parametrize("config", [POINTER, LINEAR], ids=["pointer", "linear"])
 def test_what_is_frozen_is_what_the_encoder_uses(config):
-    """By gradient: the encoder's output depends on exactly the frozen weights, but for the MEC token's type."""
+    """By gradient: the encoder's output depends on just the frozen weights and the MEC's type."""
     aed, (instances, prompts) = network(config), slot(2)
     encoded = aed.encode(
         decoding.slot(instances, prompts.tokens, torch.tensor([True, False])).inputs
@@ -326,7 +326,7 @@ def test_it_is_a_good_agent():
 
 
 def fleet(count: int = 8) -> tuple[Instances, Prompts]:
-    """Instances of ``paper`` with fewer UEs, which the shipped network decides well and a random one does not."""
+    """Instances of ``paper`` with fewer UEs, which only the shipped network decides well."""
     scenario = load_scenario("paper").replace(num_ues=12)
     texts = [TEXTS[k % 2] for k in range(count)]
     return sample_instances(scenario, count, np.random.default_rng(3)), Prompts.of(texts)

@@ -324,7 +324,7 @@ def test_regret_of_a_single_server_is_the_distance_to_the_local_place() -> None:
 
 
 def against_local_search(instances: Instances, text: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many more tasks are late than with local search, and how much dearer in percent, of each instance."""
+    """How many more tasks are late than with local search, and the excess cost in per cent."""
     prompts = Prompts.of(text, instances.batch_size)
     goal, rng = prompts.objective(instances), np.random.default_rng(0)
     mine, theirs = (
@@ -336,7 +336,7 @@ def against_local_search(instances: Instances, text: str) -> tuple[np.ndarray, n
 
 @pytest.mark.parametrize("text", ["minimum energy", "minimum latency", "50% latency, 50% energy"])
 def test_who_cannot_stay_local_finds_room(text: str) -> None:
-    """A task too long for its own UE once found the servers full and was late, although there had been room."""
+    """A task too long for its own UE once found the servers full, although there had been room."""
     world = load_scenario("hetero").replace(local_cpu_hz=(0.2e9, 2e9))
     instances = sample_instances(world, 8, np.random.default_rng(3))
     assert (physics.local_s(instances) > instances.deadline_s).any()
@@ -345,7 +345,7 @@ def test_who_cannot_stay_local_finds_room(text: str) -> None:
 
 
 def test_who_cannot_stay_local_crowds_out_nobody() -> None:
-    """When all who must offload once chose before all others, whoever could have gone anywhere took the servers that others needed."""
+    """Where all who must offload chose first, the flexible took the servers that others needed."""
     paper = load_scenario("paper")
     world = paper.replace(cycles=tuple(1.5 * end for end in paper.cycles))
     late, dearer = against_local_search(
@@ -356,7 +356,7 @@ def test_who_cannot_stay_local_crowds_out_nobody() -> None:
 
 
 def test_no_task_is_late_because_a_large_one_took_its_server() -> None:
-    """In one of 32 evaluation slots of `hetero` a task that fills a server once made four others late, at twice the cost."""
+    """A task of `hetero` that fills a server once made four others late, at twice the cost."""
     world = load_scenario("hetero")
     instances = sample_instances(world, 16, evaluation_rng(0, world, 1)).take(9)
     for text in ("minimum energy", "minimum latency", "50% latency, 50% energy"):

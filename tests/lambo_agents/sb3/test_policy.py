@@ -100,7 +100,7 @@ def test_the_agent_decides_the_same_on_ues_in_its_own_order(config: Any):
 def observations(
     env_id: str, steps: int, num_envs: int = 3, scenario: str = "hetero"
 ) -> tuple[dict[str, Any], Any]:
-    """Observations of all rows over ``steps`` steps of random legal play, shuffled, and the environments' masks."""
+    """Shuffled observations of ``steps`` steps of random legal play, and the masks."""
     env, rng = as_sb3(env_id, num_envs, scenario=scenario), np.random.default_rng(0)
     env.seed(3)
     seen, rows, masks = env.reset(), [], []
