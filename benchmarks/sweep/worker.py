@@ -6,6 +6,7 @@ Whatever the agent raises becomes the reason why its cell has no result.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -113,7 +114,7 @@ def play_cell(
 
 def _facts(agent: Any, spec: registry.AgentSpec) -> dict[str, Any]:
     """Return what an agent says of itself, or else its registration does."""
-    parameters = getattr(agent, "num_parameters", None)
+    parameters: Any = getattr(agent, "num_parameters", None)
     parameters = parameters() if callable(parameters) else parameters
     return {
         "parameters": None if parameters is None else int(parameters),
@@ -170,7 +171,7 @@ def decide_timed(
     singles_s: list[float] = []
     for row in range(min(SINGLE_RUNS, instances.batch_size)):
         one = instances.take(row), prompts.take([row])
-        singles_s.append(measure(lambda one=one: agent.decide(*one, spare)).wall_s[0])
+        singles_s.append(measure(functools.partial(agent.decide, *one, spare)).wall_s[0])
         if sum(singles_s) > SINGLE_BUDGET_S:
             break
     single_ms, batched_ms = 1e3 * np.median(singles_s), 1e3 * batched_s / instances.batch_size
