@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.console import print_table
 from benchmarks.report.figures import GAP_TIME, picture_name, pictures
+from benchmarks.report.statistics import Comparison
 from benchmarks.report.tables import (
     DASH,
     EXTRA,
     HEADER,
-    Comparison,
     Results,
     Table,
     bound_cells,
