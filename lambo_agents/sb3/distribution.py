@@ -37,7 +37,7 @@ class PlaceShare(Distribution):
     """
 
     def __init__(self, steps: Steps, legal: Tensor, log_std: Tensor | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.distribution = self.places = Categorical(
             logits=torch.where(legal, steps.logits, NEVER), validate_args=False
         )
