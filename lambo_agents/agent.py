@@ -104,7 +104,7 @@ class LamboAgent:
         self.polish, self.device = search, known_device("LamboAgent.device", device)
         aed, self.labels_used = _network(weights)
         validate.known(precision, tuple(PRECISIONS), "precision")
-        allocator.keep_freed()
+        allocator.retain_freed_memory()
         aed = aed if precision == "fp32" else aed.with_encoder_in(PRECISIONS[precision])
         if validate.boolean("LamboAgent.compiled", compiled):
             aed = _compiled(aed, device)

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from benchmarks.report.console import print_table
 from lambo_env.envs.actions import encode_action
 from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.registration import ENVIRONMENTS
 from lambo_env.utils.timing import measure
 
-IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
 MOBILE_ENV_ID = "mobile-medium-central-v0"
 LARGE, SMALL = 1024, 8
 REPEATS = 5
@@ -55,7 +55,7 @@ def env_throughput(
     """
     scenario = load_scenario(scenario)
     rows = []
-    for env_id in IDS:
+    for env_id in cell_ids():
         rows += [_vector(env_id, scenario, large, repeats, copy) for copy in (True, False)]
         rows.append(_single(env_id, scenario, repeats))
         for way in (SyncVectorEnv, AsyncVectorEnv):
@@ -102,6 +102,17 @@ def print_env_throughput(scenario: str | Scenario = "paper", repeats: int = REPE
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
+def cell_ids() -> list[str]:
+    """Return the ids that are played in a cell of the caller's choice, slot by slot."""
+    rows = [row for row in ENVIRONMENTS.values() if row.error is None]
+    wanted = {"scenario", "num_slots"}
+    return [row.id for row in rows if wanted <= set(row.argument_names())]
+
+
+def _is_joint(env_id: str) -> bool:
+    return isinstance(ENVIRONMENTS[env_id].action_space(), gym.spaces.Box)
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
@@ -122,7 +133,7 @@ def _uniforms(
 def _policy(env_id: str, steps: int, num_envs: int, num_places: int) -> Act:
     """Return the batched policy of an id."""
     places, shares = _uniforms(steps, num_envs, num_places)
-    if env_id == IDS[0]:
+    if _is_joint(env_id):
         return lambda mask, k: encode_action(
             (places[k] * mask).argmax(axis=1), shares[k], num_places - 1
         )
@@ -160,7 +171,10 @@ def _play(env: Any, act: Act, episodes: int, ues: int) -> Callable[[], None]:
 
 
 def _vector(env_id: str, scenario: Scenario, num_envs: int, repeats: int, copy: bool) -> EnvSpeed:
-    env, ues = gym.make_vec(env_id, num_envs, scenario=scenario, copy=copy), scenario.num_ues
+    env, ues = (
+        gym.make_vec(env_id, num_envs, scenario=scenario, num_slots=1, copy=copy),
+        scenario.num_ues,
+    )
     act = _policy(env_id, ues + 1, num_envs, scenario.num_servers + 1)
     speeds = _speeds(_play(env, act, 2, ues), 2 * ues * num_envs, repeats)
     env.close()
@@ -170,7 +184,10 @@ def _vector(env_id: str, scenario: Scenario, num_envs: int, repeats: int, copy: 
 
 
 def _wrapped(env_id: str, scenario: Scenario, way: Any, repeats: int) -> EnvSpeed:
-    env, ues = way([lambda: gym.make(env_id, scenario=scenario)] * SMALL), scenario.num_ues
+    env, ues = (
+        way([lambda: gym.make(env_id, scenario=scenario, num_slots=1)] * SMALL),
+        scenario.num_ues,
+    )
     act = _policy(env_id, ues + 1, SMALL, scenario.num_servers + 1)
     best, median, best_cpu = _speeds(_play(env, act, 2, ues), 2 * ues * SMALL, repeats)
     env.close()
@@ -180,17 +197,19 @@ def _wrapped(env_id: str, scenario: Scenario, way: Any, repeats: int) -> EnvSpee
 
 
 def _single(env_id: str, scenario: Scenario, repeats: int, episodes: int = 20) -> EnvSpeed:
-    env, ues = gym.make(env_id, scenario=scenario), scenario.num_ues
+    env, ues = gym.make(env_id, scenario=scenario, num_slots=1), scenario.num_ues
     width = scenario.num_servers + 1
     places, shares = _uniforms(ues, 1, width)
     flat, joint = places[:, 0], [2 * share - 1 for share in shares[:, 0].tolist()]
+
+    is_joint = _is_joint(env_id)
 
     def run() -> None:
         for _ in range(episodes):
             _, info = env.reset()
             for k in range(ues):
                 place = int((flat[k] * info["action_mask"]).argmax())
-                action = ((2 * place + 1) / width - 1, joint[k]) if env_id == IDS[0] else place
+                action = ((2 * place + 1) / width - 1, joint[k]) if is_joint else place
                 info = env.step(action)[-1]
 
     env.reset(seed=0)

@@ -15,9 +15,8 @@ import numpy as np
 
 from baselines.sb3.vec_env import as_sb3
 from benchmarks.report.console import print_table
+from benchmarks.speed.envs import cell_ids
 from lambo_env.utils.timing import measure
-
-IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +39,7 @@ def sb3_speed(
     """Time ``as_sb3`` against ``DummyVecEnv`` under the same random legal actions."""
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    native = as_sb3(env_id, num_envs, scenario=scenario)
+    native = as_sb3(env_id, num_envs, scenario=scenario, num_slots=1)
     dummy = DummyVecEnv([_maker(env_id, scenario)] * num_envs)
     steps = episodes * native.venv.scenario.num_ues
     speeds = [(_steps_per_s(native, steps), _steps_per_s(dummy, steps)) for _ in range(rounds)]
@@ -52,7 +51,7 @@ def sb3_speed(
 
 
 def _maker(env_id: str, scenario: str) -> Callable[[], gym.Env[Any, Any]]:
-    return lambda: gym.make(f"lambo_env:{env_id}", scenario=scenario)
+    return lambda: gym.make(f"lambo_env:{env_id}", scenario=scenario, num_slots=1)
 
 
 def _steps_per_s(env: Any, steps: int) -> float:
@@ -74,8 +73,8 @@ def _steps_per_s(env: Any, steps: int) -> float:
 
 
 def print_sb3_throughput(scenario: str = "paper") -> None:
-    """Print the table of both environments."""
-    found = [sb3_speed(env_id, scenario) for env_id in IDS]
+    """Print the table of the environments of a cell."""
+    found = [sb3_speed(env_id, scenario) for env_id in cell_ids()]
     rows = [
         (s.env_id, str(s.num_envs), f"{s.native:,.0f}", f"{s.dummy:,.0f}", f"{s.ratio:.1f}")
         for s in found

@@ -20,7 +20,7 @@ _PARAMETERS = ("Dcom", "Fcom", "fGS", "B", "p", "PL", "delta", "fL")
 
 
 def load_are(path: str | os.PathLike[str]) -> tuple[Instances, Decision]:
-    """Return the file's scenarios as Instances (B 500, N 50, M 4) and the shipped labels as a Decision.
+    """Return the file's scenarios as Instances (B 500, N 50, M 4), and its labels as a Decision.
 
     Rates follow the authors' simulator: r = B log2(1 + p h / delta), with h = d^-2. Labels are
     places 0..4 and shares of a server.

@@ -95,7 +95,9 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
     def step(
         self, actions: Mapping[str, int]
     ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Any]:
-        """Decide the slot; infos hold each UE's latency_s, energy_j, late and cpu_hz, and its mask in the next slot.
+        """Decide the slot.
+
+        infos hold each UE's latency_s, energy_j, late and cpu_hz, and its mask in the next slot.
 
         Raises:
             ValueError: not an action for each agent, or one outside the space.

@@ -89,7 +89,7 @@ class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
         self._playing = False
         self._renderer: Renderer | None = None
-        allocator.keep_freed()
+        allocator.retain_freed_memory()
 
     # ---- generators ------------------------------------------------------------------------------
 
@@ -206,7 +206,8 @@ class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         resets = np.flatnonzero(self._over) if np.count_nonzero(self._over) else None
         if resets is not None and self.autoreset_mode is AutoresetMode.DISABLED:
             raise ResetNeeded(
-                f'rows {resets.tolist()} have ended; reset(options={{"reset_mask": ...}}) restarts them'
+                f"rows {resets.tolist()} have ended; "
+                'reset(options={"reset_mask": ...}) restarts them'
             )
         rows = self._all_rows if resets is None else np.flatnonzero(~self._over)
         decoded = self._decoded(actions, rows)

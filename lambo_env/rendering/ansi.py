@@ -66,16 +66,16 @@ def _symbol(frame: Frame, ue: int) -> str:
     if frame.late[ue]:
         return "x"
     place = int(frame.place[ue])
-    return "o" if place == LOCAL else _letter(place, first=1)
+    return "o" if place == LOCAL else _letter(place - 1)
 
 
-def _letter(number: int, first: int = 0) -> str:
+def _letter(number: int) -> str:
     """Return a letter other than ``o`` and ``x``, which say local and late.
 
     24 servers have one of their own.
     """
     letters = "abcdefghijklmnpqrstuvwyz"
-    return letters[(number - first) % len(letters)]
+    return letters[number % len(letters)]
 
 
 def _servers(frame: Frame) -> list[str]:
@@ -85,9 +85,7 @@ def _servers(frame: Frame) -> list[str]:
         total = frame.instances.server_cpu_hz[0, server] / 1e9
         amount = f"{share * total:7.3g} of {total:.3g} Gcycles/s"
         count = frame.ues_on(server + 1)
-        out.append(
-            f"{_letter(server).upper()} [{'#' * filled}{'.' * (_BAR - filled)}]{amount}, {count} UEs"
-        )
+        out.append(f"{_letter(server).upper()} [{'#' * filled:.<{_BAR}}]{amount}, {count} UEs")
     return out
 
 

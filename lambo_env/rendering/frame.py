@@ -24,7 +24,9 @@ _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One moment of a slot. ``Frame.from_decision`` works out latencies and lateness; the rest is given.
+    """One moment of a slot.
+
+    ``Frame.from_decision`` works out latencies and lateness; the rest is given.
 
     Positions are None together where instances were given without them: the renderer then lays the
     slot out itself.
@@ -111,14 +113,19 @@ class Frame:
 
 
 def positions(frame: Frame) -> tuple[Floats, Floats, float]:
-    """Return where to draw UEs [N, 2] and servers [M, 2], and the side of the square that holds them; made up where unknown."""
+    """Return where to draw UEs [N, 2] and servers [M, 2], and the side of the square around them.
+
+    Made up where unknown.
+    """
     if frame.ue_xy is None or frame.server_xy is None or frame.side_m is None:
         return (*layout(frame.instances.uplink_bps[0]), 1.0)
     return frame.ue_xy, frame.server_xy, frame.side_m
 
 
 def layout(uplink_bps: Floats) -> tuple[Floats, Floats]:
-    """Return made-up positions in the unit square of UEs [N, 2] and servers [M, 2] whose links are ``uplink_bps`` [N, M].
+    """Return made-up positions in the unit square of UEs [N, 2] and servers [M, 2].
+
+    ``uplink_bps`` [N, M] are their links.
 
     Servers stand on a circle; the UEs whose best link is a server's spiral out from it, the fastest
     innermost.

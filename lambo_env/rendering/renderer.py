@@ -1,4 +1,4 @@
-"""Rendering: what an environment's ``render`` returns or shows, in the modes ``rgb_array``, ``human`` and ``ansi``.
+"""What an environment's ``render`` returns or shows: ``rgb_array``, ``human`` and ``ansi``.
 
 Pictures need pygame-ce (the extra ``render``), which is imported at the first picture; only
 ``human`` opens a display.
@@ -166,6 +166,9 @@ def _scene() -> Any:
     if not getattr(
         scene.pygame, "IS_CE", False
     ):  # pygame's other branch installs the same package name
-        text = 'pictures need pygame-ce, found pygame; pip uninstall pygame, then pip install "lambo-mec[render]"'
+        text = (
+            "pictures need pygame-ce, found pygame; "
+            'pip uninstall pygame, then pip install "lambo-mec[render]"'
+        )
         raise PygameMissingError(text)
     return scene

@@ -245,7 +245,7 @@ def _map(surface: pygame.Surface, frame: Frame) -> None:
             )
         else:
             fill = shapes.LATE if frame.late[ue] else shapes.ramp(float(ratio[ue]))
-            edge = INK if place == LOCAL else _colour_at(int(place))
+            edge = INK if place == LOCAL else shapes.server_colour(int(place) - 1)
             mark = shapes.mark(
                 "circle" if place == LOCAL else "square", radius, fill, edge, bool(frame.late[ue])
             )
@@ -259,12 +259,8 @@ def _map(surface: pygame.Surface, frame: Frame) -> None:
     _scale(surface, frame)
 
 
-def _colour_at(place: int) -> shapes.Colour:
-    return next(shapes.server_colour(server) for server in range(place) if server + 1 == place)
-
-
 def _links(surface: pygame.Surface, frame: Frame, ues: list[Point], servers: list[Point]) -> None:
-    """Draw the uplink of each offloaded UE in its server's colour, wider and stronger where the rate is higher."""
+    """Draw each offloaded UE's uplink in its server's colour, stronger where the rate is higher."""
     low, high = (math.log(rate) for rate in _rates(frame))
     rates = np.log(frame.instances.uplink_bps[0])
     for server, at in enumerate(servers):

@@ -104,7 +104,7 @@ def write(
     colour: Colour = INK,
     anchor: str = "midleft",
 ) -> pygame.Rect:
-    """Write one line with its ``anchor`` (a name of pygame's Rect, such as "midright") at a point."""
+    """Write one line with its ``anchor`` (of pygame's Rect, such as "midright") at a point."""
     picture = _text(text, size, colour)
     rect = picture.get_rect(**{anchor: (round(at[0]), round(at[1]))})
     surface.blit(picture, rect)

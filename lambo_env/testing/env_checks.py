@@ -1,4 +1,7 @@
-"""``check_env``: whether a registered environment keeps its contract, in named checks that tell the first differing value."""
+"""``check_env``: whether a registered environment keeps its contract, by named checks.
+
+Each tells the first differing value.
+"""
 
 from __future__ import annotations
 
@@ -125,8 +128,8 @@ def same_in_another_process(probe: Probe) -> str:
         kwargs = json.dumps(probe.kwargs)
     except TypeError as error:
         raise NotChecked(f"kwargs are not JSON: {error}") from error
-    code = f"from lambo_env.testing.env_checks import digest; print(digest({probe.id!r}, {kwargs!r}, {probe.seed}))"
-    lines = ["import lambo_env", code]
+    call = f"print(digest({probe.id!r}, {kwargs!r}, {probe.seed}))"
+    lines = ["import lambo_env", "from lambo_env.testing.env_checks import digest", call]
     there = subprocess.run(
         [sys.executable, "-c", "; ".join(lines)], capture_output=True, text=True, check=False
     )
@@ -175,7 +178,10 @@ def fresh_memory(probe: Probe) -> str:
 
 
 def interrupted(probe: Probe) -> str:
-    """Check that an episode cut short by TimeLimit leaves nothing behind, and RecordEpisodeStatistics tells return and length."""
+    """Check that an episode cut short by TimeLimit leaves nothing behind.
+
+    And that RecordEpisodeStatistics tells return and length.
+    """
     env, rng = TimeLimit(probe.make(), 3), probe.rng()
     env.reset(seed=probe.seed + 1)
     truncated = False

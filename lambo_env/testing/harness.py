@@ -1,4 +1,4 @@
-"""What checks of environments are made of: an environment by its id, whole episodes, differences."""
+"""What checks of environments are made of: an id, whole episodes, the first difference."""
 
 from __future__ import annotations
 

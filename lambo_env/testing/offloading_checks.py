@@ -35,7 +35,7 @@ def base(env: gym.Env[Any, Any]) -> Any:
 
 
 def return_is_cost(probe: Probe) -> str:
-    """Check that each slot's rewards sum to minus its cost, and that physics gives the outcome the same cost."""
+    """Check that each slot's rewards sum to minus its cost, which physics gives its outcome too."""
     slots = 0
     for policy in (legal_action, random_action):
         env, rewards = probe.make(), 0.0
@@ -72,7 +72,10 @@ def _evaluated(outcome: dict[str, Any], instances: Instances, prompts: Prompts) 
 
 
 def masks_advise(probe: Probe) -> str:
-    """Check that a legal place is in time where the UE could be, and that an illegal server makes it late and gives nothing."""
+    """Check that a legal place is in time where the UE could be.
+
+    And that an illegal server makes it late and gives nothing.
+    """
     seen = 0
     for policy in (legal_action, random_action):
         env = probe.make()

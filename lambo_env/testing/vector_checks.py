@@ -16,7 +16,7 @@ _ROWS = 3
 
 
 def vector_is_single(probe: Probe, mode: str) -> str:
-    """Check that the native vector environment equals SyncVectorEnv in every bit, infos too, across resets."""
+    """Check that the native vector environment equals SyncVectorEnv in every bit, across resets."""
     native: Any = probe.vector(_ROWS, autoreset_mode=mode)
     single = SyncVectorEnv([probe.make] * _ROWS, autoreset_mode=mode)
     rng, over = probe.rng(), np.zeros(_ROWS, dtype=bool)

@@ -7,7 +7,7 @@ import numpy as np
 _WARM_BYTES = 31 << 20  # below the largest block (32 MiB) that glibc would ever learn to keep
 
 
-def keep_freed() -> None:
+def retain_freed_memory() -> None:
     """Let the allocator keep blocks of up to 31 MiB that are freed, for the next ones.
 
     Page faults would take up to half of the time.

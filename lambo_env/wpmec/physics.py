@@ -1,4 +1,6 @@
-"""Rates of the WPMEC network, its time allocation solved to optimum, and nothing else that makes a number.
+"""Rates of the WPMEC network, its time allocation solved to optimum.
+
+Nothing else makes a number.
 
 In a frame of unit length the access point first sends power for a share a, then the devices that
 offload send their data one after another for shares tau_i; the others compute locally all the
@@ -63,7 +65,10 @@ class Allocation:
 
 
 def rate_bps(frames: Frames, mode: Any) -> Floats:
-    """Return the optimal weighted sum rate [B] or [B, K] in bit/s of modes [B, N] or [B, K, N] (true where offloaded)."""
+    """Return the optimal weighted sum rate [B] or [B, K] in bit/s of modes [B, N] or [B, K, N].
+
+    Modes are true where offloaded.
+    """
     return _rate(*_aggregate(frames, check_mode(frames, mode)), _groups(frames)[0])[0]
 
 
@@ -179,7 +184,7 @@ def _groups(frames: Frames) -> tuple[Floats, NDArray[np.intp]]:
 
 
 def _aggregate(frames: Frames, offload: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Return A / eps [...], all that local devices contribute, and the sums of c_i by weight [..., G]."""
+    """Return A / eps [...], the local devices, and the sums of c_i by weight [..., G]."""
     values, group = _groups(frames)
     local = frames.weight * (LOCAL_BPS / OFFLOAD_BPS) * np.cbrt(frames.gain)
     power = (SNR * frames.gain**2)[..., None] * (group[:, None] == np.arange(len(values)))
@@ -190,7 +195,9 @@ def _aggregate(frames: Frames, offload: NDArray[np.bool_]) -> tuple[Floats, Floa
 
 
 def _log_ratio(level: Floats) -> Floats:
-    """Return L = ln(1 + z) with L - 1 + exp(-L) = ``level``, that is -1 - level - W(-exp(-1 - level)), by Halley's rule.
+    """Return L = ln(1 + z) with L - 1 + exp(-L) = ``level``, by Halley's rule.
+
+    That is -1 - level - W(-exp(-1 - level)).
 
     The start is the series at 0 in s = sqrt(2 level) below 1 and the asymptote above.
     """
@@ -205,7 +212,7 @@ def _log_ratio(level: Floats) -> Floats:
 
 
 def _first_level(local: Floats, total: Floats) -> Floats:
-    """Return a start within 30 % of the root (least squares over DROO's frames of 5 to 30 devices)."""
+    """Return a start within 30 % of the root: least squares over DROO's frames, N 5 to 30."""
     return 0.64 * np.log1p(0.68 * total + 1.22 * np.sqrt(total)) + 0.33 * local
 
 

@@ -192,7 +192,7 @@ def test_five_bad_values_are_refused_by_name(
 
 
 def names(value: Any, text: str) -> bool:
-    """Whether an error's text shows a value, the entry of it that is bad, its shape, or what it is."""
+    """Whether an error's text shows a value, its bad entry, its shape, or what it is."""
     parts = [value, *(value if isinstance(value, (list, tuple, dict)) else ())]
     shown = [
         repr(value),

@@ -12,39 +12,34 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import lambo_env  # noqa: F401 - registers the ids
 from lambo_env.offloading import drift
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts.prompts import Prompts, env_prompts
+from lambo_env.registration import ENVIRONMENTS
 from lambo_env.testing.harness import episode as play
 from lambo_env.testing.harness import random_action
 from lambo_env.wpmec import physics as wpmec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-OFFLOADING = (
-    {"scenario": "tiny"},
-    {"scenario": "paper", "prompt": "minimum energy"},
-    {"scenario": "hetero", "num_slots": 2},
-)
-KWARGS = {
-    "LAMBO-MEC-v0": OFFLOADING,
-    "LAMBO-MEC-Association-v0": OFFLOADING,
-    "LAMBO-MEC-Drift-v0": [
-        {"drift": name, "scenario": "tiny", "num_slots": 30}
-        for name in ("capacity-abrupt", "shadowing-gradual")
-    ],
-    "LAMBO-WPMEC-v0": ({"num_frames": 15}, {"num_devices": 30, "num_frames": 12}),
-}
+NEW = ({},)  # arguments of an id that has no file yet
+
+
+def arguments_of(env_id: str) -> list[dict]:
+    """What an id is played with: what its file says."""
+    path = GOLDEN / f"{env_id}.json"
+    if not path.exists():
+        return list(NEW)
+    return [played["kwargs"] for played in json.loads(path.read_text())["rewards"]]
 
 
 def golden(env_id: str) -> dict:
     """Everything that is frozen under an id."""
     spec = json.loads(gym.spec(env_id).to_json())
     out = {
-        "rewards": [played(env_id, kwargs) for kwargs in KWARGS[env_id]],
+        "rewards": [played(env_id, kwargs) for kwargs in arguments_of(env_id)],
         "spec": {key: spec[key] for key in ("kwargs", "max_episode_steps")},
     }
-    if env_id == "LAMBO-WPMEC-v0":
+    if ENVIRONMENTS[env_id].world == "wpmec":
         out["constants"] = {
             name: value
             for name, value in vars(wpmec).items()
@@ -71,7 +66,7 @@ def played(env_id: str, kwargs: dict) -> dict:
         "return": sum(rewards),
     }
     third = moments[3][0]
-    if env_id == "LAMBO-WPMEC-v0":
+    if ENVIRONMENTS[env_id].world == "wpmec":
         return {**out, "observation_means": float(third.mean())}
     costs = [float(info["outcome"]["cost"]) for *_, info in moments if "outcome" in info]
     text = (
@@ -99,16 +94,16 @@ def close(a, b, path=""):
         assert a == (pytest.approx(b, rel=1e-9) if isinstance(b, float) else b), path
 
 
-@pytest.mark.parametrize("env_id", KWARGS)
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_a_registered_id_is_frozen(env_id):
     close(golden(env_id), json.loads((GOLDEN / f"{env_id}.json").read_text()))
 
 
 def test_every_registered_id_has_its_golden_file():
     registered = {env_id for env_id in gym.registry if env_id.startswith("LAMBO-")}
-    assert registered == set(KWARGS) == {path.stem for path in GOLDEN.glob("*.json")}
+    assert registered == set(ENVIRONMENTS) == {path.stem for path in GOLDEN.glob("*.json")}
 
 
 if __name__ == "__main__":
-    for one in KWARGS:
+    for one in ENVIRONMENTS:
         (GOLDEN / f"{one}.json").write_text(json.dumps(golden(one), indent=1) + "\n")

@@ -43,7 +43,7 @@ def test_every_check_passes(env_id, kwargs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", [*IDS, "LAMBO-MEC-Drift-v0", "LAMBO-WPMEC-v0"])
+@pytest.mark.parametrize("env_id", registration.ENVIRONMENTS)
 def test_the_default_scenario_passes(env_id):
     assert not check_env(env_id).failures
 

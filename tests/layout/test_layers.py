@@ -92,6 +92,31 @@ def test_baselines_know_only_the_open_modules_of_lambo_agents():
     assert met <= OPEN_TO_BASELINES
 
 
+BELOW = {
+    "utils": set(),
+    "registration": {"utils"},
+    "cell": {"utils"},
+    "prompts": {"utils"},
+    "offloading": {"utils", "cell", "prompts", "registration"},
+    "wpmec": {"utils", "cell", "prompts", "registration"},
+    "datasets": {"utils", "offloading", "wpmec"},
+    "rendering": {"utils", "prompts", "offloading", "registration"},
+    "envs": {"utils", "prompts", "registration", "offloading", "wpmec", "datasets", "rendering"},
+    "testing": {"utils", "prompts", "registration", "offloading", "wpmec", "envs"},
+}  # the rooms of lambo_env and what each may import; no world imports another
+
+
+def test_rooms_of_lambo_env_import_downwards_only():
+    rooms = {name: name.split(".")[1] for name in FILES if name.startswith("lambo_env.")}
+    assert set(rooms.values()) == set(BELOW)
+    met = [
+        f"{name} -> {target}"
+        for name, target in edges()
+        if name in rooms and rooms.get(target, "") not in {rooms[name], *BELOW[rooms[name]]}
+    ]
+    assert met == []
+
+
 def test_lambo_env_names_no_torch():
     met = [
         name

@@ -26,7 +26,8 @@ IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
 
 
 def test_importing_the_package_registers_and_the_module_prefix_does_too():
-    code = "import gymnasium; e = gymnasium.make('lambo_env:LAMBO-MEC-v0', scenario='tiny'); print(e.action_space)"
+    made = "gymnasium.make('lambo_env:LAMBO-MEC-v0', scenario='tiny')"
+    code = f"import gymnasium; print({made}.action_space)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Box(-1.0, 1.0, (2,), float32)" in done.stdout
     twice = "import lambo_env, importlib; importlib.reload(lambo_env)"

@@ -309,7 +309,7 @@ class HighestLegal:
 
 
 class Upright:
-    """A policy without masks that offloads everything to the first server, with all that is left."""
+    """A policy without masks: everything to the first server, with all that is left."""
 
     def predict(self, observation):
         return encode_action(np.ones(len(observation["ues"])), 1.0, observation["servers"].shape[1])

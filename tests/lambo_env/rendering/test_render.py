@@ -33,7 +33,10 @@ def played(
     given: bool = False,
     **rest,
 ) -> Frame:
-    """A slot in which the first UEs went to legal places (or all to `place`), each taking a tenth of what is left."""
+    """A slot in which the first UEs went to legal places (or all to `place`).
+
+    Each took a tenth of what was left.
+    """
     text, num_slots = rest.pop("prompt", "minimum latency"), rest.pop("num_slots", 1)
     slots = MovingSlots(load_scenario(preset))
     batch = EpisodeBatch(slots, Prompts.of(text), 1, num_slots, shares=True, objective=False)
