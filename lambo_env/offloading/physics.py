@@ -329,13 +329,17 @@ def place_tables(instances: Instances, goal: Objective, upload: Array | None = N
     local = per_s[:, None] * local_s(instances) + per_j[:, None] * local_j(instances)
     upload = upload_s(instances) if upload is None else upload
     remote = upload * (per_s[:, None] + per_j[:, None] * instances.tx_power_w)[..., None]
-    floor = over_places(xp.where(local_late, xp.inf, 0.0), _floors(instances, upload), xp)
-    timely = over_places(local, remote, xp)
     if goal.other:
-        timely = timely + further_cost(instances, goal)
+        further = further_cost(instances, goal)
+        local, remote = local + further[..., LOCAL], remote + further[..., LOCAL + 1 :]
+    floors = _floors(instances, upload)
     return PlaceTables(
-        fixed=xp.where(xp.isfinite(floor), timely, late[..., None]),
-        floor_hz=floor,
+        fixed=over_places(
+            xp.where(local_late, late, local),
+            xp.where(xp.isfinite(floors), remote, late[..., None]),
+            xp,
+        ),
+        floor_hz=over_places(xp.where(local_late, xp.inf, 0.0), floors, xp),
         root=xp.sqrt(instances.cycles),
         late_cost=late,
         capacity_hz=over_places(xp.zeros_like(per_s), instances.server_cpu_hz, xp),

@@ -264,7 +264,7 @@ def mixture(
         names = [nouns[int(rng.random() * len(nouns))] for nouns in data.nouns()]
         swap = rng.random() < 0.5
         if wording.allows(Fraction(percent, 100)):
-            text = wording.say(*(reversed(names) if swap else names), percent)
+            text = wording.say(names[swap], names[not swap], percent)
             return text, (100 - percent if swap else percent) / 100, not swap
 
 
@@ -313,7 +313,7 @@ def objectives() -> list[tuple[str, str, str, int, int, tuple[str, ...]]]:
     """
     first, second = PAIR
     mix = f"w x {first} / local {first} + (1 - w) x {second} / local {second}"
-    listed = [
+    listed: list[tuple[Any, ...]] = [
         (row.name, row.measure, row.unit, *(data.phrases_of(split, row) for split in SPLITS))
         for row in OBJECTIVES.values()
     ]

@@ -96,11 +96,10 @@ def _tabulate(
         [rows.setdefault(row, len(rows)) for row in zip(texts, *columns, strict=True)], np.intp
     )
     first = np.unique(index, return_index=True)[1]
-    new = tokens is None
     table = _Table(
         np.asarray(texts, dtype=object)[first],
         {name: column[first] for name, column in weights.items()},
-        np.stack([encode_text(texts[row]) for row in first]) if new else tokens[first],
+        np.stack([encode_text(texts[row]) for row in first]) if tokens is None else tokens[first],
     )
     return table, index
 

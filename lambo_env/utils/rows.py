@@ -1,12 +1,12 @@
 """Holders of arrays whose first axis is the batch: some rows taken out, or put back.
 
-A holder is an array [B, ...], a tuple, mapping or dataclass of holders, or None.
+A holder is an array [B, ...], a tuple, dict or dataclass of holders, or None.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,13 +47,15 @@ class Rows:
 def map_arrays(function: Callable[..., Any], *holders: _T) -> _T:
     """Return a holder of the same kind; its arrays are the function's of those of ``holders``."""
     first: Any = holders[0]
+    kind: Any = type(first)
     if first is None or isinstance(first, np.ndarray):
         return None if first is None else function(*holders)  # type: ignore[return-value]
     if isinstance(first, tuple):
-        parts = [map_arrays(function, *each) for each in zip(*holders, strict=True)]  # type: ignore[arg-type]
-        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-    if isinstance(first, Mapping):
-        return {name: map_arrays(function, *(h[name] for h in holders)) for name in first}  # type: ignore[return-value,index]
+        parts = [map_arrays(function, *column) for column in zip(*holders, strict=True)]
+        return kind(*parts) if hasattr(first, "_fields") else kind(parts)
+    if isinstance(first, dict):
+        columns = {name: [holder[name] for holder in holders] for name in first}  # type: ignore[index]
+        return kind((name, map_arrays(function, *column)) for name, column in columns.items())
     names = [field.name for field in dataclasses.fields(first)]
     fields = {name: map_arrays(function, *(getattr(h, name) for h in holders)) for name in names}
-    return getattr(type(first), "unchecked", type(first))(**fields)
+    return getattr(kind, "unchecked", kind)(**fields)
