@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import shutil
 import time
@@ -203,10 +201,7 @@ class _Bounds:
 
 def _digest(instances: Instances, prompts: Prompts) -> str:
     """Return the content hash of a slot, 16 hex digits."""
-    digest = hashlib.sha256("\n".join(prompts.texts).encode())
-    for field in dataclasses.fields(Instances):
-        digest.update(np.ascontiguousarray(getattr(instances, field.name)).tobytes())
-    return digest.hexdigest()[:16]
+    return instances.hash("\n".join(prompts.texts))[:16]
 
 
 class _Rows:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lambo_env import registration
 from lambo_env.cell.seeding import evaluation_rng
@@ -18,6 +15,7 @@ from lambo_env.datasets.are import load_are
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.utils import validate
+from lambo_env.utils.rows import content_hash
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +70,7 @@ class FileSource:
     @functools.cached_property
     def hash(self) -> str:
         """Content hash of the arrays, 16 hex digits."""
-        digest = hashlib.sha256()
-        for field in dataclasses.fields(self._content[0]):
-            digest.update(np.ascontiguousarray(getattr(self._content[0], field.name)).tobytes())
-        return digest.hexdigest()[:16]
+        return content_hash(self._content[0])[:16]
 
     def blocks(self, seeds: Sequence[int], size: int) -> tuple[int, ...]:
         """Return the blocks to play: as many as the file fills, whatever the seeds."""

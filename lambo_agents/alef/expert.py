@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import threading
 import zipfile
@@ -83,10 +82,7 @@ class Label:
 
 def question_key(instances: Instances, prompts: Prompts) -> str:
     """Return the content hash of one instance under its prompt, 24 hex digits."""
-    digest = hashlib.sha256(prompts.texts[0].encode())
-    for name in _FIELDS:
-        digest.update(np.ascontiguousarray(getattr(instances, name)).tobytes())
-    return digest.hexdigest()[:24]
+    return instances.hash(prompts.texts[0])[:24]
 
 
 class Labels:

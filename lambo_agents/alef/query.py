@@ -37,8 +37,7 @@ class Pool(NamedTuple):
 
 def taken_share(instances: Instances, place: NDArray[Any], cpu_hz: Floats) -> Floats:
     """Return CPU [B, N] as shares of the totals of its servers; 0 where local."""
-    capacity = np.concatenate([np.ones((len(place), 1)), instances.server_cpu_hz], axis=1)
-    return np.asarray(cpu_hz / np.take_along_axis(capacity, place, axis=1))
+    return np.asarray(Decision(place, cpu_hz).shares(instances))
 
 
 def taken_by(

@@ -17,7 +17,7 @@ from lambo_agents.network.aed import AED, Encoded, Inputs
 from lambo_agents.network.decision_order import confident_order
 from lambo_agents.network.server_encoding import DecoderInputs, DecoderState, in_order
 from lambo_env.offloading import observation, physics
-from lambo_env.offloading.instances import Instances, over_places
+from lambo_env.offloading.instances import LOCAL, Instances, over_places
 
 ALLOCATIONS = ("optimal", "share")
 FIXED_POINT_ROWS = 4  # rollouts up to which a pass over all steps costs little more than a step
@@ -346,7 +346,4 @@ def cpu_hz(
     instances: Instances, place: np.ndarray[Any, Any], taken: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
     """Return the CPU [B, N] in cycles/s of what decisions took of their servers' totals [B, N]."""
-    capacity = np.concatenate(
-        [np.zeros_like(instances.server_cpu_hz[:, :1]), instances.server_cpu_hz], axis=1
-    )
-    return taken * np.take_along_axis(capacity, place, axis=1)
+    return np.where(place == LOCAL, 0.0, taken * instances.capacity_hz(place))

@@ -19,6 +19,7 @@ import numpy as np
 
 from lambo_env.prompts.objectives import OBJECTIVES, PAIR
 from lambo_env.utils import files, validate
+from lambo_env.utils.rows import content_hash
 
 # an array of any array-API namespace (NumPy, torch); the standard has no static type for it
 Array = Any
@@ -40,8 +41,13 @@ def at_server(values: Array, place: Array, xp: Any) -> Array:
 
     A local UE gets the first server's, to be masked.
     """
-    index = xp.where(place == LOCAL, 0, xp.astype(place, xp.int64) - 1)
+    index = xp.where(place == LOCAL, 0, server_of(xp.astype(place, xp.int64)))
     return xp.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+
+
+def server_of(place: Array) -> Array:
+    """Return the index of a place's server in arrays over servers; -1 for the local place."""
+    return place - 1
 
 
 def one_hot_servers(place: Array, num_servers: int, xp: Any) -> Array:
@@ -283,6 +289,16 @@ class Instances:
             **{n: xp.concat([getattr(p, n) for p in parts], axis=0) for n in names}
         )
 
+    def hash(self, text: str = "") -> str:
+        """Return the content hash of a text and all arrays, 64 hex digits."""
+        return content_hash(self, text)
+
+    def capacity_hz(self, place: Array) -> Array:
+        """Return the capacity [B, N] of the servers at ``place`` [B, N]; 1 at the local place."""
+        xp, capacity = self.xp, self.server_cpu_hz
+        table = xp.concat([xp.ones_like(capacity[:, :1]), capacity], axis=1)
+        return xp.take_along_axis(table, xp.astype(place, xp.int64), axis=1)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to an ``.npz`` file, atomically."""
         with files.atomic_writer(path) as file:
@@ -377,6 +393,10 @@ class Decision:
         xp, device = like.xp, array_api_compat.device(cycles)
         cpu_hz = xp.asarray(self.cpu_hz, dtype=cycles.dtype, device=device)
         return Decision(xp.asarray(self.place, device=device), cpu_hz)
+
+    def shares(self, instances: Instances) -> Array:
+        """Return the CPU [B, N] as shares of the totals of its servers; 0 where local."""
+        return self.cpu_hz / instances.capacity_hz(self.place)
 
     def check(self, instances: Instances, tolerance: float) -> None:
         """Raise ``ValueError`` that names the first thing wrong.

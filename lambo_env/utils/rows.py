@@ -6,6 +6,7 @@ A holder is an array [B, ...], a tuple, dict or dataclass of holders, or None.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -59,3 +60,11 @@ def map_arrays(function: Callable[..., Any], *holders: _T) -> _T:
     names = [field.name for field in dataclasses.fields(first)]
     fields = {name: map_arrays(function, *(getattr(h, name) for h in holders)) for name in names}
     return getattr(kind, "unchecked", kind)(**fields)
+
+
+def content_hash(holder: Any, text: str = "") -> str:
+    """Return the hash of a text and of the arrays of a dataclass, in their order: 64 hex digits."""
+    digest = hashlib.sha256(text.encode())
+    for field in dataclasses.fields(holder):
+        digest.update(np.ascontiguousarray(getattr(holder, field.name)).tobytes())
+    return digest.hexdigest()

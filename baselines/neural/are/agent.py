@@ -168,8 +168,7 @@ class Lesson:
     @classmethod
     def of(cls, instances: Instances, prompts: Prompts, decision: Decision) -> Lesson:
         """Return NumPy instances with their labels."""
-        capacity = np.concatenate([np.ones((len(instances), 1)), instances.server_cpu_hz], axis=1)
-        share = decision.cpu_hz / np.take_along_axis(capacity, decision.place, axis=1)
+        share = decision.shares(instances)
         inputs = features.columns(instances, prompts.latency_weight)
         return cls(inputs, decision.place.astype(np.int64), share.astype(np.float32))
 

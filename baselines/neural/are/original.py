@@ -27,7 +27,7 @@ from baselines.neural.networks import parameters, plain, seeded
 from lambo_agents import weights_io
 from lambo_agents.protocol import refuse_unsupported
 from lambo_env.offloading import physics
-from lambo_env.offloading.instances import LOCAL, Decision, Instances, at_server, one_hot_servers
+from lambo_env.offloading.instances import LOCAL, Decision, Instances, one_hot_servers
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 from lambo_env.utils.timing import one_thread
@@ -89,12 +89,7 @@ def inputs(instances: Instances, shares: Floats, bandwidth_hz: float) -> NDArray
 def targets(instances: Instances, labels: Decision) -> NDArray[np.float32]:
     """Return what the network should say [B, N, M + 2]: the place one-hot, and the share."""
     places = np.arange(instances.num_servers + 1)
-    capacity = at_server(
-        np.broadcast_to(instances.server_cpu_hz[:, None, :], instances.uplink_bps.shape),
-        labels.place,
-        np,
-    )
-    share = np.where(labels.place == LOCAL, 0.0, labels.cpu_hz / capacity)
+    share = labels.shares(instances)
     return np.concatenate([labels.place[..., None] == places, share[..., None]], axis=-1).astype(
         np.float32
     )

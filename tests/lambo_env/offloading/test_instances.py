@@ -10,11 +10,13 @@ import pytest
 
 from lambo_env.datasets import load_are
 from lambo_env.offloading.instances import (
+    Decision,
     Instances,
     at_place,
     at_server,
     one_hot_servers,
     over_places,
+    server_of,
     set_at,
 )
 from lambo_env.offloading.scenario import load_scenario
@@ -141,3 +143,19 @@ def test_load_are_refuses_foreign_variables(tmp_path):
     savemat(path, {"h": np.ones((8, 3))})
     with pytest.raises(ValueError, match="allowed: ARE's data set: h, para, Ytrain"):
         load_are(path)
+
+
+def test_the_content_hash_is_the_one_that_caches_and_labels_were_filed_under():
+    instances = sample_instances(load_scenario("tiny"), 2, np.random.default_rng(0))
+    assert instances.hash("minimum latency").startswith("237f35522e4e2f9b5540c440")
+    assert instances.take(0).hash() != instances.take(1).hash()
+
+
+def test_shares_are_of_the_servers_totals():
+    instances = sample_instances(load_scenario("tiny"), 2, np.random.default_rng(0))
+    place = np.array([[0, 1, 2, 3, 4, 4], [4, 3, 2, 1, 0, 0]])
+    capacity = instances.capacity_hz(place)
+    totals = np.where(place > 0, instances.server_cpu_hz[0, np.maximum(server_of(place), 0)], 1.0)
+    np.testing.assert_array_equal(capacity, totals)
+    decision = Decision(place, np.where(place > 0, 0.25 * capacity, 0.0))
+    np.testing.assert_array_equal(decision.shares(instances), 0.25 * (place > 0))
