@@ -109,7 +109,9 @@ class Environment:
         validate.known(self.world, WORLDS, "world")
         _check_target("Environment.arguments", self.arguments)
         validate.of_kind("Environment.summary", self.summary, str)
-        validate.of_kind("Environment.kwargs", self.kwargs, Mapping)
+        validate.check(
+            "Environment.kwargs", self.kwargs, isinstance(self.kwargs, Mapping), "a mapping"
+        )
 
     @property
     def error(self) -> str | None:

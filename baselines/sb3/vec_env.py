@@ -205,7 +205,7 @@ class NativeVecEnv(VecEnv):
         """
         rows = list(self._get_indices(indices))
         if method_name == "action_masks":
-            masks = self.venv.action_masks()
+            masks: Any = self.venv.action_masks()
             return [masks[row] for row in rows]
         if method_name in _PER_ROW:
             return [self._call(method_name, row, *method_args, **method_kwargs) for row in rows]
@@ -217,7 +217,8 @@ class NativeVecEnv(VecEnv):
 
     def _call(self, name: str, row: int, *args: Any, **kwargs: Any) -> Any:
         if name == "action_masks":
-            return self.venv.action_masks()[row]
+            masks: Any = self.venv.action_masks()
+            return masks[row]
         return self.venv.frame(row, *args, **kwargs)
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -60,7 +60,10 @@ class Arguments(Protocol):
 
     world: ClassVar[str]
     render_modes: ClassVar[Sequence[str]]
-    render_mode: str | None
+
+    @property
+    def render_mode(self) -> str | None:
+        """How ``render`` shows it."""
 
     def observation_space(self) -> spaces.Space[Any]:
         """Return the space of one environment's observation."""
@@ -110,6 +113,7 @@ class EnvArguments:
 
     world: ClassVar[str] = "offloading"
     render_modes: ClassVar[Sequence[str]] = RENDER_MODES
+    num_servers: ClassVar[int]  # M, set once checked
     shares: ClassVar[bool]  # the action allots the CPU; else the closed form does
 
     def __post_init__(self) -> None:
@@ -120,15 +124,13 @@ class EnvArguments:
         object.__setattr__(self, "texts", texts)
         object.__setattr__(self, "num_slots", validate.integer("num_slots", self.num_slots))
         validate.known(self.observe, OBSERVE, "observe")
+        object.__setattr__(self, "num_servers", self.slots().num_servers)
 
     @classmethod
     def fitting(cls, instances: Instances, **arguments: Any) -> EnvArguments:
         """Return arguments of the size of ``instances``; only its sizes count in the scenario."""
-        sizes = {
-            "num_ues": instances.num_ues,
-            "server_cpu_hz": (1.0,) * instances.num_servers,
-        }
-        return cls(Scenario(**sizes), **arguments)
+        capacities = (1.0,) * instances.num_servers
+        return cls(Scenario(num_ues=instances.num_ues, server_cpu_hz=capacities), **arguments)
 
     @staticmethod
     def decision(infos: Mapping[str, Any]) -> Decision:
@@ -137,7 +139,7 @@ class EnvArguments:
 
     def slots(self) -> Slots:
         """Return how one slot follows another."""
-        return slots_of(self.scenario)
+        return slots_of(cast(Scenario, self.scenario))
 
     def batch(self, num_envs: int) -> EpisodeBatch:
         """Return ``num_envs`` episodes that have not begun."""
@@ -172,7 +174,7 @@ class EnvArguments:
 
     def decode(self, actions: NDArray[Any]) -> tuple[Any, Any]:
         """Return the places and, where the action allots the CPU, the shares [R]."""
-        return decode_action(actions, self.slots().num_servers) if self.shares else (actions, None)
+        return decode_action(actions, self.num_servers) if self.shares else (actions, None)
 
     def check_options(self, options: Mapping[str, Any], num_envs: int) -> dict[str, Any]:
         """Return the instances and prompts [num_envs] that a reset's options ask for."""
@@ -225,8 +227,10 @@ class DriftArguments(JointArguments):
 
     def __post_init__(self) -> None:
         """Check every argument."""
+        object.__setattr__(
+            self, "drift", drifts.load_drift(self.drift, load_scenario(self.scenario))
+        )
         super().__post_init__()
-        object.__setattr__(self, "drift", drifts.load_drift(self.drift, self.scenario))
 
     def slots(self) -> Slots:
         """Return how one slot follows another: as the drift says."""

@@ -38,7 +38,8 @@ def bad_calls(probe: Probe) -> str:
     raises(ResetNeeded, step, "a step before reset")
     for one in (env, twin):
         one.reset(seed=probe.seed)
-    for options in ({"promt": "minimum energy"}, {1: 2}, 3):
+    unknown: tuple[Any, ...] = ({"promt": "minimum energy"}, {1: 2}, 3)
+    for options in unknown:
         raises(ValueError, partial(env.reset, seed=99, options=options), f"the options {options}")
     played = [list(episode(one, legal_action, probe.rng())) for one in (env, twin)]
     same(played[0], played[1], "after bad options")

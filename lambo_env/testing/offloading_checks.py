@@ -124,7 +124,7 @@ def bad_cell(probe: Probe) -> str:
         {"instances": 3},
     ):
         raises(ValueError, partial(env.reset, seed=99, options=options), f"the options {options}")
-    arguments = type(base(env).arguments)
+    arguments: Any = type(base(env).arguments)
     for kwargs in (
         {"num_slots": 0},
         {"scenario": "papr"},
