@@ -18,7 +18,8 @@ from stable_baselines3.common.policies import BasePolicy
 
 from baselines.sb3.extractors import EXTRACTORS
 from lambo_env.registration import ENVIRONMENTS
-from lambo_env.utils import toml, validate
+from lambo_env.utils import rules, toml, validate
+from lambo_env.utils.rules import Ruled, ruled
 
 ALGORITHMS = {
     "ppo": "stable_baselines3:PPO",
@@ -48,76 +49,59 @@ _GIVEN = {
     *("observation_space", "action_space", "lr_schedule", "features_extractor_class"),
 }  # by the trainer, the environment or another field
 CONFIGS = Path(__file__).parent / "configs"
+_table = rules.such_that(lambda value: isinstance(value, Mapping), "a table of arguments")
+
+
+def _texts(field: str, value: Any) -> tuple[str, ...]:
+    several = isinstance(value, list | tuple)
+    validate.check(field, value, several, "a list of texts, or None for the frozen prompts")
+    return tuple(value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SB3Config:
+class SB3Config(Ruled):
     """A training, in plain JSON values.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    algo: str  # of ALGORITHMS
-    env_id: str = "LAMBO-MEC-Association-v0"
+    algo: str = ruled(rules.MISSING, rules.name_of(ALGORITHMS, "algo"))  # of ALGORITHMS
+    env_id: str = ruled("LAMBO-MEC-Association-v0", rules.name_of(ENVIRONMENTS, "environment"))
     policy: str = "MultiInputPolicy"  # or "module:Class"
-    extractor: str | None = None  # of EXTRACTORS, for policies of plain layers
+    extractor: str | None = ruled(
+        None, rules.optional(rules.name_of(EXTRACTORS, "extractor"))
+    )  # of EXTRACTORS, for policies of plain layers
     scenario: str = "tiny"  # preset or TOML path
-    prompts: tuple[str, ...] | None = None  # None: the environments' frozen prompts
+    prompts: tuple[str, ...] | None = ruled(
+        None, rules.optional(_texts)
+    )  # None: the environments' frozen prompts
     observe: str = "prompt"
     reward: str = "relative"
-    num_envs: int = 64
-    timesteps: int = 200_000
-    seed: int = 0
+    num_envs: int = ruled(64, validate.integer)
+    timesteps: int = ruled(200_000, validate.integer)
+    seed: int = ruled(0, rules.count)
+    # arguments of the algorithm
     algorithm: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict
-    )  # arguments of the algorithm
-    policy_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+        default_factory=dict, metadata={"rule": _table}
+    )
+    policy_kwargs: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"rule": _table}
+    )
 
     def __post_init__(self) -> None:
         """Validate every field that is not handed on."""
-        validate.known(self.algo, ALGORITHMS, "algo")
-        validate.known(self.env_id, ENVIRONMENTS, "environment")
+        super().__post_init__()
         allowed = _ids(self.algo)
-        validate.check(
-            "SB3Config.env_id",
-            self.env_id,
-            self.env_id in allowed,
-            f"{' or '.join(allowed)} for {self.algo}",
-        )
-        if self.extractor is not None:
-            validate.known(self.extractor, EXTRACTORS, "extractor")
-        for name in ("num_envs", "timesteps"):
-            validate.integer(f"SB3Config.{name}", getattr(self, name))
-        validate.integer("SB3Config.seed", self.seed, low=0)
-        if self.prompts is not None:
-            several = isinstance(self.prompts, list | tuple)
-            validate.check(
-                "SB3Config.prompts",
-                self.prompts,
-                several,
-                "a list of texts, or None for the frozen prompts",
-            )
-            object.__setattr__(self, "prompts", tuple(self.prompts))
-        for name in ("algorithm", "policy_kwargs"):
-            value = getattr(self, name)
-            validate.check(
-                f"SB3Config.{name}", value, isinstance(value, Mapping), "a table of arguments"
-            )
-        validate.known_keys(
-            "SB3Config.algorithm", self.algorithm, _arguments(self.algorithm_class())
-        )
+        self.check("env_id", self.env_id in allowed, f"{' or '.join(allowed)} for {self.algo}")
+        known = _arguments(self.algorithm_class())
+        validate.known_keys("SB3Config.algorithm", self.algorithm, known)
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> SB3Config:
         """Build from plain values; unknown fields are refused."""
         validate.check("SB3Config", sorted(fields), "algo" in fields, "fields with algo among them")
-        validate.known_keys("SB3Config", fields, [field.name for field in dataclasses.fields(cls)])
-        return cls(**fields)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        return dataclasses.asdict(self)
+        return cls.from_dict(fields)
 
     def env_arguments(self) -> dict[str, Any]:
         """Return those of scenario, prompt and observe that the environment takes."""
@@ -128,10 +112,6 @@ class SB3Config:
         }
         known = ENVIRONMENTS[self.env_id].argument_names()
         return {name: value for name, value in mine.items() if name in known}
-
-    def replace(self, **fields: Any) -> SB3Config:
-        """Return a copy with some fields replaced."""
-        return self.of({**self.to_dict(), **fields})
 
     def algorithm_class(self) -> type[BaseAlgorithm]:
         """Return SB3's class."""

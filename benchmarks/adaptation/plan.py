@@ -16,7 +16,8 @@ from typing import Any
 from lambo_agents import registry
 from lambo_env.offloading import drift as suite
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.utils import toml, validate
+from lambo_env.utils import rules, toml, validate
+from lambo_env.utils.rules import Ruled, ruled
 
 FORMAT = 1  # of a cell's file
 # where agents come from that take a plan's budget, rhythm and folder
@@ -96,41 +97,50 @@ DEFAULT_METHODS = (
 )
 
 
+def _each_once(field: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    entries = [getattr(entry, "name", entry) for entry in values]
+    once = len(entries) > 0 and len(set(entries)) == len(entries)
+    validate.check(field, entries, once, "one or more, each once")
+    return tuple(values)
+
+
+def _methods(field: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    return _each_once(field, [Method.read(entry) for entry in values])
+
+
+def _agent_name(field: str, value: Any) -> str:
+    return validate.known(value, registry.list_agents(), "agent")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Adaptation:
+class Adaptation(Ruled):
     """What is played: drifts x methods x seeds, on equal streams with equal label budgets.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    drifts: tuple[str, ...] = tuple(suite.list_drifts())
-    methods: tuple[Any, ...] = DEFAULT_METHODS  # names, or tables; Methods once read
-    seeds: int = 5
-    scenario: str = "paper"
-    batch: int = 20  # worlds side by side: the instances of a slot, from which labels are chosen
-    num_slots: int = suite.NUM_SLOTS
+    drifts: tuple[str, ...] = ruled(tuple(suite.list_drifts()), _each_once)
+    methods: tuple[Any, ...] = ruled(
+        DEFAULT_METHODS, _methods
+    )  # names, or tables; Methods once read
+    seeds: int = ruled(5, validate.integer)
+    scenario: str = ruled("paper", rules.a(str))
+    batch: int = ruled(
+        20, validate.integer
+    )  # worlds side by side: the instances of a slot, from which labels are chosen
+    num_slots: int = ruled(suite.NUM_SLOTS, validate.integer)
     # of so many slots one is played: decided, scored and learned from; the world moves on between
     # them
-    stride: int = 5
-    labels: int = 64  # budget per stream
-    labels_per_slot: int = 16
-    expert: str = "local-search"
-    weights: str = "lambo-s"
+    stride: int = ruled(5, validate.integer)
+    labels: int = ruled(64, validate.integer)  # budget per stream
+    labels_per_slot: int = ruled(16, validate.integer)
+    expert: str = ruled("local-search", _agent_name)
+    weights: str = ruled("lambo-s", rules.a(str))
 
     def __post_init__(self) -> None:
-        """Validate every field."""
-        object.__setattr__(self, "methods", tuple(Method.read(entry) for entry in self.methods))
-        object.__setattr__(self, "drifts", tuple(self.drifts))
-        for name in ("drifts", "methods"):
-            entries = [getattr(entry, "name", entry) for entry in getattr(self, name)]
-            once = len(entries) > 0 and len(set(entries)) == len(entries)
-            validate.check(f"Adaptation.{name}", entries, once, "one or more, each once")
-        for name in ("seeds", "batch", "num_slots", "stride", "labels", "labels_per_slot"):
-            validate.integer(f"Adaptation.{name}", getattr(self, name))
-        for name in ("scenario", "weights"):
-            validate.of_kind(f"Adaptation.{name}", getattr(self, name), str)
-        validate.known(self.expert, registry.list_agents(), "agent")
+        """Validate every field, and that the drifts fit the scenario."""
+        super().__post_init__()
         for name in self.drifts:
             suite.load_drift(name, self.scenario)
 
@@ -232,9 +242,7 @@ def load_plan(path: str | Path, **given: Any) -> Adaptation:
     source = Path(path)
     validate.check("plan", str(path), source.is_file(), "an existing .toml file")
     fields = toml.load(source, "plan file")
-    validate.known_keys(
-        "Adaptation", fields, [field.name for field in dataclasses.fields(Adaptation)]
-    )
+    validate.known_keys("Adaptation", fields, Adaptation.field_names())
     for key in ("drifts", "methods"):
         validate.check(
             f"Adaptation.{key}", fields.get(key), isinstance(fields.get(key, []), list), "a list"

@@ -29,7 +29,8 @@ from lambo_agents.network.server_encoding import in_order
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import validate
+from lambo_env.utils import rules, validate
+from lambo_env.utils.rules import Ruled, ruled
 
 # Parts of the network that work before the first decision on the inputs alone; ``types`` serves
 # both sides and stays with them.
@@ -42,46 +43,32 @@ _PRIOR_WEIGHT = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class UpdateConfig:
+class UpdateConfig(Ruled):
     """How one round learns.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    update_params: str = (
-        "decoder"  # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
-    )
-    steps: int = 100  # at most
-    passes: int = 30  # over the labels so far
-    batch: int = 24  # labels a step
-    rehearsed: int = 4  # instances of what the network knew, a step
-    orders: int = (
-        1  # orders of the UEs in which a label is learned: the network's own, the others shuffled
-    )
-    learning_rate: float = 2e-3  # AdamW's, falling to 0 over the round
-    replay: float = 0.5  # share of a step's labels that are drawn from earlier rounds
-    rehearsal: float = 0.03  # weight of staying with what the network knew of earlier slots
-    share_rows: float = (
-        0.1  # share of the labels learned for the sigmoid shares by an agent of the closed form
-    )
-    share_weight: float = 1.0  # of the regression on the shares
-    clip: float = 1.0  # largest norm of the gradient
-
-    def __post_init__(self) -> None:
-        """Validate every field."""
-        validate.known(self.update_params, UPDATES, "UpdateConfig.update_params")
-        for name in ("steps", "passes", "batch", "rehearsed", "orders"):
-            validate.integer(f"UpdateConfig.{name}", getattr(self, name))
-        for name in ("learning_rate", "clip"):
-            validate.positive(f"UpdateConfig.{name}", getattr(self, name))
-        for name in ("share_weight", "rehearsal"):
-            validate.non_negative(f"UpdateConfig.{name}", getattr(self, name))
-        for name in ("replay", "share_rows"):
-            value = validate.number(
-                f"UpdateConfig.{name}", getattr(self, name), "a number in [0, 1]", 0.0
-            )
-            validate.check(f"UpdateConfig.{name}", value, value <= 1, "a number in [0, 1]")
+    # decoder: encoder frozen (ALEF); all: full fine-tuning, for comparison
+    update_params: str = ruled("decoder", rules.name_of(UPDATES))
+    steps: int = ruled(100, validate.integer)  # at most
+    passes: int = ruled(30, validate.integer)  # over the labels so far
+    batch: int = ruled(24, validate.integer)  # labels a step
+    rehearsed: int = ruled(4, validate.integer)  # instances of what the network knew, a step
+    # orders of the UEs in which a label is learned: the network's own, the others shuffled
+    orders: int = ruled(1, validate.integer)
+    learning_rate: float = ruled(2e-3, validate.positive)  # AdamW's, falling to 0 over the round
+    replay: float = ruled(
+        0.5, rules.share
+    )  # share of a step's labels that are drawn from earlier rounds
+    rehearsal: float = ruled(
+        0.03, validate.non_negative
+    )  # weight of staying with what the network knew of earlier slots
+    # share of the labels learned for the sigmoid shares by an agent of the closed form
+    share_rows: float = ruled(0.1, rules.share)
+    share_weight: float = ruled(1.0, validate.non_negative)  # of the regression on the shares
+    clip: float = ruled(1.0, validate.positive)  # largest norm of the gradient
 
 
 def decoder_names(aed: AED) -> list[str]:

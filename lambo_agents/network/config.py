@@ -3,135 +3,75 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
-from lambo_env.utils import validate
+from lambo_env.utils import rules, validate
+from lambo_env.utils.rules import Ruled, one_of, ruled
 
 VOCABULARY = 128  # 7-bit ASCII
 PROMPT_POSITIONS = 160
-_CHOICES = {
-    "servers": ("linear", "pointer"),
-    "prompt": ("tokens", "summary"),
-    "shares": ("one", "per_server"),
-    "share_rule": ("plain", "remaining"),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AEDConfig:
+class AEDConfig(Ruled):
     """Shape of an AED; defaults as docs/paper.md reads the paper, presets of its and smaller sizes.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    d_model: int = 1024
-    num_heads: int = 8
-    encoder_layers: int = 60
-    decoder_layers: int = 6
-    encoder_ff: int = 2048  # hidden units of an encoder layer's feed-forward part
-    decoder_ff: int = 2048
-    num_servers: int | None = (
-        4  # M that the linear embedding and heads are cut for; None: any M (pointer only)
-    )
+    d_model: int = ruled(1024, validate.integer)
+    num_heads: int = ruled(8, validate.integer)
+    encoder_layers: int = ruled(60, validate.integer)
+    decoder_layers: int = ruled(6, validate.integer)
+    encoder_ff: int = ruled(
+        2048, validate.integer
+    )  # hidden units of an encoder layer's feed-forward part
+    decoder_ff: int = ruled(2048, validate.integer)
+    # M that the linear embedding and heads are cut for; None: any M (pointer only)
+    num_servers: int | None = ruled(4, rules.optional(validate.integer))
     # linear: one linear map of all servers' columns; pointer: servers are tokens, scored one by one
-    servers: str = "linear"
+    servers: str = ruled("linear", one_of("linear", "pointer"))
     # tokens: the text joins the encoder's sequence; summary: a small encoder reads it to one vector
-    prompt: str = "tokens"
+    prompt: str = ruled("tokens", one_of("tokens", "summary"))
     # of the decoder over the steps so far; without, servers' memories alone carry them (pointer)
     self_attention: bool = True
     shared_keys: bool = (
         False  # the decoder's cross-attention has one key and value head for all query heads
     )
-    shares: str = "one"  # sigmoids: one, or one per_server
+    shares: str = ruled("one", one_of("one", "per_server"))  # sigmoids: one, or one per_server
     # plain: sigmoid(y); remaining: sigmoid(log sqrt(load) - y), y the log of what is still to come
-    share_rule: str = "plain"
-    pair_width: int = 0  # hidden units of a (UE, server) pair; pointer only
-    memory_width: int = 0  # learned running sums that a server keeps of its UEs; pointer only
-    prompt_width: int = 0  # width of the summary's reader
-    prompt_layers: int = 0  # its gated convolutions
+    share_rule: str = ruled("plain", one_of("plain", "remaining"))
+    pair_width: int = ruled(0, rules.count)  # hidden units of a (UE, server) pair; pointer only
+    memory_width: int = ruled(
+        0, rules.count
+    )  # learned running sums that a server keeps of its UEs; pointer only
+    prompt_width: int = ruled(0, rules.count)  # width of the summary's reader
+    prompt_layers: int = ruled(0, rules.count)  # its gated convolutions
     # meanings that the summary decides between, each with an embedding of its own; 0: none, it is a
     # free vector
-    prompt_bins: int = 0
+    prompt_bins: int = ruled(0, rules.count)
     allocation_embedding: bool = (
         False  # tell the network which allocation ("optimal" or "share") its places are for
     )
 
     def __post_init__(self) -> None:
-        """Validate every field."""
-        for name in (
-            "d_model",
-            "num_heads",
-            "encoder_layers",
-            "decoder_layers",
-            "encoder_ff",
-            "decoder_ff",
-        ):
-            validate.integer(f"AEDConfig.{name}", getattr(self, name))
-        for name in ("pair_width", "memory_width", "prompt_width", "prompt_layers", "prompt_bins"):
-            validate.integer(f"AEDConfig.{name}", getattr(self, name), low=0)
-        for name, options in _CHOICES.items():
-            validate.check(
-                f"AEDConfig.{name}",
-                getattr(self, name),
-                getattr(self, name) in options,
-                " or ".join(options),
-            )
-        validate.check(
-            "AEDConfig.d_model",
-            self.d_model,
-            self.d_model % self.num_heads == 0,
-            "a multiple of num_heads",
-        )
-        self._check_combinations()
-
-    def _check_combinations(self) -> None:
-        if self.num_servers is not None:
-            validate.integer("AEDConfig.num_servers", self.num_servers)
-        pointer, summary = self.servers == "pointer", self.prompt == "summary"
-        validate.check(
-            "AEDConfig.num_servers",
-            self.num_servers,
-            pointer or self.num_servers is not None,
-            "an integer",
-        )
+        """Validate every field, and what they say together."""
+        super().__post_init__()
+        pointer = self.servers == "pointer"
+        summary = self.prompt == "summary"
+        self.check("d_model", self.d_model % self.num_heads == 0, "a multiple of num_heads")
+        self.check("num_servers", pointer or self.num_servers is not None, "an integer")
         for name in ("pair_width", "memory_width"):
-            value = getattr(self, name)
-            validate.check(
-                f"AEDConfig.{name}",
-                value,
-                (value > 0) == pointer,
-                "> 0 with pointer servers, 0 with linear ones",
-            )
+            fits = (getattr(self, name) > 0) == pointer
+            self.check(name, fits, "> 0 with pointer servers, 0 with linear ones")
         for name in ("prompt_width", "prompt_layers"):
-            value = getattr(self, name)
-            validate.check(
-                f"AEDConfig.{name}",
-                value,
-                (value > 0) == summary,
-                "> 0 with prompt 'summary', else 0",
-            )
+            fits = (getattr(self, name) > 0) == summary
+            self.check(name, fits, "> 0 with prompt 'summary', else 0")
         bins = self.prompt_bins == 0 or (summary and self.prompt_bins > 1)
-        validate.check(
-            "AEDConfig.prompt_bins", self.prompt_bins, bins, "0, or >= 2 with prompt 'summary'"
-        )
-        kept = pointer or self.self_attention
-        validate.check(
-            "AEDConfig.self_attention", self.self_attention, kept, "True with linear servers"
-        )
+        self.check("prompt_bins", bins, "0, or >= 2 with prompt 'summary'")
+        self.check("self_attention", pointer or self.self_attention, "True with linear servers")
         plain = pointer or self.share_rule == "plain"
-        validate.check("AEDConfig.share_rule", self.share_rule, plain, "plain with linear servers")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> AEDConfig:
-        """Build from what ``to_dict`` gave; unknown fields are refused."""
-        validate.known_keys("AEDConfig", fields, [field.name for field in dataclasses.fields(cls)])
-        return cls(**fields)
+        self.check("share_rule", plain, "plain with linear servers")
 
 
 def _small(width: int, heads: int, layers: int, pair: int, memory: int, prompt: int) -> AEDConfig:

@@ -6,14 +6,13 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
 from lambo_env.cell.mobility import MODELS
 from lambo_env.utils import validate
+from lambo_env.utils.rules import Ruled, number_in, ruled, such_that
 
 Range = tuple[float, float]
-Rule = Callable[[str, Any], Any]  # (field, value) -> the value to keep, or ValueError
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 # The fields of version 0.1, whose values are always part of the hash. A later field is part of it
 # where its value is not the default: so old hashes stay, and all that was computed under them.
@@ -24,11 +23,6 @@ VERSION_0_1 = (
     *("noise_dbm_per_hz", "noise_figure_db", "max_spectral_efficiency", "mobility", "speed_mps"),
     *("gauss_markov_memory", "drift_m", "slot_s", "late_penalty"),
 )
-
-
-def ruled(default: Any, rule: Rule) -> Any:
-    """Return a dataclass field with its default and its rule."""
-    return dataclasses.field(default=default, metadata={"rule": rule})
 
 
 def capacities(field: str, value: Any) -> tuple[float, ...]:
@@ -58,35 +52,15 @@ def span(field: str, value: Any, *, strict: bool = True) -> Range:
     return low, high
 
 
-def number_in(allowed: str, low: float, high: float, *, open_low: bool = False) -> Rule:
-    """Return the rule of a number in [low, high]; above ``low`` where ``open_low``."""
-
-    def rule(field: str, value: Any) -> float:
-        out = validate.number(field, value, allowed, low, strict=open_low)
-        validate.check(field, value, out <= high, allowed)
-        return out
-
-    return rule
-
-
-def true_or_false(field: str, value: Any) -> bool:
-    """Return a bool; nothing else stands for one."""
-    validate.check(field, value, isinstance(value, bool), "true or false")
-    return bool(value)
-
-
-def mobility_model(field: str, value: Any) -> str:
-    """Return the name of a mobility model."""
-    known = isinstance(value, str) and value in MODELS
-    validate.check(field, value, known, f"one of {', '.join(MODELS)}")
-    return str(value)
-
-
+true_or_false = such_that(lambda value: isinstance(value, bool), "true or false")
+mobility_model = such_that(
+    lambda value: isinstance(value, str) and value in MODELS, f"one of {', '.join(MODELS)}"
+)
 _LARGEST = math.nextafter(math.inf, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CellScenario:
+class CellScenario(Ruled):
     """A distribution of problems in one cell, in SI units.
 
     Defaults are the paper's section V-B (preset ``paper``).
@@ -132,13 +106,6 @@ class CellScenario:
     slot_s: float = ruled(1.5, validate.positive)
     late_penalty: float = ruled(2.0, validate.non_negative)  # dimensionless
 
-    def __post_init__(self) -> None:
-        """Hold every field against its rule, so that no bad scenario can exist."""
-        for field in dataclasses.fields(self):
-            rule: Rule = field.metadata["rule"]
-            value = rule(f"{type(self).__name__}.{field.name}", getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-
     @property
     def num_servers(self) -> int:
         """M, the number of edge servers."""
@@ -167,11 +134,6 @@ class CellScenario:
         fields = {name: value for name, value in self.to_dict().items() if name in counts}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
-    def replace(self, **fields: Any) -> Self:
-        """Return a copy with some fields replaced, validated like a new one."""
-        validate.known_keys(type(self).__name__, fields, self.field_names())
-        return dataclasses.replace(self, **fields)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain numbers, strings and lists (JSON- and TOML-able)."""
         fields = dataclasses.asdict(self)
@@ -179,20 +141,6 @@ class CellScenario:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in fields.items()
         }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Build from a mapping of fields.
-
-        Unknown keys are errors that name the closest known one.
-        """
-        validate.known_keys(cls.__name__, fields, cls.field_names())
-        return cls(**fields)
-
-    @classmethod
-    def field_names(cls) -> list[str]:
-        """Names of the fields."""
-        return [field.name for field in dataclasses.fields(cls)]
 
     def to_toml(self) -> str:
         """Return the scenario as TOML that ``load_scenario`` reads back to an equal one."""

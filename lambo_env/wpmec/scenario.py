@@ -11,26 +11,23 @@ from typing import Any
 import numpy as np
 
 from lambo_env.utils import validate
+from lambo_env.utils.rules import Ruled, ruled
 from lambo_env.wpmec.instances import Frames, generate
 
 
 @dataclasses.dataclass(frozen=True)
-class WpmecScenario:
+class WpmecScenario(Ruled):
     """Frames of N devices at DROO's distances, Rayleigh fading.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    num_devices: int = 10
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        validate.integer("WpmecScenario.num_devices", self.num_devices)
+    num_devices: int = ruled(10, validate.integer)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, with the world."""
-        return {"world": "wpmec", **dataclasses.asdict(self)}
+        return {"world": "wpmec", **super().to_dict()}
 
     @property
     def hash(self) -> str:
@@ -49,9 +46,7 @@ def load_scenario(source: Mapping[str, Any] | WpmecScenario) -> WpmecScenario:
         return source
     allowed = "a mapping of fields or a WpmecScenario"
     validate.check("scenario", source, isinstance(source, Mapping), allowed)
-    names = [field.name for field in dataclasses.fields(WpmecScenario)]
-    validate.known_keys("WpmecScenario", source, names)
-    return WpmecScenario(**source)
+    return WpmecScenario.from_dict(source)
 
 
 def sample_instances(

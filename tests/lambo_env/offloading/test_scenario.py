@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambo_env.cell.scenario import ruled
 from lambo_env.offloading.scenario import Scenario, list_scenarios, load_scenario
 from lambo_env.utils import validate
+from lambo_env.utils.rules import ruled
 
 HASHES = {
     "are2020": "3a00662f87e88723",

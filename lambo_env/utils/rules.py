@@ -1,0 +1,128 @@
+"""Frozen dataclasses whose fields state the rule that their values keep.
+
+A rule takes the field's name and its value; it returns the value to keep, or raises ValueError.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+from lambo_env.utils import validate
+
+Rule = Callable[[str, Any], Any]
+MISSING: Any = dataclasses.MISSING  # the default of a field that must be given
+
+
+def ruled(default: Any, rule: Rule) -> Any:
+    """Return a dataclass field with its default and its rule."""
+    return dataclasses.field(default=default, metadata={"rule": rule})
+
+
+@dataclasses.dataclass(frozen=True)
+class Ruled:
+    """A configuration: every field is held against its rule when it is made.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    def __post_init__(self) -> None:
+        """Hold every field that has a rule against it, so that none with a bad value can exist."""
+        for field in dataclasses.fields(self):
+            rule: Rule = field.metadata.get("rule", _anything)
+            value = rule(f"{type(self).__name__}.{field.name}", getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+    def check(self, name: str, ok: bool, allowed: str) -> None:
+        """Refuse the value of a field unless ``ok``: for what a field alone cannot tell."""
+        validate.check(f"{type(self).__name__}.{name}", getattr(self, name), ok, allowed)
+
+    def replace(self, **fields: Any) -> Self:
+        """Return a copy with some fields replaced, validated like a new one."""
+        validate.known_keys(type(self).__name__, fields, self.field_names())
+        return dataclasses.replace(self, **fields)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Build from a mapping of fields.
+
+        Unknown keys are errors that name the closest known one.
+        """
+        validate.known_keys(cls.__name__, fields, cls.field_names())
+        return cls(**fields)
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        """Names of the fields."""
+        return [field.name for field in dataclasses.fields(cls)]
+
+
+def _anything(field: str, value: Any) -> Any:
+    return value
+
+
+# ---- rules ---------------------------------------------------------------------------------------
+
+count = functools.partial(validate.integer, low=0)  # an integer >= 0
+
+
+def number_in(allowed: str, low: float, high: float, *, open_low: bool = False) -> Rule:
+    """Return the rule of a number in [low, high]; above ``low`` where ``open_low``."""
+
+    def rule(field: str, value: Any) -> float:
+        out = validate.number(field, value, allowed, low, strict=open_low)
+        validate.check(field, value, out <= high, allowed)
+        return out
+
+    return rule
+
+
+def share(field: str, value: Any) -> float:
+    """Return a number in [0, 1]."""
+    out = validate.number(field, value, "a number in [0, 1]", 0.0)
+    validate.check(field, out, out <= 1, "a number in [0, 1]")
+    return out
+
+
+def below_one(field: str, value: Any) -> float:
+    """Return a number in [0, 1)."""
+    out = validate.non_negative(field, value)
+    validate.check(field, value, out < 1, "in [0, 1)")
+    return out
+
+
+def one_of(*options: str) -> Rule:
+    """Return the rule of a choice between few."""
+    return such_that(lambda value: value in options, " or ".join(options))
+
+
+def such_that(fits: Callable[[Any], bool], allowed: str) -> Rule:
+    """Return the rule of a value that ``fits``; it is kept as it is."""
+
+    def rule(field: str, value: Any) -> Any:
+        validate.check(field, value, fits(value), allowed)
+        return value
+
+    return rule
+
+
+def name_of(options: Iterable[str], what: str = "") -> Rule:
+    """Return the rule of a name among many; an unknown one is told the closest."""
+    return lambda field, value: validate.known(value, options, what or field)
+
+
+def a(kind: type) -> Rule:
+    """Return the rule of an instance of a class."""
+    return lambda field, value: validate.of_kind(field, value, kind)
+
+
+def optional(rule: Rule) -> Rule:
+    """Return the rule of a value that may be None."""
+    return lambda field, value: None if value is None else rule(field, value)
