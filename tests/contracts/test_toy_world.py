@@ -23,8 +23,6 @@ ID = "Toy-v0"
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
-    for table in ("WORLDS", "ENVIRONMENTS"):
-        monkeypatch.setattr(registration, table, dict(getattr(registration, table)))
     monkeypatch.setattr(registry, "_in_code", {})
     lambo_env.register_world(
         "toy",
@@ -40,7 +38,7 @@ def _registered(monkeypatch):
     lambo_env.register_env(ID, "toy", "toy_world:Arguments", "Where each job is run.")
     registry.register_agent("here", "toy_world:Here")
     yield
-    del gym.registry[ID]
+    del gym.registry[ID], registration.ENVIRONMENTS[ID], registration.WORLDS["toy"]
 
 
 def test_it_plays_single_and_vector_and_every_check_passes():

@@ -12,14 +12,14 @@ from lambo_env.wpmec.instances import generate
 
 
 @pytest.fixture(autouse=True)
-def _own_tables(monkeypatch):
+def _own_tables():
     """Leave the registry as it was."""
-    for table in ("WORLDS", "ENVIRONMENTS"):
-        monkeypatch.setattr(registration, table, dict(getattr(registration, table)))
-    before = set(gym.registry)
+    tables = (registration.WORLDS, registration.ENVIRONMENTS, gym.registry)
+    before = [set(table) for table in tables]
     yield
-    for name in set(gym.registry) - before:
-        del gym.registry[name]
+    for table, names in zip(tables, before, strict=True):
+        for name in set(table) - names:
+            del table[name]
 
 
 def test_every_row_can_be_loaded_and_gymnasium_knows_it():
