@@ -19,9 +19,9 @@ from typing import Any
 import gymnasium as gym
 
 from lambo_env.utils import validate
+from lambo_env.utils.rules import MISSING, Rule, Ruled, instance_of, ruled, such_that
 
 DEFAULT_WORLD = "offloading"
-_NAME, _ID = re.compile(r"[A-Za-z][\w-]*"), re.compile(r"[A-Za-z][\w.-]*-v\d+")
 SCENARIOS = Path(__file__).parent / "scenarios"
 OFFERS = {
     "scenario": "class of its scenarios",
@@ -39,8 +39,18 @@ OFFERS = {
 }
 
 
+def _matches(pattern: str, allowed: str) -> Rule:
+    """Return the rule of a text of some form."""
+    return such_that(
+        lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, allowed
+    )
+
+
+_target = _matches("[^:]+:[^:]+", '"module:attribute"')
+
+
 @dataclasses.dataclass(frozen=True)
-class World:
+class World(Ruled):
     """One physics, and where each thing that it offers is to be found.
 
     Args:
@@ -52,18 +62,16 @@ class World:
         ValueError: an offer that nobody asks for, or not of the form "module:attribute".
     """
 
-    name: str
-    summary: str
+    name: str = ruled(MISSING, _matches(r"[A-Za-z][\w-]*", "letters, digits, _ and -"))
+    summary: str = ruled(MISSING, instance_of(str))
     offers: Mapping[str, str]
 
     def __post_init__(self) -> None:
         """Check every string."""
-        named = isinstance(self.name, str) and _NAME.fullmatch(self.name) is not None
-        validate.check("World.name", self.name, named, "letters, digits, _ and -")
-        validate.of_kind("World.summary", self.summary, str)
+        super().__post_init__()
         validate.known_keys(f"World({self.name!r}).offers", self.offers, OFFERS)
         for offer, target in self.offers.items():
-            _check_target(f"World({self.name!r}).{offer}", target)
+            _target(f"World({self.name!r}).{offer}", target)
 
     def get(self, offer: str) -> Any:
         """Import and return what the world offers.
@@ -82,7 +90,7 @@ class World:
 
 
 @dataclasses.dataclass(frozen=True)
-class Environment:
+class Environment(Ruled):
     """One environment id.
 
     Args:
@@ -96,22 +104,14 @@ class Environment:
         ValueError: an unknown world, or a field that is not of its form.
     """
 
-    id: str
-    world: str
-    arguments: str
-    summary: str
-    kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        named = isinstance(self.id, str) and _ID.fullmatch(self.id) is not None
-        validate.check("Environment.id", self.id, named, 'such as "LAMBO-MEC-v0"')
-        validate.known(self.world, WORLDS, "world")
-        _check_target("Environment.arguments", self.arguments)
-        validate.of_kind("Environment.summary", self.summary, str)
-        validate.check(
-            "Environment.kwargs", self.kwargs, isinstance(self.kwargs, Mapping), "a mapping"
-        )
+    id: str = ruled(MISSING, _matches(r"[A-Za-z][\w.-]*-v\d+", 'such as "LAMBO-MEC-v0"'))
+    world: str = ruled(MISSING, lambda _, value: validate.known(value, WORLDS, "world"))
+    arguments: str = ruled(MISSING, _target)
+    summary: str = ruled(MISSING, instance_of(str))
+    kwargs: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict,
+        metadata={"rule": such_that(lambda value: isinstance(value, Mapping), "a mapping")},
+    )
 
     @property
     def error(self) -> str | None:
@@ -296,11 +296,6 @@ def _error(*targets: str) -> str | None:
 def _add(table: dict[str, Any], what: str, name: str, row: Any) -> None:
     if table.setdefault(name, row) != row:
         raise ValueError(f"{what} {name!r} is registered already ({table[name]}); choose another")
-
-
-def _check_target(field: str, target: Any) -> None:
-    parts = target.split(":") if isinstance(target, str) else []
-    validate.check(field, target, len(parts) == 2 and all(parts), '"module:attribute"')
 
 
 register_world(

@@ -6,9 +6,9 @@ A frozen dataclass, from TOML presets by algorithm or from a file.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import os
+import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -115,13 +115,13 @@ class SB3Config(Ruled):
 
     def algorithm_class(self) -> type[BaseAlgorithm]:
         """Return SB3's class."""
-        return _load(ALGORITHMS[self.algo])
+        return pkgutil.resolve_name(ALGORITHMS[self.algo])
 
     def policy_class(self) -> type[BasePolicy]:
         """Return the policy's class."""
         if ":" in self.policy:
             try:
-                return _load(self.policy)
+                return pkgutil.resolve_name(self.policy)
             except (ImportError, AttributeError) as error:
                 raise ValueError(
                     f"SB3Config.policy is {self.policy!r}; allowed: module:Class ({error})"
@@ -161,11 +161,6 @@ def _arguments(made: type) -> set[str]:
             ):
                 break
     return names - _GIVEN
-
-
-def _load(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def presets() -> dict[str, Path]:

@@ -125,7 +125,7 @@ class Adaptation(Ruled):
         DEFAULT_METHODS, _methods
     )  # names, or tables; Methods once read
     seeds: int = ruled(5, validate.integer)
-    scenario: str = ruled("paper", rules.a(str))
+    scenario: str = ruled("paper", rules.instance_of(str))
     batch: int = ruled(
         20, validate.integer
     )  # worlds side by side: the instances of a slot, from which labels are chosen
@@ -136,7 +136,7 @@ class Adaptation(Ruled):
     labels: int = ruled(64, validate.integer)  # budget per stream
     labels_per_slot: int = ruled(16, validate.integer)
     expert: str = ruled("local-search", _agent_name)
-    weights: str = ruled("lambo-s", rules.a(str))
+    weights: str = ruled("lambo-s", rules.instance_of(str))
 
     def __post_init__(self) -> None:
         """Validate every field, and that the drifts fit the scenario."""

@@ -63,7 +63,7 @@ def adapt(options: AdaptOptions = AdaptOptions()) -> None:
     given: dict[str, Any] = {
         name: adapt_plan.chosen(v) for name in lists if (v := getattr(options, name))
     }
-    names = {field.name for field in dataclasses.fields(adapt_plan.Adaptation)} - set(lists)
+    names = {*adapt_plan.Adaptation.field_names()} - set(lists)
     given |= {name: value for name in names if (value := getattr(options, name)) is not None}
     plan = (
         adapt_plan.load_plan(options.plan, **given)

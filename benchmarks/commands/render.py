@@ -41,11 +41,6 @@ def render(options: RenderOptions = RenderOptions()) -> int:
     """Play, write, and say what came out."""
     from benchmarks.video.episode import render_episode
 
-    shown = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(options)
-        if field.name != "_"
-    }
-    for line in render_episode(**shown):
+    for line in render_episode(**vars(options)):
         print(line)
     return 0

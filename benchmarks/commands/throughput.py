@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pkgutil
 from typing import Literal
 
 from cyclopts import Parameter
@@ -38,6 +39,13 @@ _READ = {
     "agents": ("agents", "scenario", "prompt", "budget_s"),
     "solvers": ("scenario", "instances"),
 }  # others: the scenario
+# of what takes the scenario alone, imported when asked for
+_PRINTERS = {
+    "envs": "benchmarks.speed.envs:print_env_throughput",
+    "sb3": "benchmarks.speed.sb3:print_sb3_throughput",
+    "training": "benchmarks.speed.training:print_training_throughput",
+    "decoding": "benchmarks.speed.decoding:print_decode_throughput",
+}
 
 
 def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
@@ -54,22 +62,8 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
             f"nothing: `{options.what}` does not read it",
         )
     scenario = "paper" if options.scenario is None else options.scenario
-    if options.what == "envs":
-        from benchmarks.speed.envs import print_env_throughput
-
-        print_env_throughput(scenario)
-    elif options.what == "sb3":
-        from benchmarks.speed.sb3 import print_sb3_throughput
-
-        print_sb3_throughput(scenario)
-    elif options.what == "training":
-        from benchmarks.speed.training import print_training_throughput
-
-        print_training_throughput(scenario)
-    elif options.what == "decoding":
-        from benchmarks.speed.decoding import print_decode_throughput
-
-        print_decode_throughput(scenario)
+    if options.what in _PRINTERS:
+        pkgutil.resolve_name(_PRINTERS[options.what])(scenario)
     elif options.what == "solvers":
         from benchmarks.speed.solvers import print_solver_times
 

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.sweep.instance_sources import FileSource, Source, scenario_source
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.utils import toml, validate
+from lambo_env.utils.rules import Ruled, count, ruled
 
 SWEEPS = Path(__file__).parent / "sweeps"
 FORMAT = 1  # of a row; part of every cell's id
@@ -82,8 +83,12 @@ class SweepCell:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _counts(field: str, values: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(count(field, value) for value in values)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sweep:
+class Sweep(Ruled):
     """What ``lambo bench`` plays.
 
     Raises:
@@ -94,45 +99,28 @@ class Sweep:
     agents: tuple[AgentEntry, ...]
     prompts: tuple[str, ...]
     scenarios: tuple[Source, ...]
-    seeds: tuple[int, ...] = (0,)  # one evaluation block of each scenario per seed
-    instances: int = 32  # a block
-    root: int = 0  # of all seed sequences
-    bound_gap: float = 1e-4  # relative, to which the bounds are proven
-    bound_limit_s: float = 60.0  # an instance
+    seeds: tuple[int, ...] = ruled((0,), _counts)  # one evaluation block of each scenario per seed
+    instances: int = ruled(32, validate.integer)  # a block
+    root: int = ruled(0, count)  # of all seed sequences
+    bound_gap: float = ruled(1e-4, validate.positive)  # relative, to which the bounds are proven
+    bound_limit_s: float = ruled(60.0, validate.positive)  # an instance
 
     def __post_init__(self) -> None:
         """Validate every field."""
-        for field in ("agents", "prompts", "scenarios", "seeds"):
-            validate.check(
-                f"Sweep.{field}",
-                list(getattr(self, field)),
-                len(getattr(self, field)) > 0,
-                "one or more",
-            )
+        super().__post_init__()
         for prompt in self.prompts:
             parse_weights(prompt)  # raises with what is understood
-        for seed in self.seeds:
-            validate.integer("Sweep.seeds", seed, low=0)
-        validate.integer("Sweep.instances", self.instances)
-        validate.integer("Sweep.root", self.root, low=0)
-        validate.positive("Sweep.bound_gap", self.bound_gap)
-        validate.positive("Sweep.bound_limit_s", self.bound_limit_s)
-        for what, names in (
-            ("agents", [agent.label for agent in self.agents]),
-            ("scenarios", [source.name for source in self.scenarios]),
-            ("prompts", list(self.prompts)),
-            ("seeds", list(self.seeds)),
-        ):
-            validate.check(
-                f"Sweep.{what}",
-                names,
-                len(set(names)) == len(names),
-                "each once (give a second one its own label)",
-            )
-
-    def replace(self, **fields: Any) -> Sweep:
-        """Return a copy with some fields replaced, validated like a new one."""
-        return dataclasses.replace(self, **fields)
+        names = {
+            "agents": [agent.label for agent in self.agents],
+            "scenarios": [source.name for source in self.scenarios],
+            "prompts": list(self.prompts),
+            "seeds": list(self.seeds),
+        }
+        for field, entries in names.items():
+            validate.check(f"Sweep.{field}", entries, len(entries) > 0, "one or more")
+            once = len(set(entries)) == len(entries)
+            allowed = "each once (give a second one its own label)"
+            validate.check(f"Sweep.{field}", entries, once, allowed)
 
     def with_agents(self, labels: Sequence[str]) -> Sweep:
         """Return the sweep of these agents; a name that the sweep lacks is a registered agent's."""
@@ -192,19 +180,13 @@ def load_sweep(source: str) -> Sweep:
 
 def sweep_from(fields: Mapping[str, Any], name: str, folder: Path | None = None) -> Sweep:
     """Return the sweep of a mapping, as TOML gives it; unknown keys are errors."""
-    options = {field.name for field in dataclasses.fields(Sweep)} - {"name"}
-    validate.known_keys("Sweep", fields, options)
+    validate.known_keys("Sweep", fields, {*Sweep.field_names()} - {"name"})
     for key in ("agents", "prompts", "scenarios"):
-        validate.check(
-            f"Sweep.{key}", fields.get(key), key in fields, "a list (the key is missing)"
-        )
+        allowed = "a list (the key is missing)"
+        validate.check(f"Sweep.{key}", None, key in fields, allowed)
     for key in ("agents", "prompts", "scenarios", "seeds"):
-        validate.check(
-            f"Sweep.{key}",
-            fields.get(key),
-            isinstance(fields.get(key, []), (list, tuple)),
-            "a list",
-        )
+        value = fields.get(key, [])
+        validate.check(f"Sweep.{key}", value, isinstance(value, (list, tuple)), "a list")
     return Sweep(
         name=name,
         agents=tuple(AgentEntry.read(entry) for entry in fields["agents"]),

@@ -118,7 +118,7 @@ def name_of(options: Iterable[str], what: str = "") -> Rule:
     return lambda field, value: validate.known(value, options, what or field)
 
 
-def a(kind: type) -> Rule:
+def instance_of(kind: type) -> Rule:
     """Return the rule of an instance of a class."""
     return lambda field, value: validate.of_kind(field, value, kind)
 
