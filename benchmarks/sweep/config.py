@@ -110,7 +110,7 @@ class Sweep(Ruled):
         super().__post_init__()
         for prompt in self.prompts:
             parse_weights(prompt)  # raises with what is understood
-        names = {
+        names: dict[str, list[Any]] = {
             "agents": [agent.label for agent in self.agents],
             "scenarios": [source.name for source in self.scenarios],
             "prompts": list(self.prompts),
