@@ -75,24 +75,24 @@ COMMANDS = {
         "Train variants of LAMBO side by side: sizes (ladder), parts of the method (ablations).",
     ),
     "train lambo": (
-        "train:train",
+        "train.lambo:train",
         "Train LAMBO's network by actor-critic learning; plain `lambo train` is the same.",
     ),
     "train sb3": (
-        "train_sb3:train",
+        "train.sb3:train",
         "Train an agent with Stable-Baselines3: PPO, A2C, SAC, TD3, DQN, MaskablePPO, QR-DQN.",
     ),
     "train droo": (
-        "train_dnn:droo",
+        "train.dnn:droo",
         "Train DROO for a scenario: no labels, an evaluator in the loop.",
     ),
-    "train are": ("train_dnn:are", "Label instances with an expert and train ARE on them."),
+    "train are": ("train.dnn:are", "Label instances with an expert and train ARE on them."),
     "train are-small": (
-        "train_dnn:are_small",
+        "train.dnn:are_small",
         "Train ARE's original small network on its authors' labels.",
     ),
     "tune": (
-        "train_sb3:tune",
+        "train.sb3:tune",
         "Search hyper-parameters of an SB3 agent (Optuna, resumes) and try the best anew.",
     ),
     "new-agent": ("new_agent:new_agent", "Write a package of four files whose agent already runs."),

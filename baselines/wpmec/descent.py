@@ -25,7 +25,7 @@ class CoordinateDescent:
         """Return the modes [B, N] as places, 1 where offloaded; servers allot nothing."""
         mode = np.zeros(instances.gain.shape, dtype=bool)
         rate, active = physics.rate_bps(instances, mode), np.arange(len(mode))
-        flip = np.eye(mode.shape[1], dtype=bool)
+        flip = np.eye(instances.num_devices, dtype=np.bool_)
         while active.size:
             flipped = mode[active, None] ^ flip
             gained = physics.rate_bps(instances.take(active), flipped)

@@ -41,7 +41,7 @@ def sb3_speed(
 
     native = as_sb3(env_id, num_envs, scenario=scenario, num_slots=1)
     dummy = DummyVecEnv([_maker(env_id, scenario)] * num_envs)
-    steps = episodes * native.venv.scenario.num_ues
+    steps = episodes * native.get_attr("scenario")[0].num_ues
     speeds = [(_steps_per_s(native, steps), _steps_per_s(dummy, steps)) for _ in range(rounds)]
     native.close()
     dummy.close()

@@ -118,7 +118,7 @@ def _facts(agent: Any, spec: registry.AgentSpec) -> dict[str, Any]:
     parameters = parameters() if callable(parameters) else parameters
     return {
         "parameters": None if parameters is None else int(parameters),
-        "labels_used": int(getattr(agent, "labels_used", spec.labels_used)),
+        "labels_used": int(getattr(agent, "labels_used", spec.labels_used) or 0),
         "evaluator_in_loop": bool(getattr(agent, "evaluator_in_loop", spec.evaluator_in_loop)),
     }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,17 +21,9 @@ from lambo_env.offloading.instances import LOCAL, Instances, Objective
 from lambo_env.offloading.observation import Observations
 from lambo_env.offloading.slots import Slots, draw
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils.rows import Rows
+from lambo_env.utils.rows import Finished, Rows
 
 Generators = Sequence[np.random.Generator]
-
-
-class Finished(NamedTuple):
-    """The slots that one step finished; R rows of the batch."""
-
-    rows: dynamics.Ints
-    over: dynamics.Bools  # [R] whether it was the episode's last slot
-    infos: dict[str, Any]  # outcome: latency_s, energy_j, late, place, cpu_hz [R, N]; cost [R]
 
 
 @dataclasses.dataclass

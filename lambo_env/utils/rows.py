@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,14 @@ from numpy.typing import NDArray
 # an array of any array-API namespace (NumPy, torch); the standard has no static type for it
 Array = Any
 _T = TypeVar("_T")
+
+
+class Finished(NamedTuple):
+    """The slots or frames that one step finished, in R rows of a batch of episodes."""
+
+    rows: NDArray[np.int64]
+    over: NDArray[np.bool_]  # [R] whether it was the episode's last
+    infos: dict[str, Any]  # arrays [R, ...] by name, or dicts of such
 
 
 class Rows:

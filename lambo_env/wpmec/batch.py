@@ -6,25 +6,18 @@ Row i is bit for bit the batch of one with its generator: a frame is solved as i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lambo_env.utils.rows import Finished
 from lambo_env.wpmec import physics
 from lambo_env.wpmec.instances import Floats, Frames, generate
 
 GAIN_SCALE = 1e6  # of the observation, as DROO scales its input; a gain of 1 is its upper bound
 REWARD_SCALE = 1e-6  # bit/s to Mbit/s
 Ints = NDArray[np.int64]
-
-
-class Finished(NamedTuple):
-    """The frames that one step finished: one in each of the K acting rows."""
-
-    rows: Ints
-    over: NDArray[np.bool_]  # [K] whether it was the episode's last frame
-    infos: dict[str, Any]  # rate_bps, harvest_share [K]; time_share [K, N]
 
 
 class FrameBatch:

@@ -106,6 +106,8 @@ class DrooWpmec(OnlineLearner):
         seed: of the initial weights and of the draws from memory.
     """
 
+    config: DrooWpmecConfig
+
     def __init__(
         self, num_devices: int, config: DrooWpmecConfig | None = None, seed: int = 0
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def _quantities(traces: list[Trace], optimum_bps: NDArray[np.float64]) -> list[Q
     num_frames = len(optimum_bps)
     test = slice(num_frames - max(1, int(num_frames * TEST_SHARE)), None)
 
-    def over_seeds(value: Callable[[Trace], NDArray[np.float64] | float]) -> Interval:
+    def over_seeds(value: Callable[[Trace], NDArray[Any] | float]) -> Interval:
         return seeds_interval([float(np.mean(value(trace))) for trace in traces])
 
     return [

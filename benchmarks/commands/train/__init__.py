@@ -1,0 +1,1 @@
+"""One file per kind of network that ``lambo train`` and ``lambo tune`` train."""
