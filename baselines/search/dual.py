@@ -25,6 +25,7 @@ Bools = NDArray[np.bool_]
 Places = NDArray[np.int64]
 
 _NOTHING = 1e-30  # a price that no cost notices; keeps 0 / 0 out where c_L = 0
+_MORE = 1.001  # of the tolerances: room for rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,20 @@ class Problem:
         floor = np.where(infeasible, capacity[..., None], floor)
         must_offload = late & ~infeasible[:, 1:].all(axis=1)
         return cls(fixed, floor, tables.root, capacity, tables.per_s, must_offload)
+
+    @classmethod
+    def forgiving(cls, instances: Instances, goal: Objective) -> Problem:
+        """Build what bounds are proven on: a bit more CPU and time than ``evaluate`` forgives."""
+        loose = Instances.unchecked(
+            **vars(instances)
+            | {
+                "deadline_s": instances.deadline_s * (1 + _MORE * physics.LATE_TOLERANCE),
+                "server_cpu_hz": instances.server_cpu_hz * (1 + _MORE * physics.CAPACITY_TOLERANCE),
+            }
+        )
+        problem, late = cls.of(loose, goal), physics.late_cost(instances, goal)
+        problem.fixed[:, LOCAL] = np.minimum(problem.fixed[:, LOCAL], late)
+        return problem
 
     def take(self, rows: Any) -> Problem:
         """Return the instances at ``rows``."""
@@ -139,6 +154,7 @@ def polish(problem: Problem, start: Dual, rounds: int) -> Dual:
     """
     price, best, bound = start.price, start.price, start.bound
     capacity, spread = problem.capacity[:, 1:], problem.fixed[:, LOCAL].mean(axis=1)
+    spread = np.where(spread > 0, spread, 1.0)  # nothing costs anything at home
     diagonal = np.arange(price.shape[1])
     for temperature in np.geomspace(0.1, 1e-3, rounds):
         cost, cpu, least, value = lagrangian(problem, price)

@@ -132,6 +132,7 @@ def _gradient(place: Places, cost: Floats, places: int) -> Floats:
     The baseline makes the weights sum to 0, so the softmax drops out.
     """
     gap = cost - cost.mean(axis=1, keepdims=True)
-    weight = gap / np.maximum(cost.std(axis=1, keepdims=True), 1e-12 * np.abs(cost).max())
+    least = 1e-12 * np.abs(cost).max() + physics.TINY
+    weight = gap / np.maximum(cost.std(axis=1, keepdims=True), least)
     chosen = place[..., None] == np.arange(places)
     return np.einsum("bs,bsnp->bnp", weight / cost.shape[1], chosen)

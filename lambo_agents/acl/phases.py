@@ -220,10 +220,7 @@ class PolicyGradient(Phase):
         mean = losses.advantage(cost)[..., None]
         if self.learner.critic is None:
             return mean, torch.zeros(())
-        goal = batch.prompts.objective(batch.instances)
-        local = physics.association_cost(
-            batch.instances, np.zeros(batch.instances.cycles.shape, dtype=np.int64), goal
-        )
+        local = physics.all_local_cost(batch.instances, batch.prompts)
         target = (cost / torch.from_numpy(local)[:, None]).float()[..., None].to(slots.need.device)
         value = self.learner.critic(slots, rolled.place, rolled.taken).float()
         gap = target - value.detach()

@@ -285,11 +285,15 @@ def evaluate(
 
 
 def all_local_cost(instances: Instances, prompts: Any) -> Array:
-    """Return the cost [B] of running all tasks locally: what relative rewards are measured in."""
+    """Return the cost [B] of running all tasks locally: what relative rewards are measured in.
+
+    1 where that costs nothing.
+    """
     xp = instances.xp
     place = xp.full_like(instances.cycles, LOCAL, dtype=xp.int64)
     decision = Decision(place, xp.zeros_like(instances.cycles))
-    return evaluate(instances, decision, prompts.objective(instances), check=False).cost
+    cost = evaluate(instances, decision, prompts.objective(instances), check=False).cost
+    return xp.where(cost > 0, cost, 1.0)
 
 
 def association_cost(instances: Instances, place: Array, goal: Objective) -> Array:

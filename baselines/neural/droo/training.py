@@ -130,9 +130,7 @@ class _Run:
         )
         place, best = self.agent.choose(instances, goal, inputs)
         cost = physics.association_cost(instances, place, goal)
-        self.ratio.append(
-            float(np.mean(cost / physics.association_cost(instances, np.zeros_like(place), goal)))
-        )
+        self.ratio.append(float(np.mean(cost / physics.all_local_cost(instances, prompts))))
         self.agent.remember(inputs, place, best, rng)
 
     def _save(self) -> None:
