@@ -47,6 +47,7 @@ def _matches(pattern: str, allowed: str) -> Rule:
 
 
 _target = _matches("[^:]+:[^:]+", '"module:attribute"')
+_mapping = such_that(lambda value: isinstance(value, Mapping), "a mapping")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class World(Ruled):
 
     name: str = ruled(MISSING, _matches(r"[A-Za-z][\w-]*", "letters, digits, _ and -"))
     summary: str = ruled(MISSING, instance_of(str))
-    offers: Mapping[str, str]
+    offers: Mapping[str, str] = ruled(MISSING, _mapping)
 
     def __post_init__(self) -> None:
         """Check every string."""
@@ -110,7 +111,7 @@ class Environment(Ruled):
     summary: str = ruled(MISSING, instance_of(str))
     kwargs: Mapping[str, Any] = dataclasses.field(
         default_factory=dict,
-        metadata={"rule": such_that(lambda value: isinstance(value, Mapping), "a mapping")},
+        metadata={"rule": _mapping},
     )
 
     @property
