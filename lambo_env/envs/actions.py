@@ -63,8 +63,8 @@ class ActionCheck:
         ok = array.shape == shape and array.dtype.kind in self.kinds
         if ok:
             array = array if rows.size == num_envs else array[rows]
-            inside = rows.size == 0 or bool(array.min() >= self.low and array.max() <= self.high)
-            ok = inside and self._is_whole(array)  # NaN is not inside
+            inside = (array >= self.low) & (array <= self.high)  # NaN is not
+            ok = np.count_nonzero(inside) == array.size and self._is_whole(array)
         validate.check("actions", actions, ok, f"{self.kind} in {self.bounds} of shape {shape}")
         return self._typed(array)
 

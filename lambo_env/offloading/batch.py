@@ -69,12 +69,17 @@ class EpisodeBatch:
         self.num_envs, self.num_places = num_envs, slots.num_servers + 1
         self.all_rows = np.arange(num_envs)
         self._objective = objective
+        self._last = slots.num_ues - 1
         self._seen = Observations(num_envs, slots.num_ues, slots.num_servers)
+        self._everyone = Rows(np.arange(num_envs), num_envs)
 
     @property
     def instances(self) -> Instances:
         """The slots being played [B]."""
         return self.slot.instances
+
+    def _some(self, rows: dynamics.Ints) -> Rows:
+        return self._everyone if rows.size == self.num_envs else Rows(rows, self.num_envs)
 
     # ---- reset -----------------------------------------------------------------------------------
 
@@ -89,7 +94,7 @@ class EpisodeBatch:
 
         ``instances`` and ``prompts`` [R] replace what is drawn all the same.
         """
-        some = Rows(rows, self.num_envs)
+        some = self._some(rows)
         draws = draw([rngs[row] for row in rows], rows.size, self.slots.first_draws, extra=1)
         inherited, drawn = self.slots.first(draws)
         if prompts is None:
@@ -102,7 +107,7 @@ class EpisodeBatch:
 
     def _advance(self, rows: dynamics.Ints, rngs: Generators) -> None:
         """Bring the next slot to ``rows``."""
-        some = Rows(rows, self.num_envs)
+        some = self._some(rows)
         draws = draw([rngs[row] for row in rows], rows.size, self.slots.next_draws)
         number = some.take(self.slot.number) + 1
         inherited, drawn = self.slots.next(some.take(self.slot.inherited), number, draws)
@@ -138,21 +143,21 @@ class EpisodeBatch:
 
         Further slots have begun already.
         """
-        some, slot = Rows(rows, self.num_envs), self.slot
+        some, slot = self._some(rows), self.slot
         ue = some.take(slot.state.ue)
         move, slot.state = dynamics.step(
             slot.tables, slot.state, some, place, share, overwrite=True
         )
         capacity = move.capacity_hz
-        last = ue == self.slots.num_ues - 1
+        last = ue == self._last
         taken, left = move.taken_hz / capacity, move.left_hz / capacity
-        self._seen.decide(move.task, move.server, place, taken, left, last)
+        self._seen.decide(rows, ue, place, taken, left)
         return move.reward, self._finish(rows[last], rngs) if np.count_nonzero(last) else None
 
     def _finish(self, rows: dynamics.Ints, rngs: Generators) -> Finished:
         """Score the slots of ``rows`` and begin the next one where there is one."""
         over = self.slot.number[rows] + 1 == self.num_slots
-        finished = Finished(rows, over, {"outcome": self._outcome(Rows(rows, self.num_envs))})
+        finished = Finished(rows, over, {"outcome": self._outcome(self._some(rows))})
         if not over.all():
             self._advance(rows[~over], rngs)
         return finished

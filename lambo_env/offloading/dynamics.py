@@ -59,8 +59,6 @@ class Move(NamedTuple):
 
     reward: Floats  # [R] minus the rise of the slot's cost
     taken_hz: Floats  # [R]
-    task: Ints  # [R] flat index of the UE decided, into [B, N]
-    server: Ints  # [R] flat index of its place, into [B, P]
     left_hz: Floats  # [R] what the place decided on has left
     capacity_hz: Floats  # [R] of that place, as in ``SlotTables``
 
@@ -146,23 +144,13 @@ def step(
     """
     ues, places = state.place.shape[1], state.left_hz.shape[1]
     ue = rows.take(state.ue)
-    task, server = rows.index * ues + ue, rows.index * places + place
+    task, server = rows.starts(ues) + ue, rows.starts(places) + place
     option = task * places + place
     floor, left = tables.floor_hz.take(option), state.left_hz.take(server)
     capacity = tables.capacity_hz.take(server)
-    choice = _Choice(
-        rows=rows.index,
-        ue=ue,
-        task=task,
-        server=server,
-        place=place,
-        floor=floor,
-        left=left,
-        fits=floor <= left + physics.FIT_TOLERANCE * capacity,  # the local floor is 0 or inf
-        fixed=tables.fixed.take(option),
-        per_s=rows.take(tables.per_s),
-        capacity=capacity,
-    )
+    fits = floor <= left + physics.FIT_TOLERANCE * capacity  # the local floor is 0 or inf
+    fixed, per_s = tables.fixed.take(option), rows.take(tables.per_s)
+    choice = _Choice(rows.index, ue, task, server, place, floor, left, fits, fixed, per_s, capacity)
     load = state.load
     if share is None:
         taken, rise, after = _closed_form(tables, state, choice)
@@ -170,14 +158,15 @@ def step(
         load.reshape(-1, len(after))[server] = np.array(after).T
     else:
         taken, rise = _shares(tables, choice, share)
-    if np.count_nonzero(choice.fits) < choice.fits.size:
-        rise = np.where(choice.fits, rise, tables.late_cost.take(task))
+    if np.count_nonzero(fits) < fits.size:
+        rise = np.where(fits, rise, tables.late_cost.take(task))
     left = left - taken
-    return Move(-rise, taken, task, server, left, capacity), SlotState(
+    return Move(-rise, taken, left, capacity), SlotState(
         ue=rows.put(state.ue, ue + 1),
         left_hz=_write(state.left_hz, server, left, overwrite),
         load=load,
-        place=_write(state.place, task, place, overwrite),
+        # a cast of its own is the cheaper
+        place=_write(state.place, task, place.astype(state.place.dtype), overwrite),
         taken_hz=_write(state.taken_hz, task, taken, overwrite),
         cost=rows.put(state.cost, rows.take(state.cost) + rise),
     )
@@ -186,7 +175,7 @@ def step(
 def _write(array: NDArray[Any], flat: Ints, value: NDArray[Any], overwrite: bool) -> NDArray[Any]:
     """Return ``array`` with ``value`` at the flat indices."""
     array = array if overwrite else array.copy()
-    array.reshape(-1)[flat] = value.astype(array.dtype, copy=False)  # casting apart is faster
+    array.reshape(-1)[flat] = value
     return array
 
 

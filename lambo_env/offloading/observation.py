@@ -19,6 +19,7 @@ from lambo_env.offloading.instances import Array, Instances
 
 NUM_DYNAMIC = 3
 IS_CURRENT, PLACE, TAKEN = range(NUM_DYNAMIC)  # the dynamic columns, after the static ones
+_PASSED_ON = np.array([0.0, 1.0], dtype=np.float32)  # 'is current' of a decided UE and the next
 NUM_STATIC_BESIDE_SERVERS = 4
 
 
@@ -82,14 +83,8 @@ class Observations:
     """The observations of B slots, written decision by decision (NumPy, float32)."""
 
     def __init__(self, num_envs: int, num_ues: int, num_servers: int) -> None:
-        static = num_static(num_servers)
-        width = static + NUM_DYNAMIC
-        # flat indices that a decision on each UE writes to: its dynamic columns and the next UE's
-        # 'is current' (its own once more where no UE follows). One write takes half of the time.
-        first = np.arange(num_envs * num_ues)[:, None] * width + static
-        after = np.full(num_ues, width) * (np.arange(num_ues) < num_ues - 1) + IS_CURRENT
-        after = first + np.tile(after, num_envs)[:, None]
-        self._written = np.concatenate([first + np.arange(NUM_DYNAMIC), after], axis=1)
+        self._static = num_static(num_servers)
+        width = self._static + NUM_DYNAMIC
         self.ues = np.zeros((num_envs, num_ues, width), dtype=np.float32)
         # places, so that a place is an index; the local one's are never shown
         self._places = np.zeros((num_envs, num_servers + 1, 2), dtype=np.float32)
@@ -110,26 +105,32 @@ class Observations:
         capacity = instances.server_cpu_hz
         self._places[rows, 1:] = server_columns(capacity, capacity, instances.xp)
 
-    def decide(
-        self, task: Array, server: Array, place: Array, taken: Array, left: Array, last: Array
-    ) -> None:
-        """Show the decisions on one UE in each of R rows and pass on to the next UE.
+    def decide(self, rows: Array, ue: Array, place: Array, taken: Array, left: Array) -> None:
+        """Show the decisions on one UE in each of ``rows`` and pass on to the next UE.
 
         Args:
-            task: flat index of the UE decided, into [B, N].
-            server: flat index of its place, into [B, P].
+            rows: int [R], like the rest.
+            ue: the UE decided.
             place: int.
             taken: CPU that the decision took, of the total of its server.
             left: what that server can still commit, of its total.
-            last: bool, whether no UE follows.
         """
-        values = np.empty((len(task), NUM_DYNAMIC + 1), dtype=np.float32)
-        values[:, IS_CURRENT] = 0.0
-        values[:, PLACE] = place / (self._places.shape[1] - 1)
-        values[:, TAKEN] = taken
-        values[:, -1] = ~last
-        self.ues.reshape(-1)[self._written.take(task, 0)] = values
-        self._places.reshape(-1)[2 * server] = np.maximum(left, 0.0)
+        num_envs, num_ues, _ = self.ues.shape
+        places, first = self._places.shape[1], int(ue[0])
+        where = place / (places - 1)
+        # slices where all rows are at one UE: half of the time that index arrays take
+        if np.count_nonzero(ue == first) == num_envs:
+            decided = self.ues[:, first, self._static :]
+            decided[:, PLACE], decided[:, TAKEN] = where, taken
+            following = self.ues[:, first : first + 2, self._static + IS_CURRENT]
+            following[...] = _PASSED_ON[: num_ues - first]
+        else:
+            self.ues[rows, ue, self._static + PLACE] = where
+            self.ues[rows, ue, self._static + TAKEN] = taken
+            self.ues[rows, ue, self._static + IS_CURRENT] = 0.0
+            onward = ue + 1 < num_ues
+            self.ues[rows[onward], ue[onward] + 1, self._static + IS_CURRENT] = 1.0
+        self._places.reshape(-1)[2 * (rows * places + place)] = np.maximum(left, 0.0)
 
 
 class Columns(NamedTuple):

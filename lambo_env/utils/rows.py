@@ -34,6 +34,13 @@ class Rows:
 
     def __init__(self, index: NDArray[np.int64], size: int) -> None:
         self.index, self.everyone = index, index.size == size
+        self._starts: dict[int, NDArray[np.int64]] = {}
+
+    def starts(self, width: int) -> NDArray[np.int64]:
+        """Return where these rows of an array [B, width] start when it is flat; worked out once."""
+        if width not in self._starts:
+            self._starts[width] = self.index * width
+        return self._starts[width]
 
     def take(self, values: _T) -> _T:
         """Return the entries of these rows [R, ...] of a holder."""
