@@ -64,9 +64,13 @@ def main(timesteps: int = 300_000, seed: int = 1) -> list[float]:
     """Train; return the mean cost of the episodes that ended in each rollout."""
     torch.manual_seed(seed)
     envs = gym.make_vec(
-        "LAMBO-MEC-Association-v0", ENVS, scenario="tiny", observe="objective", prompt="minimum latency",
+        "LAMBO-MEC-Association-v0",
+        ENVS,
+        scenario="tiny",
+        observe="objective",
+        prompt="minimum latency",
         autoreset_mode=AutoresetMode.SAME_STEP,
-    )  # fmt: skip
+    )
     seen, infos = envs.reset(seed=seed)
     x, mask = flat(seen), torch.from_numpy(infos["action_mask"]).bool()
     agent = Agent(x.shape[1], mask.shape[1])
@@ -96,9 +100,8 @@ def main(timesteps: int = 300_000, seed: int = 1) -> list[float]:
             [part.flatten(0, 1) for part in (xs, masks, actions, old, gain, gain + values)],
         )
         curve.append(float(np.mean(costs)))
-        print(
-            f"update {update} cost {curve[-1]:.4f} s, {(update + 1) * ENVS * STEPS / (time.perf_counter() - start):.0f} steps/s"
-        )
+        speed = (update + 1) * ENVS * STEPS / (time.perf_counter() - start)
+        print(f"update {update} cost {curve[-1]:.4f} s, {speed:.0f} steps/s")
     envs.close()
     return curve
 

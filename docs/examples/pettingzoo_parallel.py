@@ -1,4 +1,7 @@
-"""One agent a UE: an episode of PettingZoo's parallel form in which every UE picks at random among its own places in time."""
+"""One agent per UE: an episode of PettingZoo's parallel form.
+
+Every UE picks at random among its own places in time.
+"""
 
 from lambo_env.envs.parallel_env import ParallelMEC
 

@@ -1,4 +1,7 @@
-"""RLlib: episodes through its env runner (flattened), and its own multi-agent check of the PettingZoo form."""
+"""RLlib: episodes through its env runner (flattened).
+
+Also its own multi-agent check of the PettingZoo form.
+"""
 
 from typing import Any
 

@@ -49,7 +49,10 @@ def shadowing_step(
 
 
 def doppler_correlation(speed_mps: Array, scenario: CellScenario, xp: Any) -> Array:
-    """Return rho = J0(2 pi f_D slot_s), f_D = v f_c / c, of the scattered part over one slot (Clarke); may be negative."""
+    """Return the correlation of the scattered part over one slot (Clarke); it may be negative.
+
+    rho = J0(2 pi f_D slot_s), f_D = v f_c / c.
+    """
     argument = 2 * math.pi * scenario.carrier_hz / SPEED_OF_LIGHT_MPS * scenario.slot_s * speed_mps
     if array_api_compat.is_torch_array(argument):
         return xp.special.bessel_j0(argument)

@@ -94,7 +94,8 @@ class EnvArguments:
 
     Args:
         scenario: a preset's name, a TOML path, a Scenario, or a mapping of its fields.
-        prompt: None draws one of the frozen prompts at each reset; a str fixes it; a list is drawn from.
+        prompt: None draws one of the frozen prompts at each reset; a str fixes it; a list is
+            drawn from.
         num_slots: time slots per episode; UEs move and the links change between them, tasks are
             new in each.
         render_mode: "human", "rgb_array", "ansi" or None.

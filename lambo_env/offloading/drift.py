@@ -188,7 +188,9 @@ def _between(start: Any, end: Any, weight: float) -> Any:
 
 
 def into_disc(xy: Array, side_m: float, radius_m: float, xp: Any) -> Array:
-    """Map positions [..., 2] of the square [0, side] smoothly into the disc that touches its two sides at the origin.
+    """Map positions [..., 2] of the square [0, side] smoothly into a disc.
+
+    The disc touches the square's two sides at the origin.
 
     (x, y) of the square [-1, 1] goes to (x sqrt(1 - y^2 / 2), y sqrt(1 - x^2 / 2)) of the unit
     disc: one to one, border to border, so that UEs keep moving in the disc as they do in the

@@ -294,6 +294,9 @@ def decision(tables: SlotTables, state: SlotState, *, shares: bool) -> Decision:
 
 
 def share_of(cpu_hz: Any, floor_hz: Any, left_hz: Any) -> Floats:
-    """Return the share in [0, 1] that makes a server with ``left_hz`` grant ``cpu_hz`` above the floor (all broadcast)."""
+    """Return the share in [0, 1] that makes a server with ``left_hz`` grant ``cpu_hz``.
+
+    The share is of what is left above the floor; all arguments broadcast.
+    """
     beyond = np.maximum(np.asarray(left_hz, dtype=np.float64) - floor_hz, 0.0)
     return np.clip((np.asarray(cpu_hz) - floor_hz) / np.where(beyond > 0, beyond, 1.0), 0.0, 1.0)

@@ -27,7 +27,7 @@ LOCAL = 0
 
 
 def over_places(local: Array, remote: Array, xp: Any) -> Array:
-    """Join values of the local place [..., N] and of the servers [..., N, M] to values over places [..., N, M + 1]."""
+    """Join values of the local place [..., N] and of the servers [..., N, M] to [..., N, M + 1]."""
     return xp.concat([local[..., None], remote], axis=-1)
 
 
@@ -57,7 +57,7 @@ def one_hot_servers(place: Array, num_servers: int, xp: Any) -> Array:
 
 
 def set_at(array: Array, index: Any, value: Array) -> Array:
-    """Return a copy of ``array`` with ``value`` written at ``index`` (a tuple of index arrays, or one array).
+    """Return a copy of ``array`` with ``value`` written at ``index``, one index array or a tuple.
 
     The array API has no scatter; NumPy copies and assigns, torch uses ``index_put``, through which
     gradients flow.
@@ -244,7 +244,7 @@ class Instances:
         return dataclasses.replace(self, **fields)
 
     def order(self, permutation: Array) -> Instances:
-        """Return the instances with their UEs reordered by ``permutation`` [B, N] (row b lists the old indices)."""
+        """Return the instances with their UEs in the order of the old indices [B, N]."""
         xp = self.xp
         per_ue = {f.name for f in dataclasses.fields(self)} - {
             "uplink_bps",
@@ -264,7 +264,7 @@ class Instances:
         )
 
     def to(self, xp: Any, device: Any = None, dtype: Any = None) -> Instances:
-        """Return the instances in another namespace ("numpy" or a module such as torch), device or dtype."""
+        """Return the instances in another namespace ("numpy" or a module), device or dtype."""
         if xp is np or xp == "numpy":
             return self._map(lambda value: np.asarray(_detached(value), dtype=dtype or np.float64))
         xp = array_api_compat.array_namespace(
@@ -326,7 +326,8 @@ class Instances:
             zipfile.BadZipFile,
         ) as error:
             raise ValueError(
-                f"Instances.load(path) is {str(path)!r}; allowed: a whole .npz of Instances ({error})"
+                f"Instances.load(path) is {str(path)!r}; "
+                f"allowed: a whole .npz of Instances ({error})"
             ) from error
         return cls(**fields)
 

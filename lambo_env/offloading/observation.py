@@ -72,7 +72,7 @@ def static_parts(instances: Instances, upload: Array | None = None) -> list[Arra
 
 
 def server_columns(left_hz: Array, server_cpu_hz: Array, xp: Any) -> Array:
-    """Return (left / total clipped at 0, total / largest) of each server [..., M, 2] from left [..., M] and F [..., M]."""
+    """Return (left / total, at least 0; total / largest) of each server [..., M, 2]."""
     left = left_hz / server_cpu_hz
     largest = xp.max(server_cpu_hz, axis=-1)[..., None]
     size = xp.broadcast_to(server_cpu_hz / largest, left.shape)

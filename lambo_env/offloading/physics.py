@@ -141,7 +141,11 @@ def water_level(
 def _filled(
     floor: Array, root: Array, capacity_hz: Array, xp: Any, level: Array | None
 ) -> tuple[Array, ...]:
-    """Return mu [...], l / sqrt(C) [..., N], 1 for who is above its floor [..., N], the sums of their roots and of the others' floors."""
+    """Return the water level and who is above its floor.
+
+    In order: mu [...], l / sqrt(C) [..., N], 1 for who is above its floor [..., N], the sums of
+    their roots and of the others' floors.
+    """
     ratio = floor / xp.maximum(root, TINY)
     level = xp.full_like(capacity_hz, xp.inf) if level is None else level
     loose = xp.astype(ratio <= level[..., None], root.dtype)

@@ -25,7 +25,7 @@ def list_scenarios() -> list[str]:
 
 
 def load_scenario(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario) -> Scenario:
-    """Return the Scenario of a preset's name, a TOML file, a mapping of fields, or a Scenario as it is.
+    """Return the Scenario of a preset's name, a TOML file or a mapping; a Scenario as it is.
 
     Raises:
         ValueError: an unknown name (with the closest known one), a missing or broken file, a bad

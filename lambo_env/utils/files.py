@@ -12,7 +12,7 @@ from typing import IO
 
 @contextlib.contextmanager
 def atomic_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Yield a binary file that becomes ``path`` when the block ends well, and leaves no trace when it does not."""
+    """Yield a binary file that becomes ``path`` when the block ends well, else leaves no trace."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(

@@ -49,7 +49,7 @@ class Rows:
         return map_arrays(lambda array: array.take(self.index, 0), values)
 
     def put(self, values: _T, new: _T) -> _T:
-        """Return the holder ``values`` with ``new`` [R, ...] in these rows; neither is written to."""
+        """Return ``values`` with ``new`` [R, ...] in these rows; neither is written to."""
         if self.everyone:
             return new
         return map_arrays(self._replaced, values, new)

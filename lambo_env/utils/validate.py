@@ -31,7 +31,7 @@ def check(field: str, value: Any, ok: bool, allowed: str) -> None:
 
 
 def each(field: str, values: Any, ok: Any, allowed: str) -> None:
-    """Refuse the first of ``values`` (an array) that is not ``ok`` (bool, of the same shape), naming its index."""
+    """Refuse the first of ``values`` (an array) where ``ok`` (of its shape) is False, by index."""
     if not bool(ok.all()):
         index = tuple(int(k) for k in np.argwhere(~np.asarray(ok))[0])
         refuse(f"{field}{list(index)}", values[index].item(), allowed)
@@ -86,7 +86,7 @@ def of_kind(field: str, value: Any, kind: type[_T]) -> _T:
 
 
 def closest(name: object, options: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name nearest to ``name``, or an empty string."""
+    """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string."""
     found = difflib.get_close_matches(str(name), list(options), n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else ""
 
@@ -113,7 +113,8 @@ def known_keys(owner: str, given: Mapping[str, Any], options: Iterable[str]) -> 
     for key in given:
         if key not in options:
             raise ValueError(
-                f"{owner}.{key}: unknown field{closest(key, options) or ';'} known: {', '.join(options)}"
+                f"{owner}.{key}: unknown field{closest(key, options) or ';'} "
+                f"known: {', '.join(options)}"
             )
 
 

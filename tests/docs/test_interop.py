@@ -263,7 +263,7 @@ class TestPettingZoo:
 
 
 def test_the_page_names_a_version_and_a_result_for_each_tool():
-    """Every row of the page's first table holds tool, version, result and the test or script behind it, which exists."""
+    """Each row of the first table: tool, version, result, the test or script, which exists."""
     page = (ROOT / "docs" / "interoperability.md").read_text(encoding="utf-8").split("\n## ")[0]
     rows = [
         line.strip("|").split("|")

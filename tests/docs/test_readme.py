@@ -61,7 +61,7 @@ def test_a_page_that_keeps_its_word_passes(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_modules_of_a_page_end_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A page's `my_rule` once stayed imported, and `lambo new-agent my_rule` of a later test found the name taken."""
+    """A page's `my_rule` once stayed imported; a later `lambo new-agent my_rule` found it taken."""
     monkeypatch.syspath_prepend(tmp_path)
     page = _page(
         tmp_path,

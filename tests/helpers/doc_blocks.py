@@ -1,4 +1,4 @@
-"""The fenced blocks of a Markdown page and how the tests run them, so that a page says only what works.
+"""The fenced blocks of a Markdown page and how the tests run them: a page says what works.
 
 - ``python``: executed in the page's order, one namespace a page, in an empty folder. ``<!-- not
   run: why -->`` on the line before leaves a block out; it must still compile.

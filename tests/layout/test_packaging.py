@@ -1,4 +1,4 @@
-"""The metadata: pins cover what is asked for, files travel with the wheel, entry points are installed."""
+"""The metadata: pins, files that travel with the wheel, entry points that are installed."""
 
 import configparser
 import importlib.metadata

@@ -1,4 +1,7 @@
-"""TightestFirst: the UE that has the fewest places left chooses first, by what a crowd at each server would cost it."""
+"""TightestFirst: the UE that has the fewest places left chooses first.
+
+It weighs what a crowd at each server would cost it.
+"""
 
 import numpy as np
 
@@ -9,7 +12,7 @@ from lambo_env.prompts.prompts import Prompts
 
 
 class TightestFirst:
-    """A one-pass rule: in order of slack, to the place that is cheapest under equal shares of each server.
+    """A one-pass rule: in order of slack, to the place cheapest under equal shares of each server.
 
     Args:
         caution: how many more UEs a server is expected to get than it has.

@@ -50,7 +50,7 @@ def observed(instances, current, place, taken_hz, left_hz) -> dict[str, np.ndarr
 
 
 def adversarial(env, rng: np.random.Generator, greedy: float) -> np.ndarray:
-    """Actions that crowd one server, take everything or just the floor, and ignore the mask as often as not."""
+    """Actions that crowd one server, take all or the floor alone, and often ignore the mask."""
     masks = env.action_masks()
     batch, places = masks.shape
     crowd = rng.integers(places, size=batch)

@@ -1,4 +1,4 @@
-"""Physics: numbers worked by hand, KKT conditions, properties, NumPy against torch, gradients, the published ARE levels."""
+"""Physics: numbers worked by hand, KKT conditions, properties, torch, gradients, ARE's levels."""
 
 import array_api_compat
 import numpy as np
@@ -118,7 +118,7 @@ def draw(name, batch, seed):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_allocation_satisfies_kkt(name):
-    """On each server: capacity used up, floors kept, and C / f^2 equal where the floor is slack, smaller where it binds."""
+    """On each server: capacity used up, floors kept, C / f^2 equal or, at a floor, smaller."""
     instances, place, _ = draw(name, 40, 1)
     cpu = physics.allocate(instances, place)
     floors = physics.floors_hz(instances)
@@ -195,7 +195,7 @@ def test_a_root_too_small_to_show_in_a_sum_is_clamped_all_the_same():
 
 
 def test_tables_and_compute_time_agree_with_evaluate():
-    """The sum of fixed costs and servers' compute time is the cost that evaluate gives, floors active or not."""
+    """Fixed costs plus servers' compute time is the cost of evaluate, floors active or not."""
     instances, place, _ = draw("paper", 30, 3)
     for weight in (1.0, 0.0, 0.4):
         goal_ = instances.objective(np.full(30, weight))

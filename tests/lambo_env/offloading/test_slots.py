@@ -34,7 +34,7 @@ def test_spectral_efficiency_cap():
 
 
 def test_are2020_rates_match_the_published_range():
-    """Uplink rates of the authors' simulator lie about 26 to 48 Mb/s, median about 30 (squares and servers differ a little)."""
+    """The authors' uplink rates: about 26 to 48 Mb/s, median about 30; squares differ a little."""
     rates = (
         sample_instances(load_scenario("are2020"), 200, np.random.default_rng(0)).uplink_bps / 1e6
     )
@@ -154,7 +154,7 @@ def test_a_waypoint_walker_that_arrives_goes_on_with_the_time_left():
 
 @pytest.mark.parametrize("name", ["paper", "hetero", "are2020"])
 def test_rows_do_not_depend_on_the_batch(name):
-    """Row b of a batch made from blocks of draws equals the batch of one made from row b, bit for bit, over slots."""
+    """Row b of a batch made from blocks of draws is, bit for bit, the batch of one from row b."""
     scenario, rng = load_scenario(name), np.random.default_rng(3)
     moving = MovingSlots(scenario)
     sizes = [moving.first_draws, moving.next_draws, moving.next_draws]

@@ -205,22 +205,26 @@ def run(code: str, **environment: str) -> str:
 def test_pictures_need_no_display_and_greet_nobody():
     out = run(
         "from test_render import played, renderer, pygame\n"
-        "print(renderer.picture(played()).shape, pygame.display.get_init(), pygame.display.get_surface())",
+        "display = pygame.display\n"
+        "print(renderer.picture(played()).shape, display.get_init(), display.get_surface())",
         PYGAME_HIDE_SUPPORT_PROMPT="1",
     )
     assert out == "(600, 800, 3) False None\n"
     quiet = run(
-        "import numpy, lambo_env.rendering.renderer as r; r._scene(); print('pygame' in sys.modules)"
+        "import numpy, lambo_env.rendering.renderer as r\n"
+        "r._scene(); print('pygame' in sys.modules)"
     )
     assert quiet == "True\n"
 
 
 def test_text_needs_no_pygame():
     out = run(
-        "sys.modules['pygame'] = None\nimport numpy as np, lambo_env.rendering.renderer as renderer\n"
+        "sys.modules['pygame'] = None\n"
+        "import numpy as np, lambo_env.rendering.renderer as renderer\n"
         "try:\n    renderer.Renderer('rgb_array').render(None)\n"
         "except ImportError as error: print(error)\n"
-        "import gymnasium.error\nassert issubclass(renderer.PygameMissingError, gymnasium.error.DependencyNotInstalled)"
+        "from gymnasium.error import DependencyNotInstalled\n"
+        "assert issubclass(renderer.PygameMissingError, DependencyNotInstalled)"
     )
     assert 'pip install "lambo-mec[render]"' in out
 
