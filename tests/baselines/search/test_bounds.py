@@ -1,4 +1,4 @@
-"""No decision that ``evaluate`` accepts lies below the bound: at the brink, and at no cost at all."""
+"""No accepted decision lies below the bound: at the brink, and at no cost at all."""
 
 import numpy as np
 import pytest
