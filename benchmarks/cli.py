@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.engine import WorkerDiedError
+from lambo_env.utils import runs
 
 # "group name" or "name" -> ("module of benchmarks.commands:function", help)
 COMMANDS = {
@@ -157,16 +158,17 @@ def _named(arguments: list[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 well, 1 failed checks or cells, 2 bad input, 130 interrupted.
+    0 well, 1 failed checks or cells, 2 bad input, 128 + number stopped by a signal (Ctrl-C 130).
     """
     app = build()
     try:
-        code = app(
-            _named(list(sys.argv[1:] if arguments is None else arguments)),
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        with runs.handled():
+            code = app(
+                _named(list(sys.argv[1:] if arguments is None else arguments)),
+                exit_on_error=False,
+                print_error=False,
+                result_action="return_value",
+            )
     except CycloptsError as error:
         return _refuse(_text(error))
     except BrokenPipeError:  # the reader of a pipe left, as `| head` does
@@ -177,9 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkerDiedError as error:
         _refuse(f"{error}; run the same command again, with fewer --jobs")
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("lambo: interrupted; the same command continues where it stopped", file=sys.stderr)
-        return 130
+        return getattr(error, "exit_code", 130)
     return code if isinstance(code, int) else 0
 
 

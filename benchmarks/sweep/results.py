@@ -7,14 +7,14 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.sweep.config import FORMAT
-from lambo_env.utils import files, validate
+from lambo_env.utils import files, runs, validate
 
-RESULTS, MANIFEST, BOUNDS, LOCK = "results.jsonl", "manifest.json", "bounds", ".lock"
+RESULTS, MANIFEST, BOUNDS = "results.jsonl", "manifest.json", "bounds"
 Values = list[float | None]  # one per instance; None stands for what is not finite
 _KINDS: dict[str, Any] = {  # what JSON gives for a field's annotation
     "str": str,
@@ -230,6 +230,13 @@ class Store:
         if self.path.is_file():
             files.write_text(self.path, "".join(result.to_json() for result in self.results))
 
+    def arrange(self, cells: Sequence[str]) -> None:
+        """Put the rows of cells in that order, behind all others: workers end in any order."""
+        order = {cell: number for number, cell in enumerate(cells)}
+        self.results.sort(key=lambda result: order.get(result.cell, -1))
+        if self.results:
+            files.write_text(self.path, "".join(result.to_json() for result in self.results))
+
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest, atomically."""
         files.write_text(
@@ -241,33 +248,15 @@ class Store:
 def opened(folder: Path) -> Iterator[Store]:
     """Yield the store of ``folder``, held against other runs.
 
-    The system frees it even from a killed process.
-
     Raises:
         ValueError: another run holds it, the path is a file, or the files in it are damaged or
             foreign.
     """
-    validate.check("--out", str(folder), not folder.exists() or folder.is_dir(), "a folder")
     if (folder / MANIFEST).exists():
         read_manifest(folder)
     if (folder / RESULTS).exists():
         parse_results(folder / RESULTS)  # refuse before anything is touched
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as handle:
-        _hold(handle.fileno(), folder)
+    with runs.held(folder):
         store = Store(folder)
         store.open()
         yield store
-
-
-def _hold(handle: int, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks here: two runs in one folder are the user's to avoid
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise ValueError(
-            f"--out is {str(folder)!r}; allowed: a folder that no other run is writing"
-        ) from error

@@ -35,3 +35,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` in UTF-8, atomically."""
     with atomic_writer(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the temporary files of ``folder`` and below that killed writers left behind."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.engine import Engine, KeyedTasks, WorkerDiedError
+from lambo_env.utils import runs
 from lambo_env.utils.timing import one_thread
 
 
@@ -38,6 +40,8 @@ def start_engine(jobs: int, num_tasks: int) -> Iterator[Engine]:
             'parallel cells need joblib: pip install "lambo-mec[report]", or pass --jobs 1'
         ) from error
 
+    answers: list[Generator[Any]] = []
+
     def run_in_workers(
         function: Callable[..., Any], tasks: KeyedTasks
     ) -> Iterator[tuple[Any, Any]]:
@@ -49,7 +53,8 @@ def start_engine(jobs: int, num_tasks: int) -> Iterator[Engine]:
                 yield joblib.delayed(_run_indexed)(function, len(keys) - 1, arguments)
 
         try:
-            for index, answer in joblib.Parallel(return_as="generator_unordered")(calls()):
+            answers.append(joblib.Parallel(return_as="generator_unordered")(calls()))
+            for index, answer in answers[-1]:
                 yield keys[index], answer
         except BrokenProcessPool as error:
             raise WorkerDiedError(
@@ -57,12 +62,22 @@ def start_engine(jobs: int, num_tasks: int) -> Iterator[Engine]:
             ) from error
 
     with (
-        joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1),
+        joblib.parallel_config(
+            "loky",
+            n_jobs=jobs,
+            inner_max_num_threads=1,
+            initializer=runs.die_with,
+            initargs=(os.getpid(),),
+        ),
         warnings.catch_warnings(),
     ):
         # joblib warns of tasks that an interrupt cancelled
         warnings.filterwarnings("ignore", ".*tasks which.*")
-        yield run_in_workers
+        try:
+            yield run_in_workers
+        finally:
+            for unfinished in answers:  # an interrupt ends its workers here, not at exit
+                unfinished.close()
 
 
 def _run_indexed(
