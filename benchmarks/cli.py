@@ -8,6 +8,7 @@ line in ``COMMANDS``.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -16,7 +17,6 @@ from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.engine import WorkerDiedError
-from lambo_env.utils import runs
 
 # "group name" or "name" -> ("module of benchmarks.commands:function", help)
 COMMANDS = {
@@ -162,9 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     app = build()
     try:
-        with runs.handled():
+        tokens = list(sys.argv[1:] if arguments is None else arguments)
+        with _stoppable(tokens):
             code = app(
-                _named(list(sys.argv[1:] if arguments is None else arguments)),
+                _named(tokens),
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",
@@ -183,6 +184,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("lambo: interrupted; the same command continues where it stopped", file=sys.stderr)
         return getattr(error, "exit_code", 130)
     return code if isinstance(code, int) else 0
+
+
+def _stoppable(tokens: list[str]) -> contextlib.AbstractContextManager[None]:
+    """Return what lets signals stop a command; help needs none, and loads nothing for it."""
+    if not tokens or {"-h", "--help", "--version"} & set(tokens):
+        return contextlib.nullcontext()
+    from lambo_env.utils import runs
+
+    return runs.handled()
 
 
 def _text(error: CycloptsError) -> str:

@@ -25,7 +25,7 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files, validate
+from lambo_env.utils import files, runs, validate
 from lambo_env.utils.gaps import gap_percent
 
 PROMPTS = PURE_PROMPTS  # in turn over a slot's instances
@@ -33,6 +33,11 @@ BOUND_GAP, BOUND_LIMIT_S = (
     1e-3,
     2.0,
 )  # what bounds are proven to; the streams have tens of thousands of instances
+# what all cells of a folder have in common; a command may add drifts, methods and seeds
+_OPTIONS = (
+    *("scenario", "batch", "num_slots", "stride"),
+    *("labels", "labels_per_slot", "expert", "weights"),
+)
 Row = dict[str, Any]
 
 
@@ -61,7 +66,7 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
         tell: called with each cell's file as it is there.
 
     Raises:
-        ValueError: a bad number of jobs.
+        ValueError: a bad number of jobs, or another run holds the folder or played it otherwise.
         ExpertError: an expert failed; what is finished is kept.
     """
     jobs = validate.integer("--jobs", jobs, low=0) or default_jobs()
@@ -71,6 +76,12 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
         not (folder / MANIFEST).exists(),
         "a folder without a sweep of `lambo bench`",
     )
+    options = {name: getattr(plan, name) for name in _OPTIONS}
+    with runs.opened(folder, "adapt", options, grow=("num_slots",)):
+        return _adapt(plan, folder, jobs, tell)
+
+
+def _adapt(plan: Adaptation, folder: Path, jobs: int, tell: Any) -> list[Row]:
     done: dict[str, Row] = {}
     todo = []
     for cell in plan.cells():
@@ -167,36 +178,36 @@ def _slots(
         folder / "bounds" / f"{cell.drift}--{cell.seed}-{plan.batch}-{scenario.hash}.npz"
     )
     rng = seeding.evaluation_rng(cell.seed, scenario, 0)
-    with contextlib.closing(kept):
-        for slot, instances in suite.stream(cell.drift, plan.batch, rng, scenario, plan.num_slots):
-            if slot in todo:
-                yield slot, instances, prompts, kept.of(slot, instances, prompts)
+    for slot, instances in suite.stream(cell.drift, plan.batch, rng, scenario, plan.num_slots):
+        if slot in todo:
+            yield slot, instances, prompts, kept.of(slot, instances, prompts)
 
 
 class _Bounds:
     """Certified lower bounds of a stream's slots, proven once for all methods."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.new = path, False
-        self.found: dict[str, np.ndarray] = {}
-        # whatever a damaged archive raises: the bounds are proven again
-        with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as kept:
-            self.found = {name: kept[name] for name in kept.files}
+        self.path, self.found = path, _arrays(path)
         self.solver: Any = registry.make_agent("exact", gap=BOUND_GAP, time_limit_s=BOUND_LIMIT_S)
 
     def of(self, slot: int, instances: Instances, prompts: Prompts) -> np.ndarray:
-        """Return the bounds [B] of a slot."""
+        """Return the bounds [B] of a slot; new ones are written at once, for all methods."""
         key = f"slot{slot}-{_digest(instances, prompts)}"  # of other instances they are none
         if self.found.get(key, np.zeros(0)).shape != (instances.batch_size,):
-            self.found[key] = np.asarray(self.solver.solve(instances, prompts).lower_bound)
-            self.new = True
+            solved = np.asarray(self.solver.solve(instances, prompts).lower_bound)
+            self.found = {**_arrays(self.path), **self.found, key: solved}
+            with files.atomic_writer(self.path) as file:
+                slots = sorted(self.found, key=lambda name: (len(name), name))
+                np.savez(file, **{name: self.found[name] for name in slots})  # type: ignore[arg-type]
         return self.found[key]
 
-    def close(self) -> None:
-        """Write what is new, atomically."""
-        if self.new:
-            with files.atomic_writer(self.path) as file:
-                np.savez(file, **self.found)  # type: ignore[arg-type]
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, none where it is absent or damaged."""
+    # whatever a damaged archive raises: the bounds are proven again
+    with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as kept:
+        return {name: kept[name] for name in kept.files}
+    return {}
 
 
 def _digest(instances: Instances, prompts: Prompts) -> str:

@@ -28,7 +28,7 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files, validate
+from lambo_env.utils import files, runs, validate
 from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import measure as measure_time
 
@@ -124,6 +124,18 @@ def study(
     validate.check("names", names, len(names) > 0, f"one or more of {', '.join(STUDIES)}")
     for name in names:
         validate.known(name, STUDIES, "study")
+    with runs.opened(folder, "study", {"instances": instances}, grow=("instances",)):
+        return _study(names, folder, seeds, instances, reference, tell)
+
+
+def _study(
+    names: tuple[str, ...],
+    folder: Path,
+    seeds: int,
+    instances: int,
+    reference: ACLConfig,
+    tell: Callable[[str], None],
+) -> dict[str, list[Row]]:
     variants = {variant.name: variant for name in names for variant in STUDIES[name]}
     found: dict[str, list[Row]] = {name: [] for name in variants}
     for seed in range(
@@ -161,7 +173,7 @@ def _one(config: ACLConfig, folder: Path, instances: int) -> Row:
     row = {
         **settings,
         "parameters": aed.num_parameters,
-        "clock": {name: meta["row"][name] for name in ("step", "seconds", "rollouts", "labels")},
+        "clock": {name: meta["row"][name] for name in ("step", "rollouts", "labels")},
         "cpu_s": float(timing.cpu_s[0]),  # of the last go, where it took several
         "gap_percent": measure(weights, instances),
         "made": provenance.describe(1),

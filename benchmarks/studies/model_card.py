@@ -65,7 +65,7 @@ def write_card(
         "command": command,
         "note": note,
         "training": meta["acl"],
-        "clock": {k: meta["row"][k] for k in ("step", "seconds", "rollouts", "labels")},
+        "clock": {k: meta["row"][k] for k in ("step", "rollouts", "labels")},
         "curve": _thin([json.loads(line) for line in curve.read_text().splitlines()])
         if curve.is_file()
         else [],

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -228,13 +228,6 @@ class Store:
         """Remove cells, so that they are played anew."""
         self.results = [result for result in self.results if result.cell not in cells]
         if self.path.is_file():
-            files.write_text(self.path, "".join(result.to_json() for result in self.results))
-
-    def arrange(self, cells: Sequence[str]) -> None:
-        """Put the rows of cells in that order, behind all others: workers end in any order."""
-        order = {cell: number for number, cell in enumerate(cells)}
-        self.results.sort(key=lambda result: order.get(result.cell, -1))
-        if self.results:
             files.write_text(self.path, "".join(result.to_json() for result in self.results))
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:

@@ -158,7 +158,6 @@ class _SweepRun:
             proven = self._bounds(todo, engine)
             for cell, answer in engine(play_cell, self._tasks(todo)):
                 self._take(cell, answer, proven[cell.task])
-        self.store.arrange([cell.id for cell in self.progress.cells])
         played = len(results) - cached
         entry |= {"finished": provenance.now(), "played": played}
         self._write_manifest([*earlier, entry])

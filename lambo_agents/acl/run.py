@@ -1,12 +1,12 @@
 """Runs or resumes a training in a folder.
 
-``last.safetensors`` (all that a resumption needs), ``best.safetensors``, ``curve.jsonl``.
+``last.safetensors`` (all that a resumption needs), ``best.safetensors``, ``curve.jsonl``. What the
+clock says is in the curve and in ``times.json`` alone: the other files are the same on every run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,9 +22,11 @@ from lambo_agents.network import checkpoint
 from lambo_agents.network.aed import AED
 from lambo_agents.registry import make_agent
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.utils import validate
+from lambo_env.utils import files, runs, validate
 
-_CLOCK = ("step", "seconds", "rollouts", "labels")
+LAST, TIMES = "last.safetensors", "times.json"
+_CLOCK = ("step", "rollouts", "labels")
+_GROW = ("steps",)  # a finished training may be extended
 _FREE = (
     "gradient_rate",
     "minutes",
@@ -57,15 +59,16 @@ def train(
         report: called with each row of the curve; None shows a progress bar.
 
     Raises:
-        ValueError: the folder holds a training of another config, or one where ``resume`` is False.
+        ValueError: another run holds the folder, or it has a training of another config, or one
+            where ``resume`` is False.
         FloatingPointError: the loss was not finite; the last good checkpoint is kept and named.
+        Stopped: a signal came; the training is saved as it was then.
     """
     out = Path(out)
-    last = out / "last.safetensors"
     validate.check(
         "train(out)",
         str(out),
-        resume or not last.exists(),
+        resume or not (out / LAST).exists(),
         "a folder without a training, or resume=True",
     )
     if config.threads:
@@ -74,7 +77,13 @@ def train(
         make_agent(config.teacher) if config.imitation_steps or config.include_teacher else None
     )
     trainer = Trainer(config, teacher)
-    if last.exists():
+    with runs.opened(out, "train lambo", config.to_dict(), grow=_GROW, free=_FREE):
+        return _train(trainer, out, report)
+
+
+def _train(trainer: Trainer, out: Path, report: Callable[[Row], None] | None) -> Path:
+    config = trainer.config
+    if (last := out / LAST).exists():
         restore(trainer, last)
     validation = Validation.of(
         load_scenario(config.scenario),
@@ -84,32 +93,39 @@ def train(
     )
     with contextlib.ExitStack() as stack:
         tell = report if report is not None else stack.enter_context(_bar(trainer))
-        write = stack.enter_context(_curve(out, config.tensorboard))
+        write = stack.enter_context(_curve(out, config.tensorboard, trainer.step))
         _loop(trainer, validation, out, lambda row: (write(row), tell(row)))
     return out / "best.safetensors"
 
 
 def _loop(trainer: Trainer, validation: Validation, out: Path, tell: Callable[[Row], Any]) -> None:
-    config, evaluated = trainer.config, AED(trainer.actor.config).to(trainer.config.device).eval()
-    while trainer.progress() < 1:
-        try:
-            numbers = trainer.update()
-        except FloatingPointError as error:
-            raise FloatingPointError(
-                f"{error}; the last good checkpoint is {out / 'last.safetensors'}"
-            ) from None
-        done = trainer.progress() >= 1
-        row = {**{name: getattr(trainer, name) for name in _CLOCK}, **numbers}
-        if done or trainer.step % config.validate_every == 0:
-            evaluated.load_state_dict(trainer.mean)
-            row |= {
-                f"gap_{name}": gap
-                for name, gap in validation.gaps(evaluated, config.device).items()
-            }
-            _keep_best(trainer, row, out / "best.safetensors")
-        if done or trainer.step % config.checkpoint_every == 0:
-            save(trainer, out / "last.safetensors")
-        tell(row)
+    evaluated = AED(trainer.actor.config).to(trainer.config.device).eval()
+    with runs.deferred() as pause:
+        while trainer.progress() < 1:
+            _update(trainer, validation, evaluated, out, tell)
+            pause(lambda: save(trainer, out / LAST))
+
+
+def _update(
+    trainer: Trainer, validation: Validation, evaluated: AED, out: Path, tell: Callable[[Row], Any]
+) -> None:
+    """Do one update; measure, tell and save when it is time to."""
+    config = trainer.config
+    try:
+        numbers = trainer.update()
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error}; the last good checkpoint is {out / LAST}") from None
+    done = trainer.progress() >= 1
+    row = {**{name: getattr(trainer, name) for name in _CLOCK}, **numbers}
+    if done or trainer.step % config.validate_every == 0:
+        evaluated.load_state_dict(trainer.mean)
+        row |= {
+            f"gap_{name}": gap for name, gap in validation.gaps(evaluated, config.device).items()
+        }
+        _keep_best(trainer, row, out / "best.safetensors")
+    tell({**row, "seconds": trainer.seconds})
+    if done or trainer.step % config.checkpoint_every == 0:
+        save(trainer, out / LAST)
 
 
 def _keep_best(trainer: Trainer, row: Row, path: Path) -> None:
@@ -127,7 +143,7 @@ def _keep_best(trainer: Trainer, row: Row, path: Path) -> None:
 def save(trainer: Trainer, path: str | Path) -> None:
     """Write everything that a resumption needs.
 
-    Weights, their mean, the optimizer's moments, the clock.
+    Weights, their mean, the optimizer's moments, the clock; its seconds go to a file beside it.
     """
     tensors: dict[str, Tensor] = dict(trainer.mean)
     modules = {"actor": trainer.actor, "reader": trainer.reader} | (
@@ -143,6 +159,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
             for name, value in state.items()
         }
     clock = {name: getattr(trainer, name) for name in _CLOCK}
+    files.write_text(Path(path).with_name(TIMES), json.dumps({"seconds": trainer.seconds}) + "\n")
     checkpoint.save(path, tensors, trainer.actor.config, acl=trainer.config.to_dict(), clock=clock)
 
 
@@ -153,7 +170,8 @@ def restore(trainer: Trainer, path: str | Path) -> None:
         ValueError: the file is not such a checkpoint, or its training had another config.
     """
     tensors, meta = checkpoint.load(path)
-    check_acl(ACLConfig.from_dict(meta["acl"]), trainer.config, str(path))
+    ours, theirs = trainer.config.to_dict(), ACLConfig.from_dict(meta["acl"]).to_dict()
+    runs.check_options(str(path), theirs, ours, grow=_GROW, free=_FREE)
     parts = _parts(tensors)
     checkpoint.fit_tensors(trainer.actor, parts["actor"], str(path))
     trainer.reader.load_state_dict(parts["reader"])
@@ -168,6 +186,8 @@ def restore(trainer: Trainer, path: str | Path) -> None:
     trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
     for name in _CLOCK:
         setattr(trainer, name, meta["clock"][name])
+    times = Path(path).with_name(TIMES)
+    trainer.seconds = json.loads(times.read_text())["seconds"] if times.exists() else 0.0
 
 
 def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -184,32 +204,25 @@ def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def check_acl(found: ACLConfig, expect: ACLConfig, path: str) -> None:
-    """Raise ``ValueError`` that names the first fixed field in which two trainings differ."""
-    theirs, ours = dataclasses.asdict(found), dataclasses.asdict(expect)
-    for name, value in ours.items():
-        same = name in _FREE or theirs[name] == value
-        validate.check(
-            f"training at {path!r}: ACLConfig.{name}", theirs[name], same, f"{value!r} here"
-        )
-
-
 # ---- what is shown -------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _curve(out: Path, tensorboard: bool) -> Iterator[Callable[[Row], None]]:
-    """Append rows with a gap to ``curve.jsonl``, and all rows to TensorBoard if asked."""
-    out.mkdir(parents=True, exist_ok=True)
-    writer = None
+def _curve(out: Path, tensorboard: bool, step: int) -> Iterator[Callable[[Row], None]]:
+    """Append rows with a gap to ``curve.jsonl``, and all rows to TensorBoard if asked.
+
+    Rows behind ``step``, where the training goes on, are dropped: it comes by there again.
+    """
+    path, writer = out / "curve.jsonl", None
+    files.write_text(path, "".join(line for line in _lines(path) if _step_of(line) <= step))
     if tensorboard:
         from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
 
-        writer = SummaryWriter(str(out))
+        writer = SummaryWriter(str(out), purge_step=step + 1)
 
     def write(row: Row) -> None:
         if any(name.startswith("gap_") for name in row):
-            with open(out / "curve.jsonl", "a", encoding="utf-8") as file:
+            with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         if writer is not None:
             for name, value in row.items():
@@ -218,6 +231,16 @@ def _curve(out: Path, tensorboard: bool) -> Iterator[Callable[[Row], None]]:
     yield write
     if writer:
         writer.close()
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the whole lines of a file, none where there is no file."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _step_of(line: str) -> int:
+    return int(json.loads(line)["step"])
 
 
 @contextlib.contextmanager

@@ -201,7 +201,7 @@ class ALEF:
         own = Decision(np.asarray(decision.place), np.asarray(decision.cpu_hz))
         pool = Pool(self.agent, arrays, prompts, own, rng)
         if self.wanted() > 0:
-            rows, new = self._ask(pool)
+            rows, new = self._ask(pool, seed)
             self._learn(new, seed)
         if self.fallback is not None:
             self.fallback.settle(pool, rows)
@@ -223,10 +223,11 @@ class ALEF:
         )
         return left if due else 0
 
-    def _ask(self, pool: Pool) -> tuple[NDArray[np.intp], list[Label]]:
+    def _ask(self, pool: Pool, seed: int) -> tuple[NDArray[np.intp], list[Label]]:
         """Return the slot's most doubtful instances and their labels.
 
-        Questions known from before are not asked again.
+        Questions known from before are not asked again. Each has a generator of its own, so that
+        the labels that a killed run left change no draw.
         """
         rows = choose(pool, self.query, self.wanted(), self.diversity, self.threshold)
         known = {label.key for label in self._memory}
@@ -238,7 +239,8 @@ class ALEF:
         for row, key in keys.items():
             if self.labels.find(key) is None:
                 start = time.process_time()
-                answer = self.expert.ask(pool.instances.take(row), pool.prompts.take(row), pool.rng)
+                rng = np.random.default_rng([seed, int(key, 16)])
+                answer = self.expert.ask(pool.instances.take(row), pool.prompts.take(row), rng)
                 self.expert_s += time.process_time() - start
                 self.asked += 1
                 self.labels.add(answer[0])

@@ -108,7 +108,8 @@ def check_options(
     free: Collection[str] = (),
 ) -> None:
     """Raise ``ValueError`` for the first option that neither is as before nor extends the run."""
-    for name, value in json.loads(json.dumps(wanted)).items():
+    found, wanted = (json.loads(json.dumps(dict(each))) for each in (found, wanted))
+    for name, value in wanted.items():
         before = found.get(name)
         least = name in grow and None not in (value, before) and value >= before
         allowed = f"{before!r}{' or more' if name in grow else ''}, as in {where}; or another --out"

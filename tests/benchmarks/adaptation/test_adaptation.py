@@ -103,14 +103,17 @@ def test_a_plan_is_played_reported_and_kept(tmp_path, weights):
     assert "| capacity-abrupt | learns" in written[0].read_text().replace("  ", " ")
 
 
-def test_other_weights_are_played_anew(tmp_path, weights):
+def test_other_weights_are_another_cell_and_refused_in_the_same_folder(tmp_path, weights):
     first = adapt.adapt(plan_of(weights, "frozen"), tmp_path / "out", 1)
     aed = checkpoint.load_network(Path(weights))[0]
     with torch.no_grad():
         next(aed.parameters()).add_(1.0)
+    with pytest.raises(ValueError, match="weights is 'other.safetensors'; allowed: "):
+        adapt.adapt(plan_of("other.safetensors", "frozen"), tmp_path / "out", 1)
     checkpoint.save(tmp_path / "other.safetensors", aed.state_dict(), aed.config)
     plan = plan_of(str(tmp_path / "other.safetensors"), "frozen")
-    assert adapt.adapt(plan, tmp_path / "out", 1)[0]["hash"] != first[0]["hash"]
+    assert plan.cells()[0].hash != first[0]["hash"]
+    plan = plan_of(weights, "frozen")
     (tmp_path / "out" / "cells" / "capacity-abrupt--frozen--0.json").write_text("{")
     assert len(adapt.adapt(plan, tmp_path / "out", 1)[0]["rows"]) == 10  # damaged: played anew
 
