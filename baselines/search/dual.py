@@ -44,9 +44,9 @@ class Problem:
     must_offload: Bools  # [B, N] late at place 0, but not on some server
 
     @classmethod
-    def of(cls, instances: Instances, goal: Objective) -> Problem:
+    def of(cls, instances: Instances, objective: Objective) -> Problem:
         """Build from NumPy instances and their objective."""
-        tables = physics.place_tables(instances, goal)
+        tables = physics.place_tables(instances, objective)
         fixed, floor = (
             np.ascontiguousarray(np.moveaxis(t, 2, 1)) for t in (tables.fixed, tables.floor_hz)
         )
@@ -60,7 +60,7 @@ class Problem:
         return cls(fixed, floor, tables.root, capacity, tables.per_s, must_offload)
 
     @classmethod
-    def forgiving(cls, instances: Instances, goal: Objective) -> Problem:
+    def forgiving(cls, instances: Instances, objective: Objective) -> Problem:
         """Build what bounds are proven on: a bit more CPU and time than ``evaluate`` forgives."""
         loose = Instances.unchecked(
             **vars(instances)
@@ -69,7 +69,7 @@ class Problem:
                 "server_cpu_hz": instances.server_cpu_hz * (1 + _MORE * physics.CAPACITY_TOLERANCE),
             }
         )
-        problem, late = cls.of(loose, goal), physics.late_cost(instances, goal)
+        problem, late = cls.of(loose, objective), physics.late_cost(instances, objective)
         problem.fixed[:, LOCAL] = np.minimum(problem.fixed[:, LOCAL], late)
         return problem
 

@@ -66,15 +66,15 @@ class Exact:
         """
         refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
-        goal = prompts.objective(arrays)
-        strict, loose = Problem.of(arrays, goal), Problem.forgiving(arrays, goal)
+        objective = prompts.objective(arrays)
+        strict, loose = Problem.of(arrays, objective), Problem.forgiving(arrays, objective)
         dual = polish(loose, climb(loose, _CLIMB), _POLISH)
         place = LocalSearch().search(strict)
-        cost = physics.association_cost(arrays, place, goal)
+        cost = physics.association_cost(arrays, place, objective)
         bound = np.clip(dual.bound, 0.0, cost)
         for row in np.flatnonzero(cost - bound > self.gap * cost):
             deadline_s, priced = time.monotonic() + self.time_limit_s, dual.take([row])
-            best = _Best(arrays.take([row]), goal.take([row]), place[row], float(cost[row]))
+            best = _Best(arrays.take([row]), objective.take([row]), place[row], float(cost[row]))
             branch = _Branch(best, loose.take([row]))
             bound[row] = branch.close(priced, self.gap, deadline_s)
             if branch.brink < best.cost:  # a set that fits only by what evaluate forgives
@@ -94,13 +94,13 @@ class _Best:
     """The cheapest place [N] found so far, and what it costs under the closed form."""
 
     instances: Instances  # a batch of one
-    goal: Objective
+    objective: Objective
     place: Places
     cost: float
 
     def offer(self, place: Places) -> None:
         """Keep a place that is cheaper."""
-        cost = float(physics.association_cost(self.instances, place[None], self.goal)[0])
+        cost = float(physics.association_cost(self.instances, place[None], self.objective)[0])
         if cost < self.cost:
             self.place, self.cost = place, cost
 

@@ -69,12 +69,12 @@ class LocalSearch:
         """
         arrays = instances.to("numpy")
         given = decision.to(arrays)
-        goal = prompts.objective(arrays)
-        before = physics.evaluate(arrays, given, goal)
+        objective = prompts.objective(arrays)
+        before = physics.evaluate(arrays, given, objective)
         start = np.where(before.late, LOCAL, given.place).astype(np.int64)
-        place = self.search(Problem.of(arrays, goal), start)
+        place = self.search(Problem.of(arrays, objective), start)
         cpu = physics.allocate(arrays, place)
-        after = physics.evaluate(arrays, Decision(place, cpu), goal, check=False)
+        after = physics.evaluate(arrays, Decision(place, cpu), objective, check=False)
         keep = before.cost < after.cost
         place[keep], cpu[keep] = given.place[keep], given.cpu_hz[keep]
         return Decision(place, cpu).to(instances)

@@ -60,26 +60,28 @@ class PolicyGradient:
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheapest association that was sampled, with its optimal allocation."""
         arrays = instances.to("numpy")
-        goal = prompts.objective(arrays)
+        objective = prompts.objective(arrays)
         size = self.samples * arrays.num_ues * (arrays.num_servers + 1)
         step = max(1, _CHUNK // size)
         parts = [slice(first, first + step) for first in range(0, arrays.batch_size, step)]
         place = np.concatenate(
-            [self._search(arrays.take(part), goal.take(part), rng) for part in parts]
+            [self._search(arrays.take(part), objective.take(part), rng) for part in parts]
         )
         return Decision(place, physics.allocate(arrays, place)).to(instances)
 
-    def _search(self, instances: Instances, goal: Objective, rng: np.random.Generator) -> Places:
+    def _search(
+        self, instances: Instances, objective: Objective, rng: np.random.Generator
+    ) -> Places:
         many = instances.repeat(self.samples)
-        goals = goal.take(np.repeat(np.arange(len(instances)), self.samples))
-        logits, legal = self._start(instances, goal)
+        objectives = objective.take(np.repeat(np.arange(len(instances)), self.samples))
+        logits, legal = self._start(instances, objective)
         momentum, square = np.zeros_like(logits), np.zeros_like(logits)
         best = logits.argmax(-1)
-        least = physics.association_cost(instances, best, goal)
+        least = physics.association_cost(instances, best, objective)
         for turn in range(self.iterations):
             chance = _softmax(logits)
             place = _draw(chance, self.samples, rng)
-            cost = physics.association_cost(many, place.reshape(-1, place.shape[-1]), goals)
+            cost = physics.association_cost(many, place.reshape(-1, place.shape[-1]), objectives)
             cost = cost.reshape(-1, self.samples)
             best, least = _best(best, least, place, cost)
             gradient = np.where(legal, _gradient(place, cost, logits.shape[-1]), 0.0)
@@ -90,14 +92,16 @@ class PolicyGradient:
             logits -= rate * (momentum / first) / (np.sqrt(square / second) + 1e-8)
         place = logits.argmax(-1)[:, None]
         return _best(
-            best, least, place, physics.association_cost(instances, place[:, 0], goal)[:, None]
+            best, least, place, physics.association_cost(instances, place[:, 0], objective)[:, None]
         )[0]
 
-    def _start(self, instances: Instances, goal: Objective) -> tuple[Floats, NDArray[np.bool_]]:
+    def _start(
+        self, instances: Instances, objective: Objective
+    ) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the first logits [B, N, P], -inf where a place is too late, and which may move."""
         legal = physics.on_time(instances)
         legal[..., LOCAL] |= ~legal.any(-1)
-        fixed = physics.place_tables(instances, goal).fixed
+        fixed = physics.place_tables(instances, objective).fixed
         fixed = np.where(legal, fixed, np.nan)
         spread = np.nanstd(fixed, axis=(1, 2), keepdims=True)
         logits = -self.sharpness * fixed / np.where(spread > 0, spread, 1.0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.joblib import default_jobs, start_engine
 from benchmarks.sweep.results import MANIFEST
 from lambo_agents import registry
-from lambo_agents.protocol import Adaptive, unsupported
+from lambo_agents.protocol import Adaptive, Solver, unsupported
 from lambo_env.cell import seeding
 from lambo_env.offloading import drift as suite
 from lambo_env.offloading import physics
@@ -27,6 +27,7 @@ from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, runs, validate
 from lambo_env.utils.gaps import gap_percent
+from lambo_env.utils.timing import measure
 
 PROMPTS = PURE_PROMPTS  # in turn over a slot's instances
 BOUND_GAP, BOUND_LIMIT_S = (
@@ -135,13 +136,11 @@ def _stream(cell: StreamCell, folder: Path, agent: Any, rows: _Rows) -> None:
     """
     scenario_hash, labels = load_scenario(cell.plan.scenario).hash, 0
     for slot, instances, prompts, bound in _slots(cell, folder, getattr(agent, "slot", 0)):
-        reason = unsupported(agent, instances)
+        reason = unsupported(agent, instances, prompts)
         what = f"method {cell.method.name!r} on {cell.drift!r}"
         validate.check(what, reason, reason is None, "an agent that supports the stream")
         rng = seeding.decision_rng(cell.seed, scenario_hash, slot)
-        start = time.perf_counter()
-        decision = agent.decide(instances, prompts, rng)
-        spent = {"decide_s": round(time.perf_counter() - start, 6)}
+        timing = measure(partial(agent.decide, instances, prompts, rng))
         paid = int(agent.labels_used) if cell.method.pays else labels
         seconds = {
             name: round(float(getattr(agent, name, 0.0)), 3) for name in ("update_s", "expert_s")
@@ -151,12 +150,12 @@ def _stream(cell: StreamCell, folder: Path, agent: Any, rows: _Rows) -> None:
                 "slot": slot,
                 "labels": paid,
                 **seconds,
-                **spent,
-                **_scores(instances, decision, prompts, bound),
+                "decide_s": round(float(timing.wall_s[0]), 6),
+                **_scores(instances, timing.result, prompts, bound),
             }
         )
         if isinstance(agent, Adaptive):
-            labels += int(agent.adapt(instances, prompts, decision, rng))
+            labels += int(agent.adapt(instances, prompts, timing.result, rng))
 
 
 def _scores(instances: Instances, decision: Decision, prompts: Prompts, bound: np.ndarray) -> Row:
@@ -188,7 +187,8 @@ class _Bounds:
 
     def __init__(self, path: Path) -> None:
         self.path, self.found = path, _arrays(path)
-        self.solver: Any = registry.make_agent("exact", gap=BOUND_GAP, time_limit_s=BOUND_LIMIT_S)
+        exact = registry.make_agent("exact", gap=BOUND_GAP, time_limit_s=BOUND_LIMIT_S)
+        self.solver = cast(Solver, exact)
 
     def of(self, slot: int, instances: Instances, prompts: Prompts) -> np.ndarray:
         """Return the bounds [B] of a slot; new ones are written at once, for all methods."""

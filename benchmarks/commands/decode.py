@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import resource
-import time
 
 from cyclopts import Parameter
 
@@ -40,6 +39,7 @@ def decode(options: DecodeOptions | None = None) -> None:
     from lambo_env.offloading.scenario import load_scenario
     from lambo_env.offloading.slots import sample_instances
     from lambo_env.prompts.prompts import Prompts
+    from lambo_env.utils.timing import measure
     from lambo_env.utils.validate import integer
 
     options = options or DecodeOptions()
@@ -49,15 +49,13 @@ def decode(options: DecodeOptions | None = None) -> None:
         load_scenario(options.scenario), 1, np.random.default_rng(options.seed)
     )
     torch.manual_seed(options.seed)
-    start = time.perf_counter()
-    agent = LamboAgent(AED(preset(options.preset)))
-    made_s = time.perf_counter() - start
-    start = time.perf_counter()
-    decision = agent.decide(instances, prompts, np.random.default_rng(options.seed))
-    decided_s = time.perf_counter() - start
+    made = measure(lambda: LamboAgent(AED(preset(options.preset))))
+    rng = np.random.default_rng(options.seed)
+    decided = measure(lambda: made.result.decide(instances, prompts, rng))
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{options.preset}: {agent.num_parameters:,} parameters (random) made in {made_s:.1f} s; "
-        f"{decision.place.shape[1]} UEs decided in {decided_s:.1f} s; "
+        f"{options.preset}: {made.result.num_parameters:,} parameters (random) "
+        f"made in {made.wall_s[0]:.1f} s; "
+        f"{instances.num_ues} UEs decided in {decided.wall_s[0]:.1f} s; "
         f"largest memory {peak_gb:.1f} GB"
     )

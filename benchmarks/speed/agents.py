@@ -112,7 +112,7 @@ def _affordable(clock: Clock, agent: Agent, limit_s: float, once_s: float) -> in
 def _agent_speed(name: str, clock: Clock, reference: Agent, budget_s: float) -> AgentSpeed:
     try:
         agent = make_agent(name)
-        reason = unsupported(agent, clock.instances.take(0))
+        reason = unsupported(agent, clock.instances.take([0]), clock.prompts.take([0]))
         if reason is not None:
             return AgentSpeed(name, reason=reason)
         clock.seconds(agent, 1)  # warm-up: imports, caches

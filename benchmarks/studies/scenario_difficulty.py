@@ -105,18 +105,20 @@ def objectives(
 ) -> tuple[Objectives, Decision]:
     """Return what a prompt costs on ``fresh``, and the optimal decision."""
     prompts, solver = Prompts.of(text, len(fresh)), _solver()
-    goal = prompts.objective(fresh)
+    objective = prompts.objective(fresh)
     solved = solver.solve(fresh, prompts)
-    optimum = physics.evaluate(fresh, solved.decision, goal).cost
+    optimum = physics.evaluate(fresh, solved.decision, objective).cost
     old = solver.solve(stale, prompts).decision
-    outcome = physics.evaluate(fresh, old, goal)
+    outcome = physics.evaluate(fresh, old, objective)
     greedy = make_agent("greedy").decide(fresh, prompts, rng)
     found = Objectives(
         prompt=text,
         optimum=mean_interval(optimum),
-        greedy_gap=mean_interval(gap_percent(physics.evaluate(fresh, greedy, goal).cost, optimum)),
+        greedy_gap=mean_interval(
+            gap_percent(physics.evaluate(fresh, greedy, objective).cost, optimum)
+        ),
         stale_gap=mean_interval(
-            gap_percent(physics.association_cost(fresh, old.place, goal), optimum)
+            gap_percent(physics.association_cost(fresh, old.place, objective), optimum)
         ),
         stale_late=_percent(outcome.late),
     )

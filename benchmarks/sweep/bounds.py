@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lambo_agents import registry
-from lambo_agents.protocol import unsupported
+from lambo_agents.protocol import Solver, unsupported
 from lambo_env import registration
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Instances
@@ -122,7 +122,7 @@ def prove(instances: Instances, prompt: str, gap: float, limit_s: float) -> Boun
         if "bound" in world.offers:
             lower = world.get("bound")(instances, prompts)
             return Bounds(lower, np.ones(lower.shape, dtype=bool), limit_s=limit_s)
-        solver: Any = registry.make_agent("exact", gap=gap, time_limit_s=limit_s)
+        solver = cast(Solver, registry.make_agent("exact", gap=gap, time_limit_s=limit_s))
         reason = unsupported(solver, instances, prompts)
         if reason is not None:
             return none(instances.batch_size, reason)

@@ -115,7 +115,7 @@ def play(player: str | Agent, setting: Setting, optima: Optima) -> Iterator[Fram
     env.reset(seed=setting.seed)
     for slot in range(setting.num_slots):
         instances = env.instances
-        reason = unsupported(agent, instances)
+        reason = unsupported(agent, instances, env.prompts)
         validate.check(
             "--agent", title, reason is None, f"an agent that can decide this scenario ({reason})"
         )

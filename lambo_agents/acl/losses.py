@@ -70,14 +70,14 @@ def take_shares(share: Tensor, need: Tensor, place: Tensor) -> Tensor:
     return torch.stack(taken, dim=2)
 
 
-def share_cost(instances: Instances, goal: Objective, place: Tensor, taken: Tensor) -> Tensor:
+def share_cost(instances: Instances, objective: Objective, place: Tensor, taken: Tensor) -> Tensor:
     """Return the cost [B, O] of places and what they take of their servers.
 
     Differentiable in ``taken``.
 
     Args:
         instances: B torch problems in float64, UEs in the rollouts' order.
-        goal: their objectives.
+        objective: of each instance.
         place: int64 [B, O, N].
         taken: float64 [B, O, N].
     """
@@ -85,8 +85,8 @@ def share_cost(instances: Instances, goal: Objective, place: Tensor, taken: Tens
     capacity = functional.pad(instances.server_cpu_hz, (1, 0))[:, None].expand(-1, count, -1)
     cpu = (taken * capacity.gather(2, place)).flatten(0, 1)
     many = Objective(
-        cost_per_s=goal.cost_per_s.repeat_interleave(count),
-        cost_per_j=goal.cost_per_j.repeat_interleave(count),
+        cost_per_s=objective.cost_per_s.repeat_interleave(count),
+        cost_per_j=objective.cost_per_j.repeat_interleave(count),
     )
     return physics.evaluate(
         instances.repeat(count), Decision(place.flatten(0, 1), cpu), many, check=False

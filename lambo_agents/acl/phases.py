@@ -257,21 +257,21 @@ def _costs(batch: Batch, place: Tensor, share_logit: Tensor, need: Tensor) -> tu
     those to come.
     """
     place, need = place.cpu(), need.cpu()
-    goal = batch.prompts.objective(batch.instances)
+    objective = batch.prompts.objective(batch.instances)
     cost = torch.empty(place.shape[:2], dtype=torch.float64)
     closed, shared = (np.flatnonzero(batch.shares.numpy() == mode) for mode in (False, True))
     if len(closed):
         count = place.shape[1]
         many = batch.instances.take(np.repeat(closed, count))
         flat = physics.association_cost(
-            many, place[closed].flatten(0, 1).numpy(), goal.take(np.repeat(closed, count))
+            many, place[closed].flatten(0, 1).numpy(), objective.take(np.repeat(closed, count))
         )
         cost[closed] = torch.from_numpy(flat).view(-1, count)
     if not len(shared):
         return cost, torch.zeros(())
     share = share_logit.cpu()[shared].double().sigmoid()
     taken = losses.take_shares(share, need[shared, None], place[shared])
-    some = goal.take(shared)
+    some = objective.take(shared)
     some = Objective(
         cost_per_s=torch.from_numpy(some.cost_per_s), cost_per_j=torch.from_numpy(some.cost_per_j)
     )

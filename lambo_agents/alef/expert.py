@@ -128,7 +128,7 @@ class Expert:
             ExpertError: it refuses the instances, fails, times out, or its decision is illegal or
                 needlessly late.
         """
-        reason = unsupported(self.agent, instances)
+        reason = unsupported(self.agent, instances, prompts)
         if reason is not None:
             raise self._error(f"cannot decide these instances: {reason}")
         answer = self._timely(instances, prompts, rng)

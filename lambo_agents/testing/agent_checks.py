@@ -39,7 +39,7 @@ def check_agent(
         scenario: what the instances are drawn from; choose one that the agent supports.
         seed: of the instances and of the agent's generator.
         torch_device: also hand the agent torch instances on this device, such as "cpu".
-        limit_ms: the most that a decision may take, in ms an instance; None only reports the time.
+        limit_ms: the most that a decision may take, in ms per instance; None only reports the time.
         raise_on_failure: False returns the report of a faulty agent too.
 
     Raises:

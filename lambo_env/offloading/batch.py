@@ -201,7 +201,7 @@ class EpisodeBatch:
         ue, known = int(slot.state.ue[0]), not (slot.given[0] or slot.inherited is None)
         return {
             "instances": slot.instances,
-            "goal": slot.objective,
+            "objective": slot.objective,
             "place": decided.place[0],
             "cpu_hz": decided.cpu_hz[0],
             "decided": np.arange(self.slots.num_ues) < ue,

@@ -89,26 +89,26 @@ def on_time(instances: Instances) -> Array:
 # ---- objective -----------------------------------------------------------------------------------
 
 
-def further_cost(instances: Instances, goal: Objective) -> Array:
+def further_cost(instances: Instances, objective: Objective) -> Array:
     """Return what further objectives charge each UE at each place [B, N, P].
 
-    Only where ``goal.other`` names one.
+    Only where ``objective.other`` names one.
     """
     return sum(
         coefficient[:, None, None] * instances.quantity(name)
-        for name, coefficient in goal.other.items()
+        for name, coefficient in objective.other.items()
     )
 
 
-def late_cost(instances: Instances, goal: Objective) -> Array:
+def late_cost(instances: Instances, objective: Objective) -> Array:
     """Return what a late task costs [B, N], however late and wherever sent.
 
     (1 + penalty)(c_L T_i / N + c_E P_loc C_i / f_i), and of further objectives the dearest place.
     """
-    per_s, per_j = goal.cost_per_s[:, None] / instances.num_ues, goal.cost_per_j[:, None]
+    per_s, per_j = objective.cost_per_s[:, None] / instances.num_ues, objective.cost_per_j[:, None]
     once = per_s * instances.deadline_s + per_j * local_j(instances)
-    if goal.other:
-        once = once + instances.xp.max(further_cost(instances, goal), axis=-1)
+    if objective.other:
+        once = once + instances.xp.max(further_cost(instances, objective), axis=-1)
     return (1 + instances.late_penalty[:, None]) * once
 
 
@@ -252,7 +252,7 @@ def allocate_equal(instances: Instances, place: Array) -> Array:
 
 
 def evaluate(
-    instances: Instances, decision: Decision, goal: Objective, *, check: bool = True
+    instances: Instances, decision: Decision, objective: Objective, *, check: bool = True
 ) -> Outcome:
     """Return latency, energy, lateness and cost of a decision.
 
@@ -262,7 +262,7 @@ def evaluate(
     Args:
         instances: B problems.
         decision: place int [B, N] in 0..M, cpu_hz [B, N].
-        goal: the objective [B].
+        objective: what counts as cost [B].
         check: skip the checks below with False (inner loops whose decisions are right by
             construction).
 
@@ -280,11 +280,11 @@ def evaluate(
     latency = xp.where(remote, up_s + run_s, local_s(instances))
     energy = xp.where(remote, instances.tx_power_w * up_s, local_j(instances))
     late = is_late(latency, instances.deadline_s)
-    per_s, per_j = goal.cost_per_s[:, None] / instances.num_ues, goal.cost_per_j[:, None]
+    per_s, per_j = objective.cost_per_s[:, None] / instances.num_ues, objective.cost_per_j[:, None]
     timely = per_s * xp.where(late, 0.0, latency) + per_j * energy
-    if goal.other:
-        timely = timely + at_place(further_cost(instances, goal), place, xp)
-    cost = xp.sum(xp.where(late, late_cost(instances, goal), timely), axis=-1)
+    if objective.other:
+        timely = timely + at_place(further_cost(instances, objective), place, xp)
+    cost = xp.sum(xp.where(late, late_cost(instances, objective), timely), axis=-1)
     return Outcome(latency_s=latency, energy_j=energy, late=late, cost=cost)
 
 
@@ -300,9 +300,11 @@ def all_local_cost(instances: Instances, prompts: Any) -> Array:
     return xp.where(cost > 0, cost, 1.0)
 
 
-def association_cost(instances: Instances, place: Array, goal: Objective) -> Array:
+def association_cost(instances: Instances, place: Array, objective: Objective) -> Array:
     """Return the cost [B] of an association under its optimal allocation."""
-    return evaluate(instances, Decision(place, allocate(instances, place)), goal, check=False).cost
+    return evaluate(
+        instances, Decision(place, allocate(instances, place)), objective, check=False
+    ).cost
 
 
 # ---- tables for sequential play and search -------------------------------------------------------
@@ -325,20 +327,22 @@ class PlaceTables:
     per_s: Array  # [B] c_L / N: cost of a second of one UE
 
 
-def place_tables(instances: Instances, goal: Objective, upload: Array | None = None) -> PlaceTables:
+def place_tables(
+    instances: Instances, objective: Objective, upload: Array | None = None
+) -> PlaceTables:
     """Return the tables of a batch under an objective.
 
     ``upload`` is ``upload_s``, where it is known.
     """
     xp = instances.xp
-    per_s, per_j = goal.cost_per_s / instances.num_ues, goal.cost_per_j
-    late = late_cost(instances, goal)
+    per_s, per_j = objective.cost_per_s / instances.num_ues, objective.cost_per_j
+    late = late_cost(instances, objective)
     local_late = is_late(local_s(instances), instances.deadline_s)
     local = per_s[:, None] * local_s(instances) + per_j[:, None] * local_j(instances)
     upload = upload_s(instances) if upload is None else upload
     remote = upload * (per_s[:, None] + per_j[:, None] * instances.tx_power_w)[..., None]
-    if goal.other:
-        further = further_cost(instances, goal)
+    if objective.other:
+        further = further_cost(instances, objective)
         local, remote = local + further[..., LOCAL], remote + further[..., LOCAL + 1 :]
     floors = _floors(instances, upload)
     return PlaceTables(

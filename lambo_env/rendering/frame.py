@@ -54,7 +54,7 @@ class Frame:
     def from_decision(
         cls,
         instances: Instances,
-        goal: Objective,
+        objective: Objective,
         place: Any,
         cpu_hz: Any,
         decided: Any,
@@ -64,7 +64,7 @@ class Frame:
 
         Args:
             instances: a batch of one.
-            goal: its objective, [1].
+            objective: of the episode, [1].
             place: int [N]; whatever stands at undecided UEs is ignored.
             cpu_hz: [N] server CPU allotted now, 0 where local, dropped or undecided.
             decided: bool [N].
@@ -75,7 +75,7 @@ class Frame:
         place = np.where(decided, np.asarray(place, dtype=np.int64), LOCAL)
         cpu_hz = np.where(decided & (place != LOCAL), cpu_hz, 0.0)
         outcome = physics.evaluate(
-            instances, Decision(place[None], cpu_hz[None]), goal, check=False
+            instances, Decision(place[None], cpu_hz[None]), objective, check=False
         )
         return cls(
             instances=instances,
@@ -83,7 +83,7 @@ class Frame:
             decided=decided,
             latency_s=np.where(decided, outcome.latency_s[0], np.nan),
             late=decided & outcome.late[0],
-            unit=unit_of(goal.take(0).coefficients),
+            unit=unit_of(objective.take(0).coefficients),
             **rest,
         )
 

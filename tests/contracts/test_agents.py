@@ -192,8 +192,8 @@ class FirstRowForAll(Wrong):
     """Decides by the batch's mean, so that a row depends on its neighbours."""
 
     def decide(self, instances, prompts, rng):
-        goal = prompts.objective(instances)
-        place = np.zeros(instances.cycles.shape, np.int64) + int(np.ptp(goal.cost_per_s) > 0)
+        objective = prompts.objective(instances)
+        place = np.zeros(instances.cycles.shape, np.int64) + int(np.ptp(objective.cost_per_s) > 0)
         return Decision(place, physics.allocate(instances, place))
 
 
@@ -355,7 +355,7 @@ def test_torch_instances_are_refused_or_answered_in_torch():
 
 
 def test_a_time_limit_is_kept():
-    with pytest.raises(AgentCheckError, match=r"ms an instance, 3 at once; allowed: 0 ms"):
+    with pytest.raises(AgentCheckError, match=r"ms per instance, 3 at once; allowed: 0 ms"):
         check_agent(Wrong(), limit_ms=0.0)
 
 

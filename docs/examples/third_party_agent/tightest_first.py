@@ -36,7 +36,7 @@ class TightestFirst:
         return Decision(xp.asarray(place, device=device), cpu_hz)
 
     def _places(self, instances: Instances, prompts: Prompts) -> np.ndarray:
-        goal = prompts.objective(instances)
+        objective = prompts.objective(instances)
         floor = physics.floors_hz(instances)  # [B, N, M]
         upload = physics.upload_s(instances)
         left, crowd = (
@@ -46,7 +46,7 @@ class TightestFirst:
         order = np.isfinite(floor).sum(-1).argsort(axis=1, kind="stable")
         place, rows = np.full(order.shape, LOCAL), np.arange(len(order))
         local_s, late = physics.local_s(instances), ~physics.on_time(instances)[..., LOCAL]
-        weight_s, weight_j = goal.cost_per_s / instances.num_ues, goal.cost_per_j
+        weight_s, weight_j = objective.cost_per_s / instances.num_ues, objective.cost_per_j
         home = weight_s[:, None] * local_s + weight_j[:, None] * instances.local_power_w * local_s
         home[late] = np.inf
         for ue in order.T:

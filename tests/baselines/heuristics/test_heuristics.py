@@ -108,10 +108,10 @@ def test_greedy_is_close_to_the_best_of_all_associations(tiny: Instances, text: 
     """
     prompts = Prompts.of(text, tiny.batch_size)
     every = np.array(list(itertools.product(range(5), repeat=6)))
-    goal, best = prompts.objective(tiny), []
+    objective, best = prompts.objective(tiny), []
     for k in range(tiny.batch_size):
         copies = tiny.take([k]).repeat(len(every))
-        best.append(physics.association_cost(copies, every, goal.take([k] * len(every))).min())
+        best.append(physics.association_cost(copies, every, objective.take([k] * len(every))).min())
     gap = cost(Greedy(), tiny, text) / np.array(best) - 1
     assert np.all(gap >= -1e-9)
     assert gap.mean() < 0.03
@@ -129,11 +129,11 @@ def test_two_orders_are_no_worse_than_either(preset: str, text: str):
 
 def test_chunks_change_nothing():
     instances = drawn("hetero", 150)  # several chunks
-    goal = Prompts.of(MIX, 150).objective(instances)
-    tables = physics.place_tables(instances, goal)
+    objective = Prompts.of(MIX, 150).objective(instances)
+    tables = physics.place_tables(instances, objective)
     for order in ("gain", "regret"):
         whole = play(tables, order)
-        alone = physics.place_tables(instances.take([149]), goal.take([149]))
+        alone = physics.place_tables(instances.take([149]), objective.take([149]))
         assert np.array_equal(whole[149:], play(alone, order))
 
 

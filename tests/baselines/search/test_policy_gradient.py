@@ -22,14 +22,14 @@ def cost(agent: PolicyGradient, instances: Instances, text: str) -> np.ndarray:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_it_finds_the_optimum_of_tiny(tiny, text):
-    goal = Prompts.of(text, 8).objective(tiny)
+    objective = Prompts.of(text, 8).objective(tiny)
     places = np.indices((5,) * 6).reshape(6, -1).T  # every association
     rows = [tiny.take(b).repeat(len(places)) for b in range(2)]
     least = [
         physics.association_cost(row, places, Prompts.of(text, len(places)).objective(row)).min()
         for row in rows
     ]
-    assert len(places) == 15625 and goal.cost_per_s.shape == (8,)
+    assert len(places) == 15625 and objective.cost_per_s.shape == (8,)
     assert cost(PolicyGradient(iterations=150), tiny, text)[:2] == pytest.approx(least, rel=2e-3)
 
 

@@ -44,8 +44,8 @@ def exhaustive(instances: Instances, asked: Prompts) -> np.ndarray:
     least = []
     for row in range(len(instances)):
         many = instances.take([row]).repeat(len(every))
-        goal = asked.take([row]).repeat(len(every)).objective(many)
-        least.append(physics.association_cost(many, every, goal).min())
+        objective = asked.take([row]).repeat(len(every)).objective(many)
+        least.append(physics.association_cost(many, every, objective).min())
     return np.array(least)
 
 
@@ -170,18 +170,20 @@ def test_the_program_avoids_a_set_that_it_was_told_does_not_fit():
 )
 def test_no_move_and_no_swap_improves_a_local_optimum(scenario: str, fields: dict):
     instances, asked = draw(scenario, 4, seed=3, num_ues=14, **fields), prompts(4)
-    goal = asked.objective(instances)
+    objective = asked.objective(instances)
     place = LocalSearch().decide(instances, asked, np.random.default_rng(0)).place
-    cost = physics.association_cost(instances, place, goal)
+    cost = physics.association_cost(instances, place, objective)
     for ue in range(14):
         for where in range(instances.num_servers + 1):
             other = place.copy()
             other[:, ue] = where
-            assert (physics.association_cost(instances, other, goal) >= cost * (1 - 1e-8)).all()
+            assert (
+                physics.association_cost(instances, other, objective) >= cost * (1 - 1e-8)
+            ).all()
     for one, two in itertools.combinations(range(14), 2):
         other = place.copy()
         other[:, [one, two]] = place[:, [two, one]]
-        assert (physics.association_cost(instances, other, goal) >= cost * (1 - 1e-8)).all()
+        assert (physics.association_cost(instances, other, objective) >= cost * (1 - 1e-8)).all()
 
 
 @pytest.mark.parametrize("scenario", ["paper", "hetero"])

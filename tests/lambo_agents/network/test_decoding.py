@@ -169,8 +169,8 @@ def test_every_rollout_is_polished_not_only_the_cheapest() -> None:
         instances, prompts, np.random.default_rng(0)
     )
     alone = search.improve(instances, prompts, sampled, np.random.default_rng(0))
-    goal = prompts.objective(instances)
-    one = physics.evaluate(instances, alone, goal).cost
+    objective = prompts.objective(instances)
+    one = physics.evaluate(instances, alone, objective).cost
     every = cost(LamboAgent(aed, "sample", 8, polish=search, temperature=3.0), instances, prompts)
     assert (every <= one * (1 + 1e-12)).all()
     assert (every < one * (1 - 1e-9)).any()
@@ -180,24 +180,24 @@ def test_the_closed_form_is_never_dearer_than_the_shares_for_the_same_places() -
     instances, prompts = problems(5)
     slots, aed = decode.slot(instances, prompts.tokens, True), untrained()
     rolled = decode.rollout(aed, aed.plan(aed.encode(slots.inputs)), slots)
-    place, goal = rolled.place[:, 0].numpy(), prompts.objective(instances)
+    place, objective = rolled.place[:, 0].numpy(), prompts.objective(instances)
     shared = Decision(place, decode.cpu_hz(instances, place, rolled.taken[:, 0].numpy()))
-    best = physics.association_cost(instances, place, goal)
-    assert (best <= physics.evaluate(instances, shared, goal).cost + 1e-12).all()
+    best = physics.association_cost(instances, place, objective)
+    assert (best <= physics.evaluate(instances, shared, objective).cost + 1e-12).all()
 
 
 def test_share_cost_has_the_gradient_of_the_cost() -> None:
     instances, prompts = problems(2, num_ues=6)
     need = decode.slot(instances, prompts.tokens, True).need[:, None]
     place = torch.tensor([[[1, 2, 3, 4, 4, 1]], [[4, 4, 0, 3, 3, 2]]])
-    goal = prompts.objective(instances)
-    goal = type(goal)(
-        cost_per_s=torch.tensor(goal.cost_per_s), cost_per_j=torch.tensor(goal.cost_per_j)
+    objective = prompts.objective(instances)
+    objective = type(objective)(
+        cost_per_s=torch.tensor(objective.cost_per_s), cost_per_j=torch.tensor(objective.cost_per_j)
     )
 
     def price(share: torch.Tensor) -> torch.Tensor:
         taken = losses.take_shares(share, need, place)
-        return losses.share_cost(instances.to(torch), goal, place, taken)
+        return losses.share_cost(instances.to(torch), objective, place, taken)
 
     share = torch.full(place.shape, 0.4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(price, (share,))
@@ -326,9 +326,9 @@ def test_regret_of_a_single_server_is_the_distance_to_the_local_place() -> None:
 def against_local_search(instances: Instances, text: str) -> tuple[np.ndarray, np.ndarray]:
     """How many more tasks are late than with local search, and the excess cost in per cent."""
     prompts = Prompts.of(text, instances.batch_size)
-    goal, rng = prompts.objective(instances), np.random.default_rng(0)
+    objective, rng = prompts.objective(instances), np.random.default_rng(0)
     mine, theirs = (
-        physics.evaluate(instances, agent.decide(instances, prompts, rng), goal)
+        physics.evaluate(instances, agent.decide(instances, prompts, rng), objective)
         for agent in (LamboAgent("lambo-s"), LocalSearch())
     )
     return mine.late.sum(1) - theirs.late.sum(1), 100 * (mine.cost / theirs.cost - 1)

@@ -45,7 +45,7 @@ def test_the_return_is_minus_the_sum_of_the_slots_costs(env_id, name):
         )
         masks = env.reset(seed=1)[1]["action_mask"]
         while not over.all():
-            instances, goal = (
+            instances, objective = (
                 env.unwrapped.instances,
                 env.unwrapped.prompts.objective(env.unwrapped.instances),
             )
@@ -54,7 +54,9 @@ def test_the_return_is_minus_the_sum_of_the_slots_costs(env_id, name):
             if "outcome" in infos:
                 told = infos["outcome"]
                 costs += told["cost"]
-                again = physics.evaluate(instances, Decision(told["place"], told["cpu_hz"]), goal)
+                again = physics.evaluate(
+                    instances, Decision(told["place"], told["cpu_hz"]), objective
+                )
                 np.testing.assert_allclose(again.cost, told["cost"], rtol=1e-9)
                 np.testing.assert_allclose(-returns, costs, rtol=1e-6)
 

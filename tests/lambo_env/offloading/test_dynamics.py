@@ -188,9 +188,9 @@ def test_the_closed_form_of_the_served_is_what_physics_allocates(name):
     np.testing.assert_allclose(
         decided.cpu_hz, physics.allocate(instances, decided.place), rtol=1e-9
     )
-    goal = instances.objective(np.ones(30))
+    objective = instances.objective(np.ones(30))
     np.testing.assert_allclose(
-        state.cost, physics.association_cost(instances, decided.place, goal), rtol=1e-9
+        state.cost, physics.association_cost(instances, decided.place, objective), rtol=1e-9
     )
 
 

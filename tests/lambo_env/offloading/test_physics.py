@@ -33,14 +33,14 @@ def two_ues(**fields):
     return Instances(**{**base, **fields})
 
 
-def goal(per_s=1.0, per_j=0.0):
+def objective_of(per_s=1.0, per_j=0.0):
     return Objective(cost_per_s=np.array([per_s]), cost_per_j=np.array([per_j]))
 
 
 def test_local_and_offloaded_by_hand():
     instances = two_ues()
     outcome = physics.evaluate(
-        instances, Decision(np.array([[0, 1]]), np.array([[0.0, 4.0]])), goal()
+        instances, Decision(np.array([[0, 1]]), np.array([[0.0, 4.0]])), objective_of()
     )
     np.testing.assert_allclose(outcome.latency_s, [[8.0, 2.25]])  # 4 / 0.5; 2 / 1 + 1 / 4
     np.testing.assert_allclose(outcome.energy_j, [[24.0, 2.0]])  # 3 W x 8 s; 1 W x 2 s
@@ -73,7 +73,7 @@ def test_smallest_floors_are_served_first_and_the_rest_is_dropped():
     place = np.array([[1, 1]])
     cpu = physics.allocate(instances, place)
     np.testing.assert_allclose(cpu, [[0.0, 4.0]])
-    outcome = physics.evaluate(instances, Decision(place, cpu), goal(1.0, 1.0))
+    outcome = physics.evaluate(instances, Decision(place, cpu), objective_of(1.0, 1.0))
     assert outcome.late.tolist() == [[True, False]]
     assert np.isinf(outcome.latency_s[0, 0])
     # on time: 2.25 / 2 + 1 W x 2 s; late: (1 + 2) x (2 s / 2 + 3 W x 8 s)
@@ -84,7 +84,7 @@ def test_late_costs_the_same_however_late_and_wherever():
     instances = two_ues(deadline_s=[[1.5, 10.0]])  # UE 0: local 8 s, upload alone 1 s + 4 cycles
     costs = [
         physics.evaluate(
-            instances, Decision(np.array([[place, 0]]), np.array([[cpu, 0.0]])), goal()
+            instances, Decision(np.array([[place, 0]]), np.array([[cpu, 0.0]])), objective_of()
         ).cost[0]
         for place, cpu in ((0, 0.0), (1, 0.0), (1, 0.1), (1, 4.0))
     ]
@@ -143,12 +143,12 @@ def test_allocation_satisfies_kkt(name):
 
 def test_allocation_beats_random_feasible_ones():
     instances, place, rng = draw("hetero", 4, 2)
-    goal_ = instances.objective(np.ones(4))
+    objective = instances.objective(np.ones(4))
     cpu = physics.allocate(instances, place)
     served = (cpu > 0) | (place == 0)
     place = np.where(served, place, 0)
     cpu = physics.allocate(instances, place)
-    best = physics.evaluate(instances, Decision(place, cpu), goal_).cost
+    best = physics.evaluate(instances, Decision(place, cpu), objective).cost
     floors = np.where(
         place > 0,
         np.take_along_axis(physics.floors_hz(instances), np.maximum(place - 1, 0)[..., None], -1)[
@@ -166,7 +166,7 @@ def test_allocation_beats_random_feasible_ones():
             other += on * (
                 floors + weight / np.where(total > 0, total, 1)[:, None] * spare[:, None]
             )
-        cost = physics.evaluate(instances, Decision(place, other), goal_, check=False).cost
+        cost = physics.evaluate(instances, Decision(place, other), objective, check=False).cost
         assert (cost >= best * (1 - 1e-9)).all()
 
 
@@ -198,8 +198,8 @@ def test_tables_and_compute_time_agree_with_evaluate():
     """Fixed costs plus servers' compute time is the cost of evaluate, floors active or not."""
     instances, place, _ = draw("paper", 30, 3)
     for weight in (1.0, 0.0, 0.4):
-        goal_ = instances.objective(np.full(30, weight))
-        tables = physics.place_tables(instances, goal_)
+        objective = instances.objective(np.full(30, weight))
+        tables = physics.place_tables(instances, objective)
         floors = np.take_along_axis(tables.floor_hz, place[..., None], -1)[..., 0]
         cpu = physics.allocate(instances, place)
         runs = (place > 0) & (cpu > 0)
@@ -214,15 +214,15 @@ def test_tables_and_compute_time_agree_with_evaluate():
                 held.roots, capacity - held.floor_hz, held.clamped_s
             )
         np.testing.assert_allclose(
-            total, physics.association_cost(instances, place, goal_), rtol=1e-9
+            total, physics.association_cost(instances, place, objective), rtol=1e-9
         )
 
 
 def test_marginal_cost_is_the_difference_of_costs_without_floors():
     instances = two_ues()
-    tables = physics.place_tables(instances, goal())
-    one = physics.association_cost(instances, np.array([[1, 0]]), goal())
-    both = physics.association_cost(instances, np.array([[1, 1]]), goal())
+    tables = physics.place_tables(instances, objective_of())
+    one = physics.association_cost(instances, np.array([[1, 0]]), objective_of())
+    both = physics.association_cost(instances, np.array([[1, 1]]), objective_of())
     step = physics.marginal_cost(tables.fixed[0, 1, 1], tables.per_s[0], 1.0, 2.0, 4.0)
     np.testing.assert_allclose(both - one, step - tables.fixed[0, 1, 0])
 
@@ -274,9 +274,11 @@ def test_invariances(seed, name, weight, scale):
 @given(st.integers(0, 2**32 - 1), st.sampled_from(SCENARIOS), st.floats(1.0, 3.0))
 def test_more_capacity_never_costs_more(seed, name, factor):
     instances, place, _ = draw(name, 3, seed)
-    goal_ = instances.objective(np.ones(3))
+    objective = instances.objective(np.ones(3))
     more = instances.replace(server_cpu_hz=instances.server_cpu_hz * factor)
-    cost, cheaper = (physics.association_cost(which, place, goal_) for which in (instances, more))
+    cost, cheaper = (
+        physics.association_cost(which, place, objective) for which in (instances, more)
+    )
     assert (cheaper <= cost * (1 + 1e-9)).all()
 
 
@@ -288,11 +290,11 @@ def test_any_allocation_passes_the_check_and_is_bounded(seed, name):
     Under the latency objective nothing costs more than everything late.
     """
     instances, place, _ = draw(name, 3, seed)
-    goal_ = instances.objective(np.ones(3))
+    objective = instances.objective(np.ones(3))
     for cpu in (physics.allocate(instances, place), physics.allocate_equal(instances, place)):
-        outcome = physics.evaluate(instances, Decision(place, cpu), goal_)
+        outcome = physics.evaluate(instances, Decision(place, cpu), objective)
         assert np.isfinite(outcome.cost).all()
-        assert (outcome.cost <= physics.late_cost(instances, goal_).sum(1) * (1 + 1e-9)).all()
+        assert (outcome.cost <= physics.late_cost(instances, objective).sum(1) * (1 + 1e-9)).all()
         assert (outcome.late == (outcome.latency_s > instances.deadline_s * (1 + 1e-6))).all()
 
 
@@ -306,8 +308,8 @@ def test_numpy_equals_torch(name):
         expected = physics.association_cost(
             instances, place, instances.objective(np.full(6, weight))
         )
-        goal_ = other.objective(torch.full((6,), weight, dtype=torch.float64))
-        got = physics.association_cost(other, torch.as_tensor(place), goal_)
+        objective = other.objective(torch.full((6,), weight, dtype=torch.float64))
+        got = physics.association_cost(other, torch.as_tensor(place), objective)
         np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12)
     back = other.to("numpy")
     assert (back.uplink_bps == instances.uplink_bps).all()
@@ -324,11 +326,11 @@ def test_gradients_flow_and_are_right():
 
     def cost(cycles, rate, capacity):
         fields = {**vars(base), "cycles": cycles, "uplink_bps": rate, "server_cpu_hz": capacity}
-        goal_ = Objective(
+        objective = Objective(
             cost_per_s=torch.ones(1, dtype=torch.float64),
             cost_per_j=torch.ones(1, dtype=torch.float64),
         )
-        return physics.association_cost(Instances.unchecked(**fields), place, goal_)
+        return physics.association_cost(Instances.unchecked(**fields), place, objective)
 
     inputs = [
         t.clone().requires_grad_() for t in (base.cycles, base.uplink_bps, base.server_cpu_hz)
@@ -341,8 +343,8 @@ def test_gradient_of_cost_by_cpu_is_finite_beside_local_and_dropped_tasks():
     instances, place, _ = draw("hetero", 4, 5)
     other, place = instances.to(torch, dtype=torch.float64), torch.as_tensor(place)
     cpu = physics.allocate(other, place).requires_grad_()
-    goal_ = other.objective(torch.full((4,), 0.5))
-    physics.evaluate(other, Decision(place, cpu), goal_).cost.sum().backward()
+    objective = other.objective(torch.full((4,), 0.5))
+    physics.evaluate(other, Decision(place, cpu), objective).cost.sum().backward()
     assert torch.isfinite(cpu.grad).all()
     assert (cpu.grad != 0).any()
 
@@ -367,7 +369,7 @@ def test_gradient_of_cost_by_cpu_is_finite_beside_local_and_dropped_tasks():
 )
 def test_bad_decisions_are_refused(place, cpu, message):
     with pytest.raises(ValueError, match=message):
-        physics.evaluate(two_ues(), Decision(np.array(place), np.array(cpu)), goal())
+        physics.evaluate(two_ues(), Decision(np.array(place), np.array(cpu)), objective_of())
 
 
 def test_published_levels_of_are():
@@ -377,8 +379,8 @@ def test_published_levels_of_are():
     """
     instances, labels = load_are(shared_data("are-Data1.mat"))
     assert (instances.batch_size, instances.num_ues, instances.num_servers) == (500, 50, 4)
-    goal_ = instances.objective(np.ones(500))
-    outcome = physics.evaluate(instances, labels, goal_)
+    objective = instances.objective(np.ones(500))
+    outcome = physics.evaluate(instances, labels, objective)
     assert outcome.latency_s[-60:].mean() == pytest.approx(0.4850, abs=5e-5)
     assert outcome.latency_s.mean() == pytest.approx(0.4844, abs=5e-5)
     assert outcome.energy_j[-60:].sum(1).mean() == pytest.approx(1.59, abs=5e-3)
@@ -391,7 +393,7 @@ def test_published_levels_of_are():
         cpu = physics.allocate_equal(last, place)
         draws.append(
             physics.evaluate(
-                last, Decision(place, cpu), goal_.take(slice(-60, None))
+                last, Decision(place, cpu), objective.take(slice(-60, None))
             ).latency_s.mean()
         )
     assert np.mean(draws) == pytest.approx(0.628, abs=0.005)

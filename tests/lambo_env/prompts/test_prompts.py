@@ -409,11 +409,13 @@ def test_objective_is_that_of_physics(tiny):
 @pytest.mark.filterwarnings("error")
 def test_objective_follows_the_instances_to_torch(tiny):
     torch = pytest.importorskip("torch")
-    goal = Prompts.of("70% latency, 30% energy", 8).objective(tiny.to(torch, dtype=torch.float32))
+    objective = Prompts.of("70% latency, 30% energy", 8).objective(
+        tiny.to(torch, dtype=torch.float32)
+    )
     expected = tiny.objective(np.full(8, 0.7))
-    assert goal.cost_per_s.dtype == torch.float32
-    np.testing.assert_allclose(goal.cost_per_s.numpy(), expected.cost_per_s, rtol=1e-5)
-    np.testing.assert_allclose(goal.cost_per_j.numpy(), expected.cost_per_j, rtol=1e-5)
+    assert objective.cost_per_s.dtype == torch.float32
+    np.testing.assert_allclose(objective.cost_per_s.numpy(), expected.cost_per_s, rtol=1e-5)
+    np.testing.assert_allclose(objective.cost_per_j.numpy(), expected.cost_per_j, rtol=1e-5)
 
 
 # ---- drawing -------------------------------------------------------------------------------------
