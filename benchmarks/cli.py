@@ -9,12 +9,14 @@ line in ``COMMANDS``.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
+from benchmarks.report.labels import accept_any_encoding, tell
 from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.engine import WorkerDiedError
 
@@ -161,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 well, 1 failed checks or cells, 2 bad input, 128 + number stopped by a signal (Ctrl-C 130).
     """
     app = build()
+    accept_any_encoding()
     try:
         tokens = list(sys.argv[1:] if arguments is None else arguments)
         with _stoppable(tokens):
@@ -172,18 +175,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     except CycloptsError as error:
         return _refuse(_text(error))
-    except BrokenPipeError:  # the reader of a pipe left, as `| head` does
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:
+        return _unread()
     except (ValueError, OSError, ImportError) as error:
         return _refuse(str(error))
+    except MemoryError as error:
+        return _refuse(f"out of memory: {error}; allowed: what this machine holds")
     except WorkerDiedError as error:
         _refuse(f"{error}; run the same command again, with fewer --jobs")
         return 1
     except KeyboardInterrupt as error:
         print("lambo: interrupted; the same command continues where it stopped", file=sys.stderr)
         return getattr(error, "exit_code", 130)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _unread()
     return code if isinstance(code, int) else 0
+
+
+def _unread() -> int:
+    """Return 0: the reader of a pipe left, as `| head` does; the rest goes nowhere."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    return 0
 
 
 def _stoppable(tokens: list[str]) -> contextlib.AbstractContextManager[None]:
@@ -203,7 +218,7 @@ def _text(error: CycloptsError) -> str:
 
 
 def _refuse(text: str) -> int:
-    print("lambo: error: " + " ".join(text.split()), file=sys.stderr)
+    tell("lambo: error: " + " ".join(text.split()), error=True)
     return 2
 
 

@@ -38,8 +38,24 @@ def save(
 
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header = {"format": form, "json": json.dumps(meta)}
-    with files.atomic_writer(path) as file:
+    with files.atomic_writer(path, _mark(form)) as file:
         file.write(safetensors.torch.save(whole, metadata=header))
+
+
+def check_target(path: str | os.PathLike[str], form: str) -> Path:
+    """Return the path of weights to be, before anything is trained for them.
+
+    Raises:
+        ValueError: another suffix, or something there that is no file of that format.
+    """
+    validate.check(
+        "weights", str(path), Path(path).suffix == SUFFIX, f"a name that ends in {SUFFIX}"
+    )
+    return files.check_target(path, _mark(form))
+
+
+def _mark(form: str) -> bytes:
+    return f'"format":"{form}"'.encode()
 
 
 def load(path: str | os.PathLike[str], form: str) -> Weights:

@@ -16,7 +16,7 @@ from typing import Any
 from lambo_agents import registry
 from lambo_env.offloading import drift as suite
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.utils import rules, toml, validate
+from lambo_env.utils import files, rules, toml, validate
 from lambo_env.utils.rules import Ruled, ruled
 
 FORMAT = 1  # of a cell's file
@@ -182,7 +182,7 @@ class StreamCell:
     @property
     def name(self) -> str:
         """What its file is called."""
-        return f"{self.drift}--{self.method.name}--{self.seed}"
+        return f"{self.drift}--{files.safe_name(self.method.name)}--{self.seed}"
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:

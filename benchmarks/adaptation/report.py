@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
+TITLE = "# Adaptation to drift"
 LAST = 20  # slots at the end of a stream that "after" is measured on
 DOUBLES = 2.0  # how much the frozen network's gap must grow for there to be something to recover
 REGIME = suite.PERIOD // 2
@@ -242,10 +243,9 @@ def _with_mean(interval: Interval) -> str:
 def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -> list[Path]:
     """Write ``report.md`` and a figure per drift; return their paths."""
     lines = curves_of(cells)
-    pictures = _pictures(lines) if draw else {}
+    pictures = figures.drawn(lambda: _pictures(lines)) if draw else {}
     for name, picture in pictures.items():
-        with files.atomic_writer(folder / "figures" / f"{name}.png") as file:
-            file.write(picture)
+        report.write_picture(folder, name, picture)
     first, seeds = cells[0], len({cell["seed"] for cell in cells})
     about = (
         f"{seeds} seed{'s' if seeds > 1 else ''}, "
@@ -263,7 +263,7 @@ def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -
         f"{part:,} of {whole:,} ({100 * part / whole:.1f} %)" for part, whole in sorted(trained)
     )
     about += f" Parameters that learn: {shares}." if trained else ""
-    parts = ["# Adaptation to drift", about, report.markdown_table(*overview(lines))]
+    parts = [TITLE, about, report.markdown_table(*overview(lines))]
     parts += ["## All numbers", report.markdown_table(HEADER, rows_of(lines))]
     asked = queries(lines, cells)
     if asked:
@@ -273,23 +273,18 @@ def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -
             report.markdown_table(header, asked),
         ]
     parts += [f"![{name}](figures/{name}.png)" for name in pictures]
-    files.write_text(folder / "report.md", "\n\n".join(parts) + "\n")
+    files.write_text(folder / "report.md", "\n\n".join(parts) + "\n", TITLE.encode())
     return [folder / "report.md", *(folder / "figures" / f"{name}.png" for name in pictures)]
 
 
-def _pictures(lines: Sequence[MethodCurve]) -> dict[str, bytes]:
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ImportError(
-            'figures need matplotlib: pip install "lambo-mec[report]", or pass --no-figures'
-        ) from error
-    with mpl.rc_context(figures.STYLE):  # type: ignore[arg-type]
-        names = dict.fromkeys(line.drift for line in lines)
-        return {
-            name: figures.picture(_figure(name, [line for line in lines if line.drift == name])).png
-            for name in names
-        }
+def _pictures(lines: Sequence[MethodCurve]) -> dict[str, figures.Picture]:
+    names = dict.fromkeys(line.drift for line in lines)
+    return {
+        files.safe_name(name): figures.picture(
+            _figure(name, [line for line in lines if line.drift == name])
+        )
+        for name in names
+    }
 
 
 def _figure(drift: str, lines: Sequence[MethodCurve]) -> Figure:

@@ -86,7 +86,7 @@ def _adapt(plan: Adaptation, folder: Path, jobs: int, tell: Any) -> list[Row]:
     done: dict[str, Row] = {}
     todo = []
     for cell in plan.cells():
-        kept = read(folder / "cells" / f"{cell.name}.json", cell.hash)
+        kept = read(files.subfolder(folder, "cells") / f"{cell.name}.json", cell.hash)
         if kept is None:
             todo.append(cell)
         else:
@@ -101,7 +101,7 @@ def _adapt(plan: Adaptation, folder: Path, jobs: int, tell: Any) -> list[Row]:
 
 def play(cell: StreamCell, folder: Path) -> Row:
     """Play one cell, or what is left of it, write its file and drop its unfinished state."""
-    work = folder / "work" / f"{cell.name}-{cell.hash}"
+    work = files.subfolder(folder, "work") / f"{cell.name}-{cell.hash}"
     agent: Any = registry.make_agent(cell.method.agent, **cell.kwargs(work))
     with contextlib.closing(_Rows(work / "rows.jsonl")) as rows:
         _stream(cell, folder, agent, rows)
@@ -174,7 +174,8 @@ def _slots(
     scenario = load_scenario(plan.scenario)
     prompts = Prompts.of([PROMPTS[k % len(PROMPTS)] for k in range(plan.batch)])
     kept = _Bounds(
-        folder / "bounds" / f"{cell.drift}--{cell.seed}-{plan.batch}-{scenario.hash}.npz"
+        files.subfolder(folder, "bounds")
+        / f"{cell.drift}--{cell.seed}-{plan.batch}-{scenario.hash}.npz"
     )
     rng = seeding.evaluation_rng(cell.seed, scenario, 0)
     for slot, instances in suite.stream(cell.drift, plan.batch, rng, scenario, plan.num_slots):

@@ -77,9 +77,10 @@ def adapt(options: AdaptOptions = AdaptOptions()) -> None:
 
 
 def _tell(cell: dict[str, Any]) -> None:
+    from benchmarks.report import labels
+
     last = cell["rows"][-1]["gap"]
-    print(
+    labels.tell(
         f"{cell['drift']} {cell['method']} seed {cell['seed']}: "
-        f"last gap {last:.2f} %, {cell['labels']} labels",
-        flush=True,
+        f"last gap {last:.2f} %, {cell['labels']} labels"
     )

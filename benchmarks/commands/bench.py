@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from benchmarks.sweep.config import LABELS, AgentEntry, Sweep, load_sweep
 from benchmarks.sweep.instance_sources import file_source, scenario_source
 from benchmarks.sweep.runner import SweepSummary, run_sweep
 from lambo_agents.registry import list_agents
-from lambo_env.utils import validate
+from lambo_env.utils import files, validate
 
 
 @Parameter(name="*")
@@ -50,7 +49,7 @@ def bench(options: BenchOptions = BenchOptions()) -> int:
     from benchmarks.report.progress import shown
 
     sweep = choose(options)
-    folder = options.out or Path("results") / sweep.name
+    folder = options.out or Path("results") / files.safe_name(sweep.name)
     with shown() as on_progress:
         summary = run_sweep(
             sweep, folder, jobs=options.jobs, fresh=options.fresh, on_progress=on_progress
@@ -105,16 +104,17 @@ def split(text: str, known: Collection[str] = ()) -> list[str]:
 
 
 def _report(summary: SweepSummary, figures: bool) -> int:
+    from benchmarks.report.labels import tell
     from benchmarks.report.report import print_report, write_report
     from benchmarks.report.tables import load
 
     for note in summary.notes:
-        print(note, file=sys.stderr)
+        tell(note, error=True)
     results = load(summary.folder)
     written = write_report(results, summary.folder / "report.md", figures=figures)
     print_report(results)
     for what, reason in {**summary.empty, **summary.failed}.items():
-        print(f"{what}: {'FAILED' if what in summary.failed else 'no result'}: {reason}")
+        tell(f"{what}: {'FAILED' if what in summary.failed else 'no result'}: {reason}")
     print(
         f"{summary.played} cells played, {summary.cached} kept; "
         f"{', '.join(str(path) for path in written)}"

@@ -39,8 +39,9 @@ class RenderOptions:
 
 def render(options: RenderOptions = RenderOptions()) -> int:
     """Play, write, and say what came out."""
+    from benchmarks.report.labels import tell
     from benchmarks.video.episode import render_episode
 
     for line in render_episode(**vars(options)):
-        print(line)
+        tell(line)
     return 0

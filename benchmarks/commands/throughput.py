@@ -78,6 +78,7 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
 
 def _agents(options: ThroughputOptions, scenario: str) -> None:
     from benchmarks.commands.bench import split
+    from benchmarks.report.labels import tell
     from benchmarks.report.tables import digits
     from benchmarks.speed.agents import REFERENCE, Speed, agent_speeds
     from lambo_agents.registry import list_agents
@@ -98,4 +99,4 @@ def _agents(options: ThroughputOptions, scenario: str) -> None:
         rows.append((speed.agent, *texts(speed.single)[1:], batch, *batched))
     print_table(header, rows, f"decision time per instance on {scenario}, “{options.prompt}”")
     for agent, reason in reasons.items():
-        print(f"{agent}: {reason}")
+        tell(f"{agent}: {reason}")

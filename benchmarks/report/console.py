@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from benchmarks.report.labels import plain
 
 
-def console() -> Console:
+class _Console(Console):
+    """Standard output, whose reader may leave."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command, where rich would exit with an error."""
+        raise
+
+
+def console(width: int | None = None) -> Console:
     """Return the console of standard output."""
-    return Console(highlight=False, soft_wrap=False)
+    return _Console(highlight=False, soft_wrap=False, width=width)
 
 
 def print_table(
@@ -21,20 +31,22 @@ def print_table(
 
     All columns but the first are right-aligned where they hold numbers.
     """
-    rows = [[escape(str(text)) for text in row] for row in rows]
+    rows = [[plain(text) for text in row] for row in rows]
     table = Table(
-        title=None if title is None else escape(title), title_justify="left", title_style="bold"
+        title=None if title is None else Text(plain(title)),
+        title_justify="left",
+        title_style="bold",
     )
     for column, name in enumerate(header):
         numbers = column > 0 and all(_numeric(row[column]) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(Text(plain(name)), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     out = console()
     if not out.is_terminal:  # a pipe has no width: let nothing be folded
-        out = Console(highlight=False, width=200)
+        out = console(width=200)
     out.print(table)
 
 
 def _numeric(text: str) -> bool:
-    return text[:1] in "-+0123456789[\\" or text == ""
+    return text[:1] in "-+0123456789[" or text == ""

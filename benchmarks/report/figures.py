@@ -6,13 +6,16 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.report.labels import plain, tell
 from benchmarks.report.statistics import Interval
 from benchmarks.report.tables import AgentLine, Table, digits
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import sole
+from lambo_env.utils import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +25,7 @@ INK, GRID, BOUND = "#22303c", "#e3e7ea", "#c0392b"
 PLAIN, LEARNED = "#8fa8bf", "#1f5f99"
 MARKS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#1f5f99", "#d9822b", "#3a8f5c", "#8a5aa8", "#b0413e", "#5c6b73", "#b59f1e", "#2a9d9d")
-GAP_TIME = "gap-time-"  # how the names of those figures begin
+MARK = "lambo report"  # in each PNG: only such a file is replaced
 GAP_FLOOR = 1e-3  # percent: what is drawn for a gap of nothing on a logarithmic axis
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -37,6 +40,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "text.color": INK,
+    "text.parse_math": False,  # labels are nobody's formulas
     "xtick.color": INK,
     "ytick.color": INK,
     "grid.color": GRID,
@@ -49,46 +53,59 @@ STYLE: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One figure in the two forms that reports need."""
+    """One figure in the two forms that reports need, and what it shows."""
 
     png: bytes
     svg: str
+    scenario: str = ""
+    prompt: str | None = None  # None: all of the scenario's
+
+
+def drawn(make: Callable[[], dict[str, Picture]]) -> dict[str, Picture]:
+    """Return what ``make`` draws in this style; nothing, and say so, without matplotlib."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        tell('no figures: they need matplotlib; pip install "lambo-mec[report]"', error=True)
+        return {}
+    with mpl.rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a label; a box stands for it
+        return make()
 
 
 def pictures(tables: Sequence[Table]) -> dict[str, Picture]:
-    """Return every figure of a report by name: bars per table, gap against time per scenario.
-
-    Raises:
-        ImportError: matplotlib is missing.
-    """
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ImportError(
-            'figures need matplotlib: pip install "lambo-mec[report]", or pass --no-figures'
-        ) from error
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub lists every key
-        return {name: picture(figure) for name, figure in _drawn(tables)}
+    """Return every figure of a report by name: bars per table, gap against time per scenario."""
+    found: dict[str, Picture] = {}
+    for what, scenario, prompt, figure in _figures(tables):
+        name = stem = files.safe_name(re.sub("[^a-z0-9]+", "-", what.lower()).strip("-"))
+        while name in found:  # texts that differ in what a file's name cannot hold
+            name = f"{stem}-{len(found)}"
+        found[name] = dataclasses.replace(picture(figure), scenario=scenario, prompt=prompt)
+    return found
 
 
-def picture_name(table: Table) -> str:
-    """Return the name of a table's bars."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{table.scenario} {table.prompt}".lower()).strip("-")
-
-
-def _drawn(tables: Sequence[Table]) -> Iterator[tuple[str, Figure]]:
-    for table in tables:
-        yield picture_name(table), bars(table)
+def _figures(tables: Sequence[Table]) -> Iterator[tuple[str, str, str | None, Figure]]:
+    shown = [
+        dataclasses.replace(
+            table,
+            scenario=plain(table.scenario),
+            lines=[dataclasses.replace(line, agent=plain(line.agent)) for line in table.lines],
+        )
+        for table in tables
+    ]
+    for table, drawable in zip(tables, shown, strict=True):
+        yield f"{table.scenario} {table.prompt}", table.scenario, table.prompt, bars(drawable)
     for scenario in dict.fromkeys(table.scenario for table in tables):
-        scatter = gap_against_time([table for table in tables if table.scenario == scenario])
+        each = zip(tables, shown, strict=True)
+        scatter = gap_against_time([drawn for table, drawn in each if table.scenario == scenario])
         if scatter is not None:
-            yield f"{GAP_TIME}{scenario}", scatter
+            yield f"gap-time-{scenario}", scenario, None, scatter
 
 
 def picture(figure: Figure) -> Picture:
     """Return a figure as PNG and SVG."""
     png, svg = io.BytesIO(), io.StringIO()
-    figure.savefig(png, format="png")
+    figure.savefig(png, format="png", metadata={"Software": MARK})
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(svg, format="svg", metadata=nothing)
     text = svg.getvalue()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 
@@ -11,7 +10,9 @@ import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table as RichTable
+from rich.text import Text
 
+from benchmarks.report.labels import plain, tell
 from benchmarks.report.tables import digits, gap_text, values
 from benchmarks.sweep.config import SweepCell
 from benchmarks.sweep.results import CellResult
@@ -57,7 +58,7 @@ def print_event(progress: Progress) -> None:
     else:
         text = f"{count} cells done"
     if text:
-        print(text, file=sys.stderr, flush=True)
+        tell(text, error=True)
 
 
 def _empty_like(cell: SweepCell, progress: Progress) -> list[SweepCell]:
@@ -77,10 +78,12 @@ def progress_table(progress: Progress, elapsed_s: float) -> RichTable:
         title_justify="left",
     )
     table.add_column("mean gap % (blocks)", no_wrap=True)
-    for scenario, prompt in columns:
-        table.add_column(f"{scenario}\n{prompt}", justify="right")
+    for column in columns:
+        table.add_column(Text("\n".join(map(plain, column))), justify="right")
     for agent in dict.fromkeys(cell.agent.label for cell in progress.cells):
-        table.add_row(agent, *(_entry(progress, (agent, *column)) for column in columns))
+        table.add_row(
+            Text(plain(agent)), *(_entry(progress, (agent, *column)) for column in columns)
+        )
     return table
 
 

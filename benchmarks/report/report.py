@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.console import print_table
-from benchmarks.report.figures import GAP_TIME, picture_name, pictures
+from benchmarks.report.figures import MARK, Picture, drawn, pictures
+from benchmarks.report.labels import markdown, plain, tell
 from benchmarks.report.statistics import Comparison
 from benchmarks.report.tables import (
     DASH,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from benchmarks.report.statistics import Interval
 
 PHYSICAL = ("latency s", "energy J")
+MADE = (b"Made by `", b"Made by <code>")  # in each report: only such a file is replaced
 SEVERAL = 3  # scenarios from which on an overview is worth its space
 COMPARED = ("scenario", "prompt", "A - B", "95 % interval", "A lower in", "instances", "")
 _HOW = (
@@ -130,14 +132,15 @@ def origin(results: Results) -> str:
     commit = f", commit {last['commit'][:12]}" if last.get("commit") else ""
     load = f"load {machine.get('load')} at the start"
     where = f"{machine['cpu']}, {machine['cores']} cores, {last['jobs']} jobs of one thread, {load}"
-    made = f"Made by `{last['command']}` ({len(runs)} run(s), {last['started']})"
+    command = last["command"].replace("`", "'")
+    made = f"Made by `{command}` ({len(runs)} run(s), {last['started']})"
     return f"{made} on {where}; {packages}{commit}."
 
 
 def print_report(results: Results) -> None:
     """Print the tables to the terminal."""
     for note in results.notes:
-        print(note)
+        tell(note)
     tables = tabulate(results)
     for title, wide, texts in overviews(tables):
         print_table(wide, texts, title)
@@ -146,7 +149,7 @@ def print_report(results: Results) -> None:
         header = [(*HEADER, *EXTRA)[k] for k in keep]
         print_table(header, ([row[k] for k in keep] for row in rows_of(table)), titled(table))
         for note in notes_of(table):
-            print(f"  note: {note}")
+            tell(f"  note: {note}")
 
 
 def _columns(table: Table) -> list[int]:
@@ -169,49 +172,58 @@ def write_report(results: Results, path: Path, *, figures: bool = True) -> list[
     Return the paths.
 
     Raises:
-        ValueError: ``path`` does not end in .md.
-        ImportError: matplotlib is missing.
+        ValueError: ``path`` does not end in .md, or a file there is another's.
     """
     validate.check("report path", str(path), path.suffix == ".md", "a path that ends in .md")
     tables = tabulate(results)
-    drawn = pictures(tables) if figures else {}
-    for name, picture in drawn.items():
-        with files.atomic_writer(path.parent / "figures" / f"{name}.png") as file:
-            file.write(picture.png)
-    text = "\n".join(_markdown(results, tables, drawn)) + "\n"
-    files.write_text(path, text)
+    shown = drawn(lambda: pictures(tables)) if figures else {}
+    for name, picture in shown.items():
+        write_picture(path.parent, name, picture)
+    text = "\n".join(_markdown(results, tables, shown)) + "\n"
+    files.write_text(path, text, *MADE)
     page = path.with_suffix(".html")
-    svgs = {f"figures/{name}.png": picture.svg for name, picture in drawn.items()}
-    files.write_text(page, html_page(text, svgs))
+    svgs = {f"figures/{name}.png": picture.svg for name, picture in shown.items()}
+    files.write_text(page, html_page(text, svgs), *MADE)
     return [path, page]
 
 
-def _markdown(results: Results, tables: Sequence[Table], drawn: Collection[str]) -> Iterator[str]:
-    yield f"# Sweep {results.manifest['sweep']['name']}\n"
+def write_picture(folder: Path, name: str, picture: Picture) -> Path:
+    """Write ``figures/name.png`` in a report's folder; only a picture of a report is replaced."""
+    path = files.subfolder(folder, "figures") / f"{name}.png"
+    with files.atomic_writer(path, MARK.encode(), b"Matplotlib") as file:
+        file.write(picture.png)
+    return path
+
+
+def _markdown(
+    results: Results, tables: Sequence[Table], shown: Mapping[str, Picture]
+) -> Iterator[str]:
+    yield f"# Sweep {markdown(results.manifest['sweep']['name'])}\n"
+    names = {(picture.scenario, picture.prompt): name for name, picture in shown.items()}
     yield f"{_HOW}\n"
-    yield from (f"> {note}\n" for note in results.notes)
+    yield from (f"> {markdown(note)}\n" for note in results.notes)
     for title, header, rows in overviews(tables):
-        yield f"## {title}\n\n{markdown_table(header, rows)}\n"
+        yield f"## {markdown(title)}\n\n{markdown_table(header, rows)}\n"
     for table in tables:
-        yield f"## {titled(table)}\n"
+        yield f"## {markdown(titled(table))}\n"
         yield markdown_table((*HEADER, *EXTRA), rows_of(table)) + "\n"
-        yield from (f"> {note}\n" for note in notes_of(table))
-        if (name := picture_name(table)) in drawn:
-            yield f"![{titled(table)}](figures/{name}.png)\n"
-    for name in drawn:
-        if name.startswith(GAP_TIME):
-            yield f"## Gap against decision time, {name.removeprefix(GAP_TIME)}\n"
+        yield from (f"> {markdown(note)}\n" for note in notes_of(table))
+        if (name := names.get((table.scenario, table.prompt))) is not None:
+            yield f"![bars of cost](figures/{name}.png)\n"
+    for name, picture in shown.items():
+        if picture.prompt is None:
+            yield f"## Gap against decision time, {markdown(picture.scenario)}\n"
             yield f"![Gap against decision time](figures/{name}.png)\n"
-    yield from (f"- {note}" for note in missing_of(results))
-    yield f"\n{origin(results)}"
+    yield from (f"- {markdown(note)}" for note in missing_of(results))
+    made, command, where = origin(results).split("`")
+    yield f"\n{markdown(made)}`{plain(command)}`{markdown(where)}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; the first column is left-aligned, the others right."""
-    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
-    return "\n".join(
-        "| " + " | ".join(str(text).replace("|", "\\|") for text in line) + " |" for line in lines
-    )
+    texts = [[markdown(text) for text in line] for line in (header, *rows)]
+    lines = [texts[0], ["---", *["--:"] * (len(header) - 1)], *texts[1:]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def html_page(markdown: str, svgs: Mapping[str, str]) -> str:

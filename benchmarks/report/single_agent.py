@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from benchmarks.report import tables
 from benchmarks.report.console import print_table
+from benchmarks.report.labels import tell
 from benchmarks.sweep import bounds
 from benchmarks.sweep.config import Sweep, SweepCell
 from benchmarks.sweep.runner import bound_key_of
@@ -23,7 +24,7 @@ def print_single(sweep: Sweep, with_bounds: bool) -> int:
     for cell in sweep.cells({}):
         line, reason = _play(cell, spec, sweep, with_bounds)
         if line is None:
-            print(f"{cell.agent.label} on {cell.source.name}: no result: {reason}")
+            tell(f"{cell.agent.label} on {cell.source.name}: no result: {reason}")
             return 1
         rows.append((cell.prompt, *tables.cells_of(line)[1 : len(tables.HEADER)]))
     source = sweep.scenarios[0]

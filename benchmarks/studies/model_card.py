@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,8 @@ def write_card(
     aed, meta = checkpoint.load_network(weights)
     shipped = out / f"{name}.safetensors"
     if weights != shipped:
-        shutil.copyfile(weights, shipped)
+        with files.atomic_writer(shipped, checkpoint.FORMAT.encode()) as file:
+            file.write(weights.read_bytes())
     curve = weights.parent / "curve.jsonl"
     scenario = load_scenario(meta["acl"]["scenario"])
     card = {
@@ -79,7 +79,7 @@ def write_card(
         },
         "held_out": held_out(shipped, min(count, 50)),
     }
-    files.write_text(out / f"{name}.json", json.dumps(card, indent=1) + "\n")
+    files.write_text(out / f"{name}.json", json.dumps(card, indent=1) + "\n", b'"measured_by"')
     return card
 
 

@@ -218,7 +218,7 @@ class Store:
 
     def append(self, result: CellResult) -> None:
         """Add one finished cell and wait until it is on the disk."""
-        with self.path.open("ab") as file:
+        with files.named_errors(self.path), files.check_target(self.path).open("ab") as file:
             file.write(result.to_json().encode())
             file.flush()
             os.fsync(file.fileno())
@@ -232,9 +232,8 @@ class Store:
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest, atomically."""
-        files.write_text(
-            self.folder / MANIFEST, json.dumps({"format": FORMAT, **manifest}, indent=2) + "\n"
-        )
+        text = json.dumps({"format": FORMAT, **manifest}, indent=2) + "\n"
+        files.write_text(self.folder / MANIFEST, text)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from lambo_agents import registry
 from lambo_env.offloading.instances import Instances
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import PAIR
-from lambo_env.utils import validate
+from lambo_env.utils import files, validate
 
 
 @dataclasses.dataclass
@@ -187,7 +187,7 @@ class _SweepRun:
         self, todo: list[SweepCell], engine: Engine
     ) -> dict[tuple[str, str, int], bounds.Bounds]:
         """Return the bounds of every block to play, proving those that no file holds."""
-        folder = self.store.folder / BOUNDS
+        folder = files.subfolder(self.store.folder, BOUNDS)
         gap, limit_s = self.sweep.bound_gap, self.sweep.bound_limit_s
         proven: dict[tuple[str, str, int], bounds.Bounds] = {}
         missing: dict[tuple[str, str, int], tuple[Any, ...]] = {}

@@ -17,6 +17,8 @@ from lambo_env.utils import files, validate
 
 HOLD_S = 1.5  # a finished slot stands this long
 _GIF_COLOURS = 128
+MARK = "lambo render"  # in each film: only such a file is replaced
+_TEXT_MARK = b" UEs decided\n"  # in each text
 
 Shot = Sequence[Frame]  # what one picture shows: a board, or two side by side
 
@@ -31,7 +33,7 @@ def check_out(out: str | os.PathLike[str]) -> Path:
     path = Path(out)
     suffix, allowed = path.suffix.lower(), f"a name that ends in {', '.join(WRITERS)}"
     validate.check("--out", str(path), suffix in WRITERS, allowed)
-    validate.check("--out", str(path), not path.is_dir(), "a file, not a folder")
+    files.check_target(path, MARK.encode(), _TEXT_MARK)
     for module, package in _NEEDS[suffix]:
         try:
             importlib.import_module(module)
@@ -56,7 +58,7 @@ def write_film(shots: Sequence[Shot], out: str | os.PathLike[str], fps: int = re
     validate.check("shots", len(shots), len(shots) > 0, "at least one")
     film = io.BytesIO()  # whole before the file is touched
     WRITERS[path.suffix.lower()](shots, film, fps)
-    with files.atomic_writer(path) as file:
+    with files.atomic_writer(path, MARK.encode(), _TEXT_MARK) as file:
         file.write(film.getbuffer())
     return path
 
@@ -77,6 +79,7 @@ def _write_mp4(shots: Sequence[Shot], film: io.BytesIO, fps: int) -> None:
         picture for shot in shots for picture in itertools.repeat(_picture(shot), _hold(shot, fps))
     )
     settings = ["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"]
+    settings += ["-metadata", f"comment={MARK}"]
     coder.imwrite(
         film,
         pictures,
@@ -97,12 +100,14 @@ def _write_gif(shots: Sequence[Shot], film: io.BytesIO, fps: int) -> None:
     palette = _image(renderer.tile(samples)).quantize(_GIF_COLOURS)
     first, *others = (_image(_picture(shot)).quantize(palette=palette, dither=0) for shot in shots)
     durations_ms = [round(1000 / fps) * _hold(shot, fps) for shot in shots]
-    options = {"append_images": others, "duration": durations_ms, "loop": 0}
+    options = {"append_images": others, "duration": durations_ms, "loop": 0, "comment": MARK}
     first.save(film, format="GIF", save_all=True, **options)
 
 
 def _write_png(shots: Sequence[Shot], film: io.BytesIO, fps: int) -> None:
-    _image(_picture(shots[-1])).save(film, format="PNG", optimize=True)
+    note = importlib.import_module("PIL.PngImagePlugin").PngInfo()
+    note.add_text("Software", MARK)
+    _image(_picture(shots[-1])).save(film, format="PNG", optimize=True, pnginfo=note)
 
 
 def _image(picture: Picture) -> Any:

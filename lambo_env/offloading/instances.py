@@ -301,7 +301,7 @@ class Instances:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to an ``.npz`` file, atomically."""
-        with files.atomic_writer(path) as file:
+        with files.atomic_writer(path, b"uplink_bps.npy") as file:
             fields: dict[str, Any] = {
                 f.name: np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)
             }

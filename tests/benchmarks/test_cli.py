@@ -3,6 +3,7 @@
 Every verb answers, bad input is one clear line and exit code 2, nothing is left behind.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks import cli
 from benchmarks.commands.bench import BenchOptions, choose, split
+from lambo_agents import weights_io
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 
@@ -246,3 +248,88 @@ def test_every_verb_has_a_help_text_and_a_function():
         module, _, name = target.partition(":")
         assert callable(getattr(importlib.import_module(f"benchmarks.commands.{module}"), name))
         assert text.endswith(".")
+
+
+@pytest.mark.parametrize("verb", ["droo", "are"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "notes", "other weights", "no suffix"])
+def test_trained_weights_replace_no_link_device_or_file_of_others(
+    verb: str,
+    kind: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    pytest.importorskip("torch")
+    out, victim = tmp_path / "w.safetensors", tmp_path / "victim"
+    victim.write_text("precious")
+    if kind == "link":
+        out.symlink_to(victim)
+    elif kind == "fifo":
+        os.mkfifo(out)
+    elif kind == "notes":
+        out.write_text("precious")
+    elif kind == "other weights":
+        weights_io.save(out, {}, "another-1", {})
+    else:
+        out = victim
+    before = sorted((path, path.lstat()) for path in tmp_path.iterdir())
+    size = "--labels=10" if verb == "are" else "--slots=10"
+    assert cli.main(["train", verb, f"--out={out}", "--scenario=tiny", size]) == 2
+    assert str(out) in capsys.readouterr().err
+    assert sorted((path, path.lstat()) for path in tmp_path.iterdir()) == before
+
+
+EVIL_SWEEP = """
+agents = [{name = "local", label = "[/v2] $x{ \\u001b[31m <b>"}]
+scenarios = [{name = "a/../../../victim/pic", base = "tiny"}]
+prompts = ["minimum latency"]
+instances = 2
+"""
+
+
+def test_no_label_or_scenario_leads_out_of_the_folder_or_ends_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "evil.toml").write_text(EVIL_SWEEP)
+    before = {*tmp_path.rglob("*")}
+    assert cli.main(["bench", "evil.toml", "--out=deep/er/run", "--jobs=1"]) == 0
+    assert "\x1b" not in "".join(capsys.readouterr())
+    new = {*tmp_path.rglob("*")} - before
+    assert all(path.is_relative_to(tmp_path / "deep") or "cache" in path.parts for path in new)
+    assert len([path for path in new if path.suffix == ".png"]) == 2
+    report = (tmp_path / "deep/er/run/report.md").read_text()
+    assert "\x1b" not in report and "\\<b>" in report
+
+
+def test_a_report_replaces_no_file_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    run = ["bench", "sweep.toml", "--out=run", "--agents=local", "--jobs=1", "--no-figures"]
+    assert cli.main(run) == 0
+    assert cli.main(["report", "run", "--no-figures"]) == 0  # its own
+    (tmp_path / "README.md").write_text("precious")
+    assert cli.main(["report", "run", "-o", "README.md", "--no-figures"]) == 2
+    assert "README.md" in capsys.readouterr().err
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "tiny-minimum-latency.png").write_bytes(b"precious")
+    assert cli.main(["report", "run", "-o", "other.md"]) == 2
+    assert (tmp_path / "README.md").read_text() == "precious"
+    assert (tmp_path / "figures" / "tiny-minimum-latency.png").read_bytes() == b"precious"
+
+
+def test_without_matplotlib_a_sweep_ends_with_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    assert cli.main(["bench", "sweep.toml", "--out=run", "--agents=local", "--jobs=1"]) == 0
+    out, error = capsys.readouterr()
+    assert "local" in out and 'pip install "lambo-mec[report]"' in error
+    assert (tmp_path / "run" / "report.md").is_file()
+
+
+def test_a_reader_that_leaves_is_no_error():
+    code = "import sys; from benchmarks.cli import main; sys.exit(main(['list', 'scenarios']))"
+    command = f'"{sys.executable}" -c "{code}" | true; echo "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "0" and done.stderr == ""

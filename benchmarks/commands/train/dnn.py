@@ -13,8 +13,10 @@ from cyclopts import Parameter
 
 from baselines.neural.are import training as are_training
 from baselines.neural.are.training import AreTraining
+from baselines.neural.checkpoint import FORMAT
 from baselines.neural.droo import training as droo_training
 from baselines.neural.droo.training import DrooTraining
+from lambo_agents.weights_io import check_target
 
 
 def droo(out: str, *, config: Annotated[DrooTraining | None, Parameter(name="*")] = None) -> None:
@@ -25,7 +27,7 @@ def droo(out: str, *, config: Annotated[DrooTraining | None, Parameter(name="*")
             it.
         config: what to learn from.
     """
-    _print_card(droo_training.train(config or DrooTraining(), out))
+    _print_card(droo_training.train(config or DrooTraining(), check_target(out, FORMAT)))
 
 
 def are(
@@ -44,7 +46,8 @@ def are(
     """
     from lambo_agents.registry import make_agent
 
-    _print_card(are_training.train(config or AreTraining(), make_agent(expert), out))
+    path = check_target(out, FORMAT)
+    _print_card(are_training.train(config or AreTraining(), make_agent(expert), path))
 
 
 @Parameter(name="*")
@@ -69,6 +72,7 @@ def are_small(options: AreSmallOptions) -> None:
     from lambo_env.datasets.are import load_are
     from lambo_env.utils.validate import check, integer
 
+    path = check_target(options.out, FORMAT)
     integer("scenarios", options.scenarios)
     integer("seed", options.seed, low=0)
     instances, labels = load_are(options.data)
@@ -79,7 +83,7 @@ def are_small(options: AreSmallOptions) -> None:
         f"1 .. {len(instances)}",
     )
     rows = slice(0, options.scenarios)
-    _print_card(train(instances.take(rows), labels.take(rows), options.out, seed=options.seed))
+    _print_card(train(instances.take(rows), labels.take(rows), path, seed=options.seed))
 
 
 def _print_card(card: dict[str, Any]) -> None:

@@ -165,7 +165,7 @@ def tune(options: TuneOptions | None = None) -> None:
     )
     fields = config.replace(algorithm=found[0].settings).to_dict()
     best = {name: value for name, value in fields.items() if value is not None}
-    files.write_text(out / "best.toml", tomli_w.dumps(best))
+    files.write_text(out / "best.toml", tomli_w.dumps(best), b"algo = ")
     print(f"train it: lambo train sb3 --algo {config.algo} --config {out / 'best.toml'}")
 
 

@@ -172,7 +172,7 @@ def test_a_missing_package_is_told_before_the_play(suffix: str, tmp_path: Path, 
 
 def test_a_failed_film_leaves_the_old_one(tmp_path: Path, monkeypatch):
     out = tmp_path / "film.gif"
-    out.write_bytes(b"old")
+    out.write_bytes(b"old, of lambo render")
     frames = list(play("local", Setting(scenario=load_scenario("tiny"), limit_s=0.0), {}))
 
     def broken(*_: object, **__: object) -> None:
@@ -181,7 +181,7 @@ def test_a_failed_film_leaves_the_old_one(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(Image.Image, "save", broken)
     with pytest.raises(OSError, match="disk full"):
         film.write_film([[frame] for frame in frames], out)
-    assert out.read_bytes() == b"old"
+    assert out.read_bytes() == b"old, of lambo render"
     assert [path.name for path in tmp_path.iterdir()] == ["film.gif"]
 
 
@@ -194,3 +194,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out.splitlines()[-1] == f"wrote {out}"
     assert out.read_text().startswith("local: slot 1 of 1, 0 of 6 UEs decided\n")
     assert main(["render", "--out", str(tmp_path / "film.mov")]) == 2
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".png", ".gif", ".mp4"])
+def test_a_film_replaces_an_older_film_and_nothing_else(suffix: str, tmp_path: Path):
+    if suffix != ".txt":
+        pytest.importorskip("imageio_ffmpeg")
+    frames = list(play("local", Setting(scenario=load_scenario("tiny"), limit_s=0.0), {}))[-1:]
+    out = tmp_path / f"film{suffix}"
+    for _ in range(2):
+        film.write_film([[frame] for frame in frames], out)
+    out.write_bytes(b"a holiday")
+    with pytest.raises(ValueError, match="this one is another's"):
+        film.write_film([[frame] for frame in frames], out)
+    assert out.read_bytes() == b"a holiday"
