@@ -123,7 +123,7 @@ def locked(path: Path, what: Path) -> Iterator[None]:
     Raises:
         ValueError: another process holds it; its number is named.
     """
-    with path.open("a+", encoding="ascii") as handle:
+    with files.check_target(path).open("a+", encoding="ascii") as handle:
         try:
             _lock(handle.fileno())
         except OSError as error:
