@@ -13,6 +13,8 @@ import array_api_compat
 from lambo_env.cell.scenario import SPEED_OF_LIGHT_MPS, CellScenario
 from lambo_env.utils.rows import Array
 
+_WEAK_SNR = 1e-3
+
 
 def distance_m(ue_xy: Array, server_xy: Array, xp: Any) -> Array:
     """Return UE to server distances [B, N, M] from positions [B, N, 2] and [B, M, 2] in m."""
@@ -88,9 +90,13 @@ def fading_gain(scatter: Array | None, scenario: CellScenario) -> Array | float:
 def rate_bps(gain: Array, tx_power_w: Array, scenario: CellScenario, xp: Any) -> Array:
     """Return the uplink rate [B, N, M].
 
-    B log2(1 + P g / N0 B), capped at ``max_spectral_efficiency``.
+    B log2(1 + P g / N0 B), capped at ``max_spectral_efficiency``; by log1p where the SNR is low
+    and 1 + SNR would lose its digits.
     """
-    efficiency = xp.log2(1 + (tx_power_w / scenario.noise_w)[..., None] * gain)
+    snr = (tx_power_w / scenario.noise_w)[..., None] * gain
+    efficiency, weak = xp.log2(1 + snr), snr < _WEAK_SNR
+    if bool(xp.any(weak)):
+        efficiency = xp.where(weak, xp.log1p(snr) / math.log(2), efficiency)
     if math.isfinite(scenario.max_spectral_efficiency):
         efficiency = xp.where(
             efficiency > scenario.max_spectral_efficiency,

@@ -6,13 +6,16 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 from lambo_env.cell.mobility import MODELS
 from lambo_env.utils import validate
-from lambo_env.utils.rules import Ruled, number_in, ruled, such_that
+from lambo_env.utils.rules import Ruled, Within, ruled, such_that
 
 Range = tuple[float, float]
+MOST_UES, MOST_SERVERS = 100_000, 1000
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 # The fields of version 0.1, whose values are always part of the hash. A later field is part of it
 # where its value is not the default: so old hashes stay, and all that was computed under them.
@@ -25,38 +28,52 @@ VERSION_0_1 = (
 )
 
 
-def capacities(field: str, value: Any) -> tuple[float, ...]:
-    """Return the servers' capacities as floats."""
-    allowed = (
-        "a list of one or more capacities in cycles/s, each finite and > 0 (one per edge server)"
-    )
+def _listed(field: str, value: Any, one: Within, ok: Callable[[int], bool], allowed: str) -> Any:
+    """Return a list's numbers as a tuple, each held against a rule."""
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         validate.refuse(field, value, allowed)
-    out = tuple(validate.positive(f"{field}[{m}]", capacity) for m, capacity in enumerate(value))
-    validate.check(field, value, len(out) >= 1, allowed)
+    values = tuple(value)
+    validate.check(field, value, ok(len(values)), allowed)
+    return tuple(one(f"{field}[{k}]", number) for k, number in enumerate(values))
+
+
+@dataclasses.dataclass(frozen=True)
+class Span(Within):
+    """The rule of a range [low, high] whose ends lie in [low, high]; a number is both ends."""
+
+    def __call__(self, field: str, value: Any) -> Any:
+        """Return both ends."""
+        one = Within(self.low, self.high)
+        if isinstance(value, Real):
+            value = (one(field, value),) * 2
+        allowed = f"{self.allowed}, or [low, high] of such"
+        low, high = _listed(field, value, one, lambda count: count == 2, allowed)
+        validate.check(field, [low, high], low <= high, f"{allowed} with low <= high")
+        return low, high
+
+
+@dataclasses.dataclass(frozen=True)
+class Capacities(Within):
+    """The rule of the servers' capacities: one or more numbers in [low, high]."""
+
+    def __call__(self, field: str, value: Any) -> Any:
+        """Return the capacities."""
+        many = f"a list of 1 .. {MOST_SERVERS} capacities in cycles/s, each {self.allowed}"
+        one = Within(self.low, self.high)
+        return _listed(field, value, one, lambda count: 1 <= count <= MOST_SERVERS, many)
+
+
+def number_of_ues(field: str, value: Any) -> int:
+    """Return N."""
+    out = validate.integer(field, value)
+    validate.check(field, value, out <= MOST_UES, f"an integer in 1 .. {MOST_UES}")
     return out
-
-
-def span(field: str, value: Any, *, strict: bool = True) -> Range:
-    """Return [low, high]; a single number becomes equal ends."""
-    bound = "> 0" if strict else ">= 0"
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        value = (value, value)
-    ends = tuple(value)
-    validate.check(field, ends, len(ends) == 2, f"one number {bound}, or [low, high]")
-    one = validate.positive if strict else validate.non_negative
-    low, high = one(f"{field}[0]", ends[0]), one(f"{field}[1]", ends[1])
-    validate.check(
-        field, [low, high], low <= high, f"[low, high] with {bound[:1]} 0 and low <= high"
-    )
-    return low, high
 
 
 true_or_false = such_that(lambda value: isinstance(value, bool), "true or false")
 mobility_model = such_that(
     lambda value: isinstance(value, str) and value in MODELS, f"one of {', '.join(MODELS)}"
 )
-_LARGEST = math.nextafter(math.inf, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,40 +88,36 @@ class CellScenario(Ruled):
         ValueError: naming the field, its value and what is allowed.
     """
 
-    num_ues: int = ruled(50, validate.integer)
-    side_m: float = ruled(50.0, validate.positive)  # the square that holds UEs and edge servers
+    num_ues: int = ruled(50, number_of_ues)
+    side_m: float = ruled(50.0, Within(1e-3, 1e7))  # the square that holds UEs and edge servers
     # one capacity per edge server, cycles/s
-    server_cpu_hz: tuple[float, ...] = ruled((1.5e10, 1.5e10, 3e10, 5e10), capacities)
-    data_bits: Range = ruled((1e8, 3e8), span)
-    cycles: Range = ruled((0.5e9, 1.5e9), span)
-    deadline_s: Range = ruled((1.5, 1.5), span)
-    local_cpu_hz: Range = ruled((1e9, 1e9), span)
-    local_power_w: Range = ruled((1.0, 1.0), span)
-    tx_power_w: Range = ruled((1.0, 1.0), span)
-    bandwidth_hz: float = ruled(20e6, validate.positive)  # of each UE's own orthogonal channel
-    carrier_hz: float = ruled(2.4e9, validate.positive)
-    path_loss_exponent: float = ruled(3.0, validate.positive)
-    min_distance_m: float = ruled(1.0, validate.positive)  # nearer counts as this
+    server_cpu_hz: tuple[float, ...] = ruled((1.5e10, 1.5e10, 3e10, 5e10), Capacities(1e-3, 1e18))
+    data_bits: Range = ruled((1e8, 3e8), Span(1e-3, 1e18))
+    cycles: Range = ruled((0.5e9, 1.5e9), Span(1e-3, 1e18))
+    deadline_s: Range = ruled((1.5, 1.5), Span(1e-9, 1e9))
+    local_cpu_hz: Range = ruled((1e9, 1e9), Span(1e-3, 1e18))
+    local_power_w: Range = ruled((1.0, 1.0), Span(1e-12, 1e9))
+    tx_power_w: Range = ruled((1.0, 1.0), Span(1e-12, 1e9))
+    bandwidth_hz: float = ruled(20e6, Within(1e-3, 1e15))  # of each UE's own orthogonal channel
+    carrier_hz: float = ruled(2.4e9, Within(1.0, 1e15))
+    path_loss_exponent: float = ruled(3.0, Within(0.0, 10.0))
+    min_distance_m: float = ruled(1.0, Within(1e-6, 1e7))  # nearer counts as this
     # loss at 1 m: free space at the carrier; false: 0 dB
     free_space_reference: bool = ruled(True, true_or_false)
-    shadowing_db: float = ruled(4.0, validate.non_negative)
-    decorrelation_m: float = ruled(10.0, validate.positive)  # Gudmundson's distance
-    rician_k_db: float = ruled(
-        3.0, number_in("a number, or inf for no fading", -_LARGEST, math.inf)
-    )
-    noise_dbm_per_hz: float = ruled(-174.0, number_in("a finite number", -_LARGEST, _LARGEST))
-    noise_figure_db: float = ruled(9.0, validate.non_negative)
-    max_spectral_efficiency: float = ruled(
-        math.inf, number_in("> 0, inf for no cap", 0.0, math.inf, open_low=True)
-    )  # bit/s/Hz
+    shadowing_db: float = ruled(4.0, Within(0.0, 50.0))
+    decorrelation_m: float = ruled(10.0, Within(1e-6, 1e9))  # Gudmundson's distance
+    rician_k_db: float = ruled(3.0, Within(-100.0, 100.0, "no fading"))
+    noise_dbm_per_hz: float = ruled(-174.0, Within(-300.0, 100.0))
+    noise_figure_db: float = ruled(9.0, Within(0.0, 200.0))
+    max_spectral_efficiency: float = ruled(math.inf, Within(1e-12, 1e6, "no cap"))  # bit/s/Hz
     mobility: str = ruled("waypoint", mobility_model)  # waypoint | gauss-markov | drift | static
-    speed_mps: Range = ruled((0.3, 1.2), lambda field, value: span(field, value, strict=False))
+    speed_mps: Range = ruled((0.3, 1.2), Span(0.0, 1e8))
     # of the velocity, per slot (mobility "gauss-markov")
-    gauss_markov_memory: float = ruled(0.75, number_in("0 <= memory <= 1", 0.0, 1.0))
+    gauss_markov_memory: float = ruled(0.75, Within(0.0, 1.0))
     # largest step per axis and slot (mobility "drift")
-    drift_m: float = ruled(1.5, validate.non_negative)
-    slot_s: float = ruled(1.5, validate.positive)
-    late_penalty: float = ruled(2.0, validate.non_negative)  # dimensionless
+    drift_m: float = ruled(1.5, Within(0.0, 1e9))
+    slot_s: float = ruled(1.5, Within(1e-9, 1e9))
+    late_penalty: float = ruled(2.0, Within(0.0, 1e12))  # dimensionless
 
     @property
     def num_servers(self) -> int:

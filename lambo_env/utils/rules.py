@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
@@ -73,15 +74,26 @@ def _anything(field: str, value: Any) -> Any:
 count = functools.partial(validate.integer, low=0)  # an integer >= 0
 
 
-def number_in(allowed: str, low: float, high: float, *, open_low: bool = False) -> Rule:
-    """Return the rule of a number in [low, high]; above ``low`` where ``open_low``."""
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """The rule of a number in [low, high]; inf too, where ``or_inf`` says what that stands for."""
 
-    def rule(field: str, value: Any) -> float:
-        out = validate.number(field, value, allowed, low, strict=open_low)
-        validate.check(field, value, out <= high, allowed)
+    low: float
+    high: float
+    or_inf: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        also = f", or inf for {self.or_inf}" if self.or_inf else ""
+        return f"a number in {self.low:g} .. {self.high:g}{also}"
+
+    def __call__(self, field: str, value: Any) -> float:
+        """Return the number."""
+        out = validate.number(field, value, self.allowed, self.low)
+        endless = bool(self.or_inf) and out == math.inf
+        validate.check(field, value, out <= self.high or endless, self.allowed)
         return out
-
-    return rule
 
 
 def share(field: str, value: Any) -> float:
