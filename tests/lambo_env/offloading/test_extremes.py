@@ -1,4 +1,4 @@
-"""What a Scenario accepts can be sampled, evaluated, observed and played, to the ends of all fields."""
+"""What a Scenario accepts can be sampled, evaluated, observed and played: all fields at once."""
 
 import dataclasses
 import re
