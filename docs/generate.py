@@ -211,7 +211,7 @@ def _presets() -> str:
         sizes = (str(preset.num_ues), str(preset.num_servers), f"{preset.num_ues} x {width}")
         rows.append((f"`{name}`", *sizes, f"`{preset.hash}`"))
     return _table(
-        ("scenario", "UEs, steps a slot", "servers", "shape of `ues`", "content hash"), rows
+        ("scenario", "UEs, steps per slot", "servers", "shape of `ues`", "content hash"), rows
     )
 
 

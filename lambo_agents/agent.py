@@ -47,7 +47,7 @@ class LamboAgent:
         weights: name of shipped weights ("lambo-s"), a path, or an AED.
         decoding: "greedy", or "sample": the cheapest of the greedy rollout and ``samples`` - 1
             drawn ones.
-        samples: rollouts an instance, for "sample".
+        samples: rollouts per instance, for "sample".
         polish: an agent, or a registered one's name, whose ``improve`` every rollout is put through
             before the cheapest is taken, such as "local-search"; the CPU of what it changes is
             allotted by its own rule (local search: the closed form).
@@ -146,7 +146,7 @@ class LamboAgent:
             "LamboAgent.decide(prompts)",
             len(prompts),
             len(prompts) == size,
-            f"{size}, one an instance",
+            f"{size}, one per instance",
         )
         arrays = instances.to("numpy")
         count = self.samples if self.decoding == "sample" else 1

@@ -95,7 +95,7 @@ class ACLConfig(Ruled):
     """Learn shuffled orders of the UEs too; False: only the order in which the network decides."""
 
     instances: int = ruled(64, validate.integer)
-    """Instances an update."""
+    """Instances per update."""
 
     rollouts: int = ruled(8, validate.integer)
     """Rollouts per instance; they share the encoder and, but for ``baseline`` critic, a mean."""

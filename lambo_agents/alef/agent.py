@@ -1,6 +1,6 @@
 """Active learning from expert feedback (ALEF).
 
-A LAMBO that follows a changing world with a few labels a slot.
+A LAMBO that follows a changing world with a few labels per slot.
 
 After each slot of a stream: the instances that the network is least sure of go to an expert, and
 decoder and heads learn its answers, old ones included; the encoder stays as it is, bit for bit.

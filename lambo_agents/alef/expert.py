@@ -167,7 +167,7 @@ class Expert:
             thread.start()
             thread.join(self.timeout_s * instances.batch_size)
         if not done:
-            raise self._error(f"took longer than {self.timeout_s} s a label")
+            raise self._error(f"took longer than {self.timeout_s} s per label")
         decision, error = done[0]
         if error is not None:
             raise self._error(f"failed: {type(error).__name__}: {error}") from error

@@ -54,7 +54,7 @@ class UpdateConfig(Ruled):
     update_params: str = ruled("decoder", rules.name_of(UPDATES))
     steps: int = ruled(100, validate.integer)  # at most
     passes: int = ruled(30, validate.integer)  # over the labels so far
-    batch: int = ruled(24, validate.integer)  # labels a step
+    batch: int = ruled(24, validate.integer)  # labels per step
     rehearsed: int = ruled(4, validate.integer)  # instances of what the network knew, a step
     # orders of the UEs in which a label is learned: the network's own, the others shuffled
     orders: int = ruled(1, validate.integer)

@@ -287,7 +287,7 @@ def rollout(
     *,
     log_probs: bool = False,
 ) -> Rollout:
-    """Decide UE by UE, ``count`` times an instance with shared encoder.
+    """Decide UE by UE, ``count`` times per instance with shared encoder.
 
     Greedily, or drawn with a generator.
 
@@ -295,7 +295,7 @@ def rollout(
         aed: the network.
         plan: of the slots, in one order each.
         slots: B slots.
-        count: O, rollouts an instance.
+        count: O, rollouts per instance.
         generator: of the draws; None is greedy.
         temperature: of the draws; above 1 they differ more.
         log_probs: also return the log-probability of each place, at temperature 1.

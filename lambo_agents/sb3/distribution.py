@@ -32,7 +32,7 @@ class PlaceShare(Distribution):
 
     Args:
         steps: what the network says.
-        legal: bool [R, P]; at least one a row.
+        legal: bool [R, P]; at least one per row.
         log_std: scalar, of the share's logit; None: the action is the place alone.
     """
 

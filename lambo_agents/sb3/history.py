@@ -2,9 +2,9 @@
 
 An observation tells the slot and the whole history of its decisions.
 
-Shapes: R observations (rows), U distinct slots among them, K rows a slot at most, N UEs, M servers,
-P = M + 1 places. Rows of one slot share its encoder pass: a minibatch of a trainer holds many steps
-of the same episodes.
+Shapes: R observations (rows), U distinct slots among them, K rows per slot at most, N UEs, M
+servers, P = M + 1 places. Rows of one slot share its encoder pass: a minibatch of a trainer holds
+many steps of the same episodes.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Probe:
     """An agent, the batch that most checks share, and what it decided there."""
 
     agent: Any
-    instances: Instances  # one row a prompt of TEXTS
+    instances: Instances  # one row per prompt of TEXTS
     prompts: Prompts
     seed: int
     torch_device: str | None

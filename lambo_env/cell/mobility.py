@@ -46,7 +46,7 @@ def _waypoint(
 ) -> tuple[Array, Array, Array]:
     """Random waypoint without pause.
 
-    One that arrives draws a new target and speed and walks on (one new target a slot).
+    One that arrives draws a new target and speed and walks on (one new target per slot).
     """
     low, high = scenario.speed_mps
     speed = xp.sqrt(xp.sum(velocity * velocity, axis=-1))

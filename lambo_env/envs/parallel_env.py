@@ -1,4 +1,4 @@
-"""The association as a game of many: one PettingZoo agent a UE, all choose their place at once.
+"""The association as a game of many: one PettingZoo agent per UE, all choose their place at once.
 
 Needs the extra ``multiagent``.
 """
@@ -24,7 +24,7 @@ Observations = dict[str, dict[str, NDArray[Any]]]
 
 
 class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
-    """``LAMBO-MEC-Association-v0`` with an agent a UE, "ue_0" ..
+    """``LAMBO-MEC-Association-v0`` with an agent per UE, "ue_0" ..
 
     "ue_{N-1}"; one step decides a slot, an episode has ``num_slots`` steps.
 

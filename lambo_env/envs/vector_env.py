@@ -95,12 +95,12 @@ class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
-        """The generators, one a row."""
+        """The generators, one per row."""
         return tuple(self._generators())
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The seeds of the generators, one a row."""
+        """The seeds of the generators, one per row."""
         self._generators()
         return self._seeds
 
@@ -126,7 +126,7 @@ class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         if isinstance(seed, int | np.integer):
             return [validate.integer("seed", seed, low=0) + row for row in range(self.num_envs)]
         ok = isinstance(seed, Sequence | np.ndarray) and len(seed) == self.num_envs
-        validate.check("seed", seed, ok, f"an integer, or {self.num_envs} of them, one a row")
+        validate.check("seed", seed, ok, f"an integer, or {self.num_envs} of them, one per row")
         return [None if one is None else validate.integer("seed", one, low=0) for one in seed]
 
     # ---- reset -----------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         Args:
             seed: row i is seeded seed + i; or one seed a row; None goes on with the present
                 generators.
-            options: "prompt" (one text, one a row, or Prompts), "instances" (a batch of num_envs,
+            options: "prompt" (one text, one per row, or Prompts), "instances" (a batch of num_envs,
                 for num_slots 1), "reset_mask" (bool [num_envs]).
 
         Raises:

@@ -164,12 +164,12 @@ class Instances:
 
     @property
     def num_ues(self) -> int:
-        """N, the number of UEs an instance."""
+        """N, the number of UEs per instance."""
         return self.uplink_bps.shape[1]
 
     @property
     def num_servers(self) -> int:
-        """M, the number of edge servers an instance."""
+        """M, the number of edge servers per instance."""
         return self.uplink_bps.shape[2]
 
     def __len__(self) -> int:
@@ -426,7 +426,7 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a decision costs: the physical quantities a UE, and the cost of the objective."""
+    """What a decision costs: the physical quantities per UE, and the cost of the objective."""
 
     latency_s: Array  # [B, N], inf where dropped
     energy_j: Array  # [B, N]

@@ -5,10 +5,8 @@ It weighs what a crowd at each server would cost it.
 
 import numpy as np
 
-from lambo_agents.registry import AgentSpec
-from lambo_env.offloading import physics
-from lambo_env.offloading.instances import LOCAL, Decision, Instances
-from lambo_env.prompts.prompts import Prompts
+from lambo_agents import AgentSpec
+from lambo_env import LOCAL, Decision, Instances, Prompts, allocate, upload_s
 
 
 class TightestFirst:
@@ -32,23 +30,23 @@ class TightestFirst:
         arrays = instances.to("numpy")
         place = self._places(arrays, prompts)
         xp, device, dtype = instances.xp, instances.cycles.device, instances.cycles.dtype
-        cpu_hz = xp.asarray(physics.allocate(arrays, place), device=device, dtype=dtype)
+        cpu_hz = xp.asarray(allocate(arrays, place), device=device, dtype=dtype)
         return Decision(xp.asarray(place, device=device), cpu_hz)
 
     def _places(self, instances: Instances, prompts: Prompts) -> np.ndarray:
         objective = prompts.objective(instances)
-        floor = physics.floors_hz(instances)  # [B, N, M]
-        upload = physics.upload_s(instances)
-        left, crowd = (
-            instances.server_cpu_hz.copy(),
-            np.full(instances.server_cpu_hz.shape, self.caution),
-        )
+        upload = upload_s(instances)  # [B, N, M]
+        slack_s = instances.deadline_s[..., None] - upload
+        needed_hz = instances.cycles[..., None] / np.where(slack_s > 0, slack_s, 1.0)
+        floor = np.where(slack_s > 0, needed_hz, np.inf)  # the least CPU that meets the deadline
+        left = instances.server_cpu_hz.copy()
+        crowd = np.full(left.shape, self.caution)
         order = np.isfinite(floor).sum(-1).argsort(axis=1, kind="stable")
         place, rows = np.full(order.shape, LOCAL), np.arange(len(order))
-        local_s, late = physics.local_s(instances), ~physics.on_time(instances)[..., LOCAL]
+        local_s = instances.cycles / instances.local_cpu_hz
         weight_s, weight_j = objective.cost_per_s / instances.num_ues, objective.cost_per_j
         home = weight_s[:, None] * local_s + weight_j[:, None] * instances.local_power_w * local_s
-        home[late] = np.inf
+        home[local_s > instances.deadline_s * (1 + 1e-6)] = np.inf  # late
         for ue in order.T:
             seconds = (
                 upload[rows, ue]

@@ -226,7 +226,7 @@ def test_refusals_say_why() -> None:
     assert LamboAgent(untrained()).supports(wide) is None
     with pytest.raises(ValueError, match="cut for 4 servers"):
         agent.decide(wide, wide_prompts, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="one an instance"):
+    with pytest.raises(ValueError, match="one per instance"):
         agent.decide(instances, prompts.take([0]), np.random.default_rng(0))
     for wrong in (
         {"decoding": "gready"},
