@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lambo_agents import guard
 from lambo_agents.protocol import Agent
 from lambo_env.utils import validate
 
@@ -82,7 +83,8 @@ class AgentSpec:
         """
         factory = _load(self)
         validate_arguments(f"make_agent({self.name!r})", factory, overrides)
-        agent = factory(**{**self.kwargs, **overrides})
+        with guard.guarded(f"agent {self.name!r}"):
+            agent = factory(**{**self.kwargs, **overrides})
         if not callable(getattr(agent, "decide", None)):
             kind = type(agent).__name__
             raise TypeError(
@@ -234,7 +236,8 @@ def _described(spec: AgentSpec) -> AgentSpec:
     except ImportError as error:
         spec = dataclasses.replace(spec, error=str(error))
     text = getattr(target, "summary", (inspect.getdoc(target) or "").partition("\n")[0])
-    facts: dict[str, Any] = {"evaluator_in_loop": False, "labels_used": 0, "extra": None}
+    unknown: dict[str, Any] = dict.fromkeys(("evaluator_in_loop", "labels_used", "extra"))
+    facts = unknown if spec.error else {**unknown, "evaluator_in_loop": False, "labels_used": 0}
     for name in facts:
         declared = getattr(target, name, None)
         if getattr(spec, name) is not None:
@@ -253,13 +256,14 @@ def _load(spec: AgentSpec) -> Any:
         raise ImportError(spec.error)
     module, _, attributes = spec.entry_point.partition(":")
     try:
-        target: Any = importlib.import_module(module)
-        for attribute in attributes.split("."):
-            target = getattr(target, attribute)
-    except (Exception, SystemExit) as error:
+        with guard.guarded():
+            target: Any = importlib.import_module(module)
+            for attribute in attributes.split("."):
+                target = getattr(target, attribute)
+    except Exception as error:
         package = DISTRIBUTION if spec.origin == IN_CODE else spec.origin
         hint = f'; try: pip install "{package}[{spec.extra}]"' if spec.extra else ""
-        cause = f"{type(error).__name__}: {error}"
+        cause = validate.told(error)
         raise ImportError(
             f"agent {spec.name!r} ({spec.origin}) cannot be imported: {cause}{hint}"
         ) from error

@@ -16,7 +16,7 @@ from benchmarks.adaptation.plan import FORMAT, Adaptation, StreamCell
 from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.joblib import default_jobs, start_engine
 from benchmarks.sweep.results import MANIFEST
-from lambo_agents import registry
+from lambo_agents import guard, registry
 from lambo_agents.protocol import Adaptive, Solver, unsupported
 from lambo_env.cell import seeding
 from lambo_env.offloading import drift as suite
@@ -100,7 +100,16 @@ def _adapt(plan: Adaptation, folder: Path, jobs: int, tell: Any) -> list[Row]:
 
 
 def play(cell: StreamCell, folder: Path) -> Row:
-    """Play one cell, or what is left of it, write its file and drop its unfinished state."""
+    """Play one cell, or what is left of it, write its file and drop its unfinished state.
+
+    Raises:
+        ValueError: the method's agent raised or cannot decide; what is finished is kept.
+    """
+    with guard.guarded(f"method {cell.method.name!r} on {cell.drift!r}"):
+        return _play(cell, folder.absolute())  # wherever the agent goes
+
+
+def _play(cell: StreamCell, folder: Path) -> Row:
     work = files.subfolder(folder, "work") / f"{cell.name}-{cell.hash}"
     agent: Any = registry.make_agent(cell.method.agent, **cell.kwargs(work))
     with contextlib.closing(_Rows(work / "rows.jsonl")) as rows:

@@ -19,8 +19,8 @@ def agents() -> None:
         (
             spec.name,
             spec.origin,
-            "yes" if spec.evaluator_in_loop else "no",
-            str(spec.labels_used),
+            {None: "-", True: "yes", False: "no"}[spec.evaluator_in_loop],
+            "-" if spec.labels_used is None else str(spec.labels_used),
             f"cannot be loaded: {spec.error}" if spec.error else spec.summary,
         )
         for spec in agent_specs()

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.sweep import provenance
 from benchmarks.sweep.config import SweepCell
 from benchmarks.sweep.results import CellResult, finite_or_none
-from lambo_agents import registry
+from lambo_agents import guard, registry
 from lambo_agents.protocol import Agent, unsupported
 from lambo_env.cell.seeding import decision_rng
 from lambo_env.offloading.instances import Decision, Instances
@@ -23,6 +23,7 @@ from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.registration import DEFAULT_WORLD, evaluate, world_of
+from lambo_env.utils import validate
 from lambo_env.utils.timing import measure
 
 SINGLE_RUNS = 8  # instances timed one by one
@@ -77,28 +78,38 @@ def play_cell(
         instances: the cell's block.
         labels: the decisions that a file ships.
     """
+    try:
+        with guard.guarded():
+            return _play(played, spec, instances, labels)
+    except Exception as error:  # an agent's own bug must not end the sweep
+        return NoResult(validate.told(error), failed=True)
+
+
+def _play(
+    played: dict[str, Any],
+    spec: registry.AgentSpec | None,
+    instances: Instances,
+    labels: Decision | None,
+) -> CellResult | NoResult:
     start = time.perf_counter()
     facts: dict[str, Any] = {}
-    try:
-        prompts = Prompts.of(played["prompt"], instances.batch_size)
-        if spec is None:
-            if labels is None:
-                return NoResult("the file ships no decisions")
-            decision, times = labels, DecisionTimes()
-        else:
-            try:
-                agent = spec.make(**played["kwargs"])
-            except Exception as error:  # missing extras or weights: no bug of a decision
-                return NoResult(str(error))
-            reason = unsupported(agent, instances, prompts)
-            if reason is not None:
-                return NoResult(str(reason))
-            rng = decision_rng(played["root"], played["scenario_hash"], played["block"])
-            decision, times = decide_timed(agent, instances, prompts, rng)
-            facts = _facts(agent, spec)
-        scores = score(instances, to_numpy(decision), prompts)
-    except Exception as error:  # an agent's own bug must not end the sweep
-        return NoResult(f"{type(error).__name__}: {error}", failed=True)
+    prompts = Prompts.of(played["prompt"], instances.batch_size)
+    if spec is None:
+        if labels is None:
+            return NoResult("the file ships no decisions")
+        decision, times = labels, DecisionTimes()
+    else:
+        try:
+            agent = spec.make(**played["kwargs"])
+        except Exception as error:  # missing extras or weights: no bug of a decision
+            return NoResult(str(error))
+        reason = unsupported(agent, instances, prompts)
+        if reason is not None:
+            return NoResult(str(reason))
+        rng = decision_rng(played["root"], played["scenario_hash"], played["block"])
+        decision, times = decide_timed(agent, instances, prompts, rng)
+        facts = _facts(agent, spec)
+    scores = score(instances, to_numpy(decision), prompts)
     return CellResult(
         **played,
         **scores,

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.sweep import bounds
 from benchmarks.video import writer
+from lambo_agents import guard
 from lambo_agents.protocol import Agent, unsupported
 from lambo_agents.registry import make_agent
 from lambo_env.envs.actions import encode_action
@@ -108,6 +109,7 @@ def play(player: str | Agent, setting: Setting, optima: Optima) -> Iterator[Fram
     """
     agent = make_agent(player) if isinstance(player, str) else player
     title = player if isinstance(player, str) else type(player).__name__
+    owner = f"agent {title!r}"
     env, own_rng = (
         WorldEnv(JointArguments(setting.scenario, setting.prompt, setting.num_slots)),
         np.random.default_rng([setting.seed, 1]),
@@ -115,13 +117,16 @@ def play(player: str | Agent, setting: Setting, optima: Optima) -> Iterator[Fram
     env.reset(seed=setting.seed)
     for slot in range(setting.num_slots):
         instances = env.instances
-        reason = unsupported(agent, instances, env.prompts)
+        with guard.guarded(owner):
+            reason = unsupported(agent, instances, env.prompts)
         validate.check(
             "--agent", title, reason is None, f"an agent that can decide this scenario ({reason})"
         )
         if slot not in optima:
             optima[slot] = _optimum(instances, setting)
-        decision = agent.decide(instances, env.prompts, own_rng)
+        with guard.guarded(owner):
+            decision = agent.decide(instances, env.prompts, own_rng)
+            physics.evaluate(instances, decision, env.prompts.objective(instances))
         shown: dict[str, Any] = {"title": title, "optimum": optima[slot]}
         frame = dataclasses.replace(env.frame(), **shown)
         yield frame

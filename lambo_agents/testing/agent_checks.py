@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lambo_agents import guard
 from lambo_agents.testing.behaviour_checks import BEHAVIOUR, TEXTS, Probe
 from lambo_agents.testing.decision_checks import FAULTS
 from lambo_env.offloading.scenario import Scenario, load_scenario
@@ -47,7 +48,8 @@ def check_agent(
     """
     instances = sample_instances(load_scenario(scenario), len(TEXTS), np.random.default_rng(seed))
     probe = Probe(agent, instances, Prompts.of(list(TEXTS)), seed, torch_device, limit_ms)
-    report = Report(type(agent).__name__, tuple(_rows(probe)))
+    with guard.guarded():
+        report = Report(type(agent).__name__, tuple(_rows(probe)))
     if report.failures and raise_on_failure:
         raise AgentCheckError(report)
     return report

@@ -6,6 +6,8 @@ import dataclasses
 import warnings
 from collections.abc import Callable
 
+from lambo_env.utils import validate
+
 
 class NotChecked(Exception):  # noqa: N818 - not an error: the reason why a check does not apply
     """Raised inside a check that cannot be made here; the text says why."""
@@ -35,10 +37,15 @@ class Check:
                 return cls(name, True, check() or "")
         except NotChecked as reason:
             return cls(name, None, str(reason))
-        except Exception as error:
-            text = str(error).partition("\n")[0] if strict else str(error)
-            told = isinstance(error, AssertionError if strict else ValueError) and bool(text)
-            return cls(name, False, text if told else f"{type(error).__name__}: {text}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an agent may exit
+            kind = AssertionError if strict else ValueError
+            known = isinstance(error, kind) and bool(str(error))
+            text = (
+                str(error).partition("\n")[0] if strict and known else str(error) if known else ""
+            )
+            return cls(name, False, text or validate.told(error))
 
 
 @dataclasses.dataclass(frozen=True)

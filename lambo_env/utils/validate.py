@@ -121,3 +121,12 @@ def known_keys(owner: str, given: Mapping[str, Any], options: Iterable[str]) -> 
 def generator(rng: object) -> None:
     """Refuse anything but a NumPy Generator: randomness is handed down, never global."""
     check("rng", rng, isinstance(rng, np.random.Generator), "a numpy.random.Generator")
+
+
+def told(error: BaseException) -> str:
+    """Return the class of an error and its text in one line, whatever its text does."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception as other:
+        text = f"its text raises {type(other).__name__}"
+    return f"{type(error).__name__}: {text}"
