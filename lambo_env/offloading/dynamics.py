@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective, set_at
-from lambo_env.utils.rows import Rows
+from lambo_env.utils.rows import Rows, starts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -101,12 +101,12 @@ def mask(tables: SlotTables, state: SlotState) -> Bools:
     """
     batch, ues = state.place.shape
     done = state.ue == ues
-    task = np.arange(0, batch * ues, ues) + state.ue
-    over = np.count_nonzero(done)  # counting is the fastest "any" of short arrays
+    task, over = starts(batch, ues) + state.ue, np.count_nonzero(done)  # the fastest "any"
     if over:
         task -= done
-    floor = tables.floor_hz.reshape(-1, tables.floor_hz.shape[-1]).take(task, 0)
-    legal = floor <= state.left_hz + tables.slack_hz
+    legal = (
+        tables.floor_hz.reshape(batch * ues, -1).take(task, 0) <= state.left_hz + tables.slack_hz
+    )
     if over:
         legal[done] = False
     elif np.count_nonzero(tables.always_local) == batch:

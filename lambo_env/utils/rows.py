@@ -6,6 +6,7 @@ A holder is an array [B, ...], a tuple, dict or dataclass of holders, or None.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +27,14 @@ class Finished(NamedTuple):
     infos: dict[str, Any]  # arrays [R, ...] by name, or dicts of such
 
 
+@functools.lru_cache(maxsize=64)  # working it out in every step takes 2 % of one
+def starts(size: int, width: int) -> NDArray[np.int64]:
+    """Return where each of ``size`` rows of an array [size, width] starts when it is flat."""
+    out = np.arange(0, size * width, width)
+    out.flags.writeable = False
+    return out
+
+
 class Rows:
     """Some of B rows, in rising order: two verbs read and write what is kept per row.
 
@@ -33,14 +42,11 @@ class Rows:
     """
 
     def __init__(self, index: NDArray[np.int64], size: int) -> None:
-        self.index, self.everyone = index, index.size == size
-        self._starts: dict[int, NDArray[np.int64]] = {}
+        self.index, self.size, self.everyone = index, size, index.size == size
 
     def starts(self, width: int) -> NDArray[np.int64]:
-        """Return where these rows of an array [B, width] start when it is flat; worked out once."""
-        if width not in self._starts:
-            self._starts[width] = self.index * width
-        return self._starts[width]
+        """Return where these rows of an array [B, width] start when it is flat."""
+        return starts(self.size, width) if self.everyone else self.index * width
 
     def take(self, values: _T) -> _T:
         """Return the entries of these rows [R, ...] of a holder."""
