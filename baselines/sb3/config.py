@@ -16,38 +16,18 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
+from baselines.sb3.algorithms import ALGORITHMS
 from baselines.sb3.extractors import EXTRACTORS
 from lambo_env.registration import ENVIRONMENTS
 from lambo_env.utils import rules, toml, validate
 from lambo_env.utils.rules import Ruled, ruled
 
-ALGORITHMS = {
-    "ppo": "stable_baselines3:PPO",
-    "a2c": "stable_baselines3:A2C",
-    "sac": "stable_baselines3:SAC",
-    "td3": "stable_baselines3:TD3",
-    "dqn": "stable_baselines3:DQN",
-    "maskable_ppo": "sb3_contrib:MaskablePPO",
-    "qrdqn": "sb3_contrib:QRDQN",
-}
-_ACTIONS = {
-    **dict.fromkeys(("sac", "td3"), "Box"),
-    **dict.fromkeys(("dqn", "maskable_ppo", "qrdqn"), "Discrete"),
-}  # the kind of action space that an algorithm is bound to; the others take any
+# arguments that the trainer, the environment or another field gives
 _GIVEN = {
-    *(
-        "self",
-        "args",
-        "kwargs",
-        "policy",
-        "env",
-        "policy_kwargs",
-        "seed",
-        "device",
-        "_init_setup_model",
-    ),
-    *("observation_space", "action_space", "lr_schedule", "features_extractor_class"),
-}  # by the trainer, the environment or another field
+    *("self", "args", "kwargs", "policy", "env", "policy_kwargs", "seed", "device"),
+    *("_init_setup_model", "observation_space", "action_space", "lr_schedule"),
+    "features_extractor_class",
+}
 CONFIGS = Path(__file__).parent / "configs"
 _table = rules.such_that(lambda value: isinstance(value, Mapping), "a table of arguments")
 
@@ -115,7 +95,7 @@ class SB3Config(Ruled):
 
     def algorithm_class(self) -> type[BaseAlgorithm]:
         """Return SB3's class."""
-        return pkgutil.resolve_name(ALGORITHMS[self.algo])
+        return pkgutil.resolve_name(ALGORITHMS[self.algo].target)
 
     def policy_class(self) -> type[BasePolicy]:
         """Return the policy's class."""
@@ -144,7 +124,7 @@ class SB3Config(Ruled):
 
 def _ids(algo: str) -> list[str]:
     """Return the environments whose actions an algorithm can choose."""
-    want = _ACTIONS.get(algo)
+    want = ALGORITHMS[algo].actions
     rows = [row for row in ENVIRONMENTS.values() if want is None or row.error is None]
     return [row.id for row in rows if want in (None, type(row.action_space()).__name__)]
 

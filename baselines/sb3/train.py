@@ -5,7 +5,6 @@ Weights, learning curve and card out.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -20,57 +19,34 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from baselines.sb3.agent import load_policy, save_policy
 from baselines.sb3.config import SB3Config
-from baselines.sb3.vec_env import NativeVecEnv, as_sb3
+from baselines.sb3.vec_env import NativeVecEnv, as_sb3, spawned_seeds
 from baselines.search.local_search import LocalSearch
 from lambo_agents.adapter import PolicyAgent
+from lambo_agents.protocol import Agent
+from lambo_agents.testing.validation import Validation
 from lambo_env.cell import seeding
-from lambo_env.offloading import physics
-from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.offloading.slots import sample_instances
-from lambo_env.prompts.objectives import KIND_PROMPTS
-from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, validate
-from lambo_env.utils.gaps import gap_percent
 
-_VALIDATION = (
-    2**31 - 2
-)  # stream of the training draws; the environments' generators are seeded otherwise
+# stream of the training draws; the environments' generators are seeded otherwise
+_VALIDATION_STREAM = 2**31 - 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Validation:
-    """Instances under three prompts, and what LocalSearch pays for them."""
+def validation_of(scenario: str, size: int = 64) -> Validation:
+    """Draw ``size`` instances and let LocalSearch solve them; the same for every training."""
+    drawn = load_scenario(scenario)
+    rng = seeding.training_rng(0, drawn, _VALIDATION_STREAM)
+    return Validation.of(drawn, size, LocalSearch(), rng)
 
-    instances: Instances
-    best: dict[str, Any]  # [B] each
 
-    @classmethod
-    def of(cls, scenario: str, size: int = 64, solver: Any = None) -> Validation:
-        """Draw ``size`` instances and solve them; the same for every seed of a training."""
-        drawn = sample_instances(
-            loaded := load_scenario(scenario), size, seeding.training_rng(0, loaded, _VALIDATION)
-        )
-        empty = cls(drawn, {})
-        return cls(
-            drawn, {name: empty.cost(solver or LocalSearch(), name) for name in KIND_PROMPTS}
-        )
+def agent_gaps(agent: Agent, validation: Validation) -> dict[str, float]:
+    """Return an agent's mean gap in per cent under each prompt, and "mean" of these."""
+    gaps = validation.gaps(lambda given, prompts: agent.decide(given, prompts, _fresh()))
+    return {**gaps, "mean": float(np.mean(list(gaps.values())))}
 
-    def cost(self, agent: Any, name: str) -> Any:
-        """Return an agent's costs [B] under a prompt."""
-        prompts = Prompts.of(KIND_PROMPTS[name], self.instances.batch_size)
-        decision = agent.decide(self.instances, prompts, np.random.default_rng(0))
-        return physics.evaluate(
-            self.instances, decision, prompts.objective(self.instances), check=False
-        ).cost
 
-    def gaps(self, agent: Any) -> dict[str, float]:
-        """Return the mean gap to LocalSearch in per cent, under each prompt and "mean"."""
-        gaps = {
-            name: float(np.mean(gap_percent(self.cost(agent, name), best)))
-            for name, best in self.best.items()
-        }
-        return {**gaps, "mean": float(np.mean(list(gaps.values())))}
+def _fresh() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 class Curve(BaseCallback):
@@ -85,16 +61,11 @@ class Curve(BaseCallback):
         validation: Validation,
         out: Path | None,
         every: int,
-        tell: Callable[..., None],
+        report: Callable[..., None],
     ) -> None:
         super().__init__()
-        self.config, self.validation, self.out, self.every, self.tell = (
-            config,
-            validation,
-            out,
-            every,
-            tell,
-        )
+        self.config, self.validation, self.out = config, validation, out
+        self.every, self.report = every, report
         self.rows: list[dict[str, float]] = []
         self._start = 0.0
 
@@ -121,9 +92,8 @@ class Curve(BaseCallback):
         self._start += time.process_time() - now  # neither scoring nor writing is training
 
     def _add(self, cpu_s: float) -> None:
-        gaps = self.validation.gaps(
-            PolicyAgent(self.model.policy, self.config.env_id, observe=self.config.observe)
-        )
+        player = PolicyAgent(self.model.policy, self.config.env_id, observe=self.config.observe)
+        gaps = agent_gaps(player, self.validation)
         row = {"timesteps": self.num_timesteps, "cpu_s": round(cpu_s, 2), **gaps}
         best = all(row["mean"] < other["mean"] for other in self.rows)
         self.rows.append(row)
@@ -137,7 +107,7 @@ class Curve(BaseCallback):
                 self.out / "best.safetensors", self.model.policy, self.config, validation=row
             )
         self.model.save(self.out / "model.zip")
-        self.tell(row)
+        self.report(row)
 
 
 def build(config: SB3Config) -> BaseAlgorithm:
@@ -148,7 +118,8 @@ def build(config: SB3Config) -> BaseAlgorithm:
     """
     arguments = {name: _argument(name, value) for name, value in config.algorithm.items()}
     policy, policy_kwargs = config.policy_class(), config.made_policy_kwargs()
-    rest: dict[str, Any] = {"policy_kwargs": policy_kwargs, "seed": config.seed, "device": "cpu"}
+    seed = spawned_seeds(config.seed, 1)[0]
+    rest: dict[str, Any] = {"policy_kwargs": policy_kwargs, "seed": seed, "device": "cpu"}
     env = _environments(config)
     try:
         return config.algorithm_class()(policy, env, **rest, **arguments)
@@ -191,9 +162,8 @@ def _argument(name: str, value: Any) -> Any:
         kind == "lin" and first > 0,
         'a number, or "lin_" and one',
     )
-    return lambda left: max(
-        0.0, first * left
-    )  # from 1 to a little under 0: whole rollouts overshoot the timesteps
+    # from 1 to a little under 0: whole rollouts overshoot the timesteps
+    return lambda left: max(0.0, first * left)
 
 
 def _stopped(config: SB3Config, folder: Path) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
@@ -203,11 +173,11 @@ def _stopped(config: SB3Config, folder: Path) -> tuple[BaseAlgorithm, list[dict[
     """
     buffered = issubclass(config.algorithm_class(), OffPolicyAlgorithm)
     validate.check(
-        "resume", True, not buffered, f"False for {config.algo}, whose replay buffer is not kept"
+        "resume", True, not buffered, f"False for {config.algo}, whose replay buffer is not saved"
     )
     rows = _curve(folder)
-    _, kept, _ = load_policy(folder / "best.safetensors")
-    same = kept.replace(timesteps=config.timesteps) == config
+    _, before, _ = load_policy(folder / "best.safetensors")
+    same = before.replace(timesteps=config.timesteps) == config
     validate.check(
         "resume",
         str(folder),
@@ -217,7 +187,7 @@ def _stopped(config: SB3Config, folder: Path) -> tuple[BaseAlgorithm, list[dict[
     model = config.algorithm_class().load(
         folder / "model.zip", env=_environments(config), device="cpu"
     )
-    model.set_random_seed(config.seed + model.num_timesteps)
+    model.set_random_seed(spawned_seeds((config.seed, model.num_timesteps), 1)[0])
     return model, rows
 
 
@@ -241,7 +211,7 @@ def train(
     resume: bool = False,
     validation: Validation | None = None,
     scores: int = 10,
-    tell: Callable[..., None] = lambda row: None,
+    report: Callable[..., None] = lambda row: None,
 ) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
     """Train, and return the model and its learning curve.
 
@@ -254,7 +224,7 @@ def train(
         validation: what the curve is measured on; None: 64 instances of the scenario beside
             LocalSearch.
         scores: rows of the curve after the first.
-        tell: called with each row.
+        report: called with each row.
     """
     folder = None if out is None else Path(out)
     if folder is not None:
@@ -269,7 +239,7 @@ def train(
             "a folder that holds no training yet",
         )
     every = max(1, config.timesteps // validate.integer("scores", scores))
-    curve = Curve(config, validation or Validation.of(config.scenario), folder, every, tell)
+    curve = Curve(config, validation or validation_of(config.scenario), folder, every, report)
     if folder is not None and resume and (folder / "curve.jsonl").exists():
         model, curve.rows = _stopped(config, folder)
     else:

@@ -15,43 +15,12 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from baselines.sb3.algorithms import ALGORITHMS
 from baselines.sb3.config import SB3Config
-from baselines.sb3.train import Validation, train
+from baselines.sb3.train import train, validation_of
+from baselines.sb3.vec_env import spawned_seeds
+from lambo_agents.testing.validation import Validation
 from lambo_env.utils import validate
-
-# argument of the algorithm -> (low, high) on a log scale, or choices
-_ON_POLICY: dict[str, Any] = {
-    "learning_rate": (1e-4, 5e-3),
-    "n_steps": [6, 12, 24, 48],
-    "gae_lambda": [0.8, 0.9, 0.95, 0.98, 1.0],
-    "ent_coef": (1e-4, 3e-2),
-}
-_CLIPPED = {
-    **_ON_POLICY,
-    "batch_size": [128, 192, 384],
-    "n_epochs": [2, 4, 8],
-    "clip_range": [0.1, 0.2, 0.3],
-}
-_OFF_POLICY: dict[str, Any] = {
-    "learning_rate": (1e-4, 5e-3),
-    "batch_size": [128, 256, 512],
-    "train_freq": [1, 4, 16],
-    "gradient_steps": [1, 4, 16],
-}
-_EXPLORING = {
-    **_OFF_POLICY,
-    "exploration_fraction": [0.1, 0.3, 0.5],
-    "target_update_interval": [500, 2000, 8000],
-}
-SPACES: dict[str, dict[str, Any]] = {
-    "ppo": _CLIPPED,
-    "maskable_ppo": _CLIPPED,
-    "a2c": _ON_POLICY,
-    "sac": _OFF_POLICY,
-    "td3": _OFF_POLICY,
-    "dqn": _EXPLORING,
-    "qrdqn": _EXPLORING,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +47,7 @@ def tune(
     trials: int = 50,
     best: int = 3,
     seeds: int = 5,
-    tell: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> list[Tuned]:
     """Run trials until the journal holds ``trials`` finished ones.
 
@@ -89,8 +58,8 @@ def tune(
         journal: file of the study; a second run goes on with it.
         trials: finished trials in all.
         best: settings that are trained anew.
-        seeds: fresh seeds of each, from 1000 up.
-        tell: called with each line of progress.
+        seeds: fresh seeds of each, spawned from the config's.
+        report: called with each line of progress.
     """
     for name, value in {"trials": trials, "best": best, "seeds": seeds}.items():
         validate.integer(name, value)
@@ -99,18 +68,18 @@ def tune(
     name = f"{config.algo}-{config.env_id}-{config.scenario}"
     storage = JournalStorage(JournalFileBackend(str(journal)))
     study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
-    study.sampler = optuna.samplers.TPESampler(
-        seed=config.seed + len(study.trials)
-    )  # going on proposes no trial twice
-    validation = Validation.of(config.scenario)
+    # going on proposes no trial twice
+    seed = spawned_seeds((config.seed, len(study.trials)), 1)[0]
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
+    validation = validation_of(config.scenario)
     while (done := len(_finished(study))) < trials:
         study.optimize(lambda trial: _score(_proposed(config, trial), validation), n_trials=1)
-        tell(
+        report(
             f"trial {done + 1} of {trials}: {study.trials[-1].value:.2f} %, "
             f"best {study.best_value:.2f} %"
         )
     ranked = sorted(_finished(study), key=lambda trial: float(trial.value or 0.0))
-    return [_anew(config, trial, validation, seeds, tell) for trial in ranked[:best]]
+    return [_anew(config, trial, validation, seeds, report) for trial in ranked[:best]]
 
 
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -122,9 +91,12 @@ def _proposed(config: SB3Config, trial: optuna.Trial) -> SB3Config:
         name: trial.suggest_float(name, *space, log=True)
         if isinstance(space, tuple)
         else trial.suggest_categorical(name, space)
-        for name, space in SPACES[config.algo].items()
+        for name, space in ALGORITHMS[config.algo].space.items()
     }
-    return config.replace(algorithm={**config.algorithm, **settings}, seed=trial.number)
+    return config.replace(
+        algorithm={**config.algorithm, **settings},
+        seed=spawned_seeds((config.seed, trial.number), 1)[0],
+    )
 
 
 def _score(config: SB3Config, validation: Validation) -> float:
@@ -136,11 +108,11 @@ def _anew(
     trial: optuna.trial.FrozenTrial,
     validation: Validation,
     seeds: int,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Tuned:
     settings = {**config.algorithm, **trial.params}
-    found = []
-    for seed in range(1000, 1000 + seeds):
-        found.append(_score(config.replace(algorithm=settings, seed=seed), validation))
-        tell(f"trial {trial.number} anew, seed {seed}: {found[-1]:.2f} %")
-    return Tuned(settings, float(trial.value or 0.0), tuple(found))
+    fresh = []
+    for seed in spawned_seeds(config.seed, seeds):
+        fresh.append(_score(config.replace(algorithm=settings, seed=seed), validation))
+        report(f"trial {trial.number} anew, seed {seed}: {fresh[-1]:.2f} %")
+    return Tuned(settings, float(trial.value or 0.0), tuple(fresh))

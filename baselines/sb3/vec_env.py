@@ -62,6 +62,15 @@ def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any
     return NativeVecEnv(venv, reward)  # type: ignore[arg-type]
 
 
+def spawned_seeds(root: int | Sequence[int], count: int) -> list[int]:
+    """Return seeds of 32 bits that are far apart, also from those of the next root.
+
+    SB3 seeds row i with seed + i: trainings whose seeds are neighbours would share environments.
+    """
+    children = np.random.SeedSequence(root).spawn(count)
+    return [int(child.generate_state(1)[0]) for child in children]
+
+
 class NativeVecEnv(VecEnv):
     """What SB3 sees of a ``WorldVectorEnv`` in SameStep mode.
 

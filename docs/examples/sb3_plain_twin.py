@@ -8,7 +8,7 @@ import sys
 from sb3_contrib import MaskablePPO
 
 from baselines.sb3.extractors import CurrentUE
-from baselines.sb3.vec_env import as_sb3
+from baselines.sb3.vec_env import as_sb3, spawned_seeds
 
 
 def main(timesteps: int = 200_000, seed: int = 0) -> MaskablePPO:
@@ -31,7 +31,7 @@ def main(timesteps: int = 200_000, seed: int = 0) -> MaskablePPO:
         gae_lambda=1.0,
         ent_coef=0.003,
         policy_kwargs={"net_arch": [128, 128], "features_extractor_class": CurrentUE},
-        seed=seed,
+        seed=spawned_seeds(seed, 1)[0],
         device="cpu",
     )
     return model.learn(timesteps)

@@ -7,6 +7,7 @@ clock says is in the curve and in ``times.json`` alone: the other files are the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,14 +18,19 @@ from torch import Tensor
 
 from lambo_agents.acl.config import ACLConfig
 from lambo_agents.acl.trainer import Trainer, flushed
-from lambo_agents.acl.validation import Validation
-from lambo_agents.network import checkpoint
+from lambo_agents.network import checkpoint, decoding
 from lambo_agents.network.aed import AED
 from lambo_agents.registry import make_agent
+from lambo_agents.testing.validation import Validation
+from lambo_env.cell import seeding
+from lambo_env.offloading import physics
+from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
+from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, runs, validate
 
 LAST, TIMES = "last.safetensors", "times.json"
+_VALIDATION_STREAM = 2**31 - 1  # of the training draws: no update ever gets there
 _CLOCK = ("step", "rollouts", "labels")
 _GROW = ("steps",)  # a finished training may be extended
 _FREE = (
@@ -85,12 +91,9 @@ def _train(trainer: Trainer, out: Path, report: Callable[[Row], None] | None) ->
     config = trainer.config
     if (last := out / LAST).exists():
         restore(trainer, last)
-    validation = Validation.of(
-        load_scenario(config.scenario),
-        config.validation_instances,
-        make_agent(config.validation_solver),
-        config.seed,
-    )
+    scenario, solver = load_scenario(config.scenario), make_agent(config.validation_solver)
+    rng = seeding.training_rng(config.seed, scenario, _VALIDATION_STREAM)
+    validation = Validation.of(scenario, config.validation_instances, solver, rng)
     with contextlib.ExitStack() as stack:
         tell = report if report is not None else stack.enter_context(_bar(trainer))
         write = stack.enter_context(_curve(out, config.tensorboard, trainer.step))
@@ -119,13 +122,35 @@ def _update(
     row = {**{name: getattr(trainer, name) for name in _CLOCK}, **numbers}
     if done or trainer.step % config.validate_every == 0:
         evaluated.load_state_dict(trainer.mean)
-        row |= {
-            f"gap_{name}": gap for name, gap in validation.gaps(evaluated, config.device).items()
-        }
+        row |= _gaps(evaluated, validation, config.device)
         _keep_best(trainer, row, out / "best.safetensors")
     tell({**row, "seconds": trainer.seconds})
     if done or trainer.step % config.checkpoint_every == 0:
         save(trainer, out / LAST)
+
+
+def _gaps(aed: AED, validation: Validation, device: str) -> dict[str, float]:
+    """Return the mean gaps of greedy decisions: "gap_" and a prompt's name, each with "_share"."""
+    greedy, shared = (
+        validation.gaps(functools.partial(greedy_decision, aed, device, shares))
+        for shares in (False, True)
+    )
+    return {
+        f"gap_{name}{end}": gaps[name]
+        for name in greedy
+        for end, gaps in (("", greedy), ("_share", shared))
+    }
+
+
+@torch.inference_mode()
+def greedy_decision(
+    aed: AED, device: str, shares: bool, instances: Instances, prompts: Prompts
+) -> Decision:
+    """Return greedy decisions of NumPy instances, with the network's shares or the best."""
+    slots = decoding.slot(instances, prompts.tokens, shares, device)
+    place, taken = (part[:, 0].cpu().numpy() for part in decoding.decide_all(aed, slots))
+    cpu = decoding.cpu_hz(instances, place, taken) if shares else physics.allocate(instances, place)
+    return Decision(place, cpu)
 
 
 def _keep_best(trainer: Trainer, row: Row, path: Path) -> None:

@@ -146,10 +146,10 @@ def test_plain_sb3_gives_the_same_weights_as_our_trainer():
     torch = pytest.importorskip("torch")
     pytest.importorskip("sb3_contrib")
     from baselines.sb3.config import load_config
-    from baselines.sb3.train import Validation, train
+    from baselines.sb3.train import train, validation_of
 
     config = load_config("maskable_ppo", scenario="tiny", timesteps=3072)
-    ours, curve = train(config, validation=Validation.of("tiny", 2), scores=1)
+    ours, curve = train(config, validation=validation_of("tiny", 2), scores=1)
     theirs = example("sb3_plain_twin").main(3072)
     for name, value in theirs.policy.state_dict().items():
         assert torch.equal(value, ours.policy.state_dict()[name]), name

@@ -17,6 +17,7 @@ OPEN_TO_BASELINES = {
     "lambo_agents.adapter",
     "lambo_agents.weights_io",
     "lambo_agents.testing.agent_checks",
+    "lambo_agents.testing.validation",
 }
 
 FILES = {

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli_w
 from cyclopts import Parameter
 
+from baselines.sb3.algorithms import ALGORITHMS
 from benchmarks.report.console import print_table
 from lambo_env.prompts.objectives import KIND_PROMPTS
 
@@ -22,11 +23,9 @@ from lambo_env.prompts.objectives import KIND_PROMPTS
 class SB3Options:
     """What a training and a search share; what is left out stands in the config."""
 
-    algo: str = "ppo"
-    """ppo, a2c, sac, td3 (joint decision), dqn, maskable_ppo or qrdqn (association): its shipped
-    config."""
+    algo: Annotated[str, Parameter(help=f"{', '.join(ALGORITHMS)}: its shipped config.")] = "ppo"
     config: str | None = None
-    """A .toml file in place of the shipped config."""
+    """A .toml file, or the name of another shipped config."""
     scenario: str | None = None
     """Preset or .toml file."""
     timesteps: int | None = None
@@ -48,8 +47,8 @@ class TrainSB3Options(SB3Options):
     scores: int = 10
     """Rows of the learning curve."""
     seeds: int = 1
-    """Trainings, from --seed up; their median is printed at the end. Those that their folders hold
-    whole are not run again."""
+    """Trainings, on seeds spawned from --seed; their median is printed at the end. Those that their
+    folders hold whole are not run again."""
     resume: bool = False
     """Go on with the training that the folder holds, up to --timesteps in all."""
 
@@ -60,14 +59,16 @@ def train(options: TrainSB3Options | None = None) -> None:
     After several seeds, the median of their last rows.
     """
     options = options or TrainSB3Options()
-    from baselines.sb3.train import Validation
+    from baselines.sb3.train import validation_of
+    from baselines.sb3.vec_env import spawned_seeds
     from lambo_env.utils import validate
 
     config = _config(options)
-    seeds = [config.seed + k for k in range(validate.integer("seeds", options.seeds))]
+    count = validate.integer("seeds", options.seeds)
+    seeds = [config.seed] if count == 1 else spawned_seeds(config.seed, count)
     root = options.out or f"runs/sb3-{config.algo}-{Path(config.scenario).stem}"
     print(f"{config.algo} on {config.env_id}, {config.scenario}; gaps are to LocalSearch, in %")
-    validation = Validation.of(config.scenario)
+    validation = validation_of(config.scenario)
     ends = []
     for seed in seeds:
         folder = Path(root if options.out and len(seeds) == 1 else f"{root}-{seed}")
@@ -80,17 +81,17 @@ def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -
     from baselines.sb3.train import finished
     from baselines.sb3.train import train as run_training
 
-    held = finished(config, folder) if options.seeds > 1 else None
-    if held:
+    curve = finished(config, folder) if options.seeds > 1 else None
+    if curve:
         print(f"seed {config.seed} is finished: {folder}")
-        return held[-1]
+        return curve[-1]
     _, rows = run_training(
         config,
         folder,
         resume=options.resume,
         validation=validation,
         scores=options.scores,
-        tell=_tell,
+        report=_report,
     )
     print(f"best weights: {folder / 'best.safetensors'}; last: {folder / 'last.safetensors'}")
     return rows[-1]
@@ -98,10 +99,7 @@ def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -
 
 def _print_seeds(config: Any, ends: list[dict[str, float]]) -> None:
     gaps = {name: sorted(end[name] for end in ends) for name in ("mean", *KIND_PROMPTS)}
-    shown = [
-        f"{statistics.median(found):.2f} [{found[0]:.2f}, {found[-1]:.2f}]"
-        for found in gaps.values()
-    ]
+    shown = [f"{statistics.median(gap):.2f} [{gap[0]:.2f}, {gap[-1]:.2f}]" for gap in gaps.values()]
     cpu_s = statistics.median(end["cpu_s"] for end in ends)
     what = f"median [least, most] of {len(ends)} seeds, after the last update"
     title = f"{config.algo} on {config.scenario}: {what}"
@@ -113,7 +111,7 @@ def _print_seeds(config: Any, ends: list[dict[str, float]]) -> None:
 
 
 def _config(options: Any) -> Any:
-    from baselines.sb3.config import ALGORITHMS, load_config
+    from baselines.sb3.config import load_config
     from lambo_env.utils import validate
 
     validate.known(options.algo, ALGORITHMS, "algo")
@@ -123,7 +121,7 @@ def _config(options: Any) -> Any:
     )
 
 
-def _tell(row: dict[str, float]) -> None:
+def _report(row: dict[str, float]) -> None:
     gaps = ", ".join(f"{name} {row[name]:.2f}" for name in ("mean", *KIND_PROMPTS))
     print(f"{row['timesteps']:>9,.0f} steps  {row['cpu_s']:>7.1f} CPU s  {gaps}", flush=True)
 
@@ -149,21 +147,21 @@ def tune(options: TuneOptions | None = None) -> None:
 
     config = _config(options)
     out = Path(options.out or f"runs/tune-{config.algo}-{Path(config.scenario).stem}")
-    found = run_study(
+    tuned = run_study(
         config, out / "journal.log", trials=options.trials, best=options.best, seeds=options.seeds
     )
-    found.sort(key=lambda tuned: statistics.median(tuned.fresh))
+    tuned.sort(key=lambda row: statistics.median(row.fresh))
     header = ("settings", "gap in its trial, %", "on fresh seeds, %", "95 %")
     print_table(
         header,
-        [_row(tuned) for tuned in found],
+        [_row(row) for row in tuned],
         f"{config.algo} on {config.scenario}, gaps to LocalSearch",
     )
     print(
-        f"winner's luck: the first looked {found[0].luck:.2f} percentage points better "
+        f"winner's luck: the first looked {tuned[0].luck:.2f} percentage points better "
         "in its trial than on fresh seeds"
     )
-    fields = config.replace(algorithm=found[0].settings).to_dict()
+    fields = config.replace(algorithm=tuned[0].settings).to_dict()
     best = {name: value for name, value in fields.items() if value is not None}
     files.write_text(out / "best.toml", tomli_w.dumps(best), b"algo = ")
     print(f"train it: lambo train sb3 --algo {config.algo} --config {out / 'best.toml'}")

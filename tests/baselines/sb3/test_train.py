@@ -16,10 +16,13 @@ pytest.importorskip("sb3_contrib")
 
 from baselines.sb3 import agent as agents
 from baselines.sb3 import config, train, tune
+from baselines.sb3.algorithms import ALGORITHMS
+from baselines.sb3.vec_env import spawned_seeds
 from benchmarks import cli
 from lambo_agents.adapter import PolicyAgent
 from lambo_agents.registry import make_agent
 from lambo_agents.testing.agent_checks import check_agent
+from lambo_agents.testing.validation import Validation
 from lambo_env.offloading import physics
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
@@ -43,21 +46,19 @@ def short(algo: str, **fields: Any) -> config.SB3Config:
 
 
 @pytest.fixture(scope="module")
-def validation() -> train.Validation:
-    return train.Validation.of("tiny", 4)
+def validation() -> Validation:
+    return train.validation_of("tiny", 4)
 
 
 def test_every_algorithm_has_a_config_a_space_to_tune_and_a_test():
-    assert set(config.ALGORITHMS) == set(tune.SPACES) == set(SHORT)
-    assert set(config.presets()) == {*config.ALGORITHMS, "maskable_ppo_paper"}
+    assert set(ALGORITHMS) == set(SHORT)
+    assert set(config.presets()) == {*ALGORITHMS, "maskable_ppo_paper"}
     for name in config.presets():
         assert train.build(config.load_config(name, scenario="tiny")).num_timesteps == 0
 
 
 @pytest.mark.parametrize("algo", SHORT)
-def test_it_trains_and_comes_back_as_an_agent(
-    algo: str, tmp_path: Path, validation: train.Validation
-):
+def test_it_trains_and_comes_back_as_an_agent(algo: str, tmp_path: Path, validation: Validation):
     model, curve = train.train(short(algo), tmp_path / "run", validation=validation, scores=2)
     assert curve[0]["timesteps"] == 0 and curve[-1]["timesteps"] >= 48
     written = [
@@ -85,7 +86,19 @@ def test_it_trains_and_comes_back_as_an_agent(
         assert torch.equal(one, two)
 
 
-def test_a_run_is_never_written_over(tmp_path: Path, validation: train.Validation):
+def test_no_two_seeds_share_a_first_instance():
+    """SB3 seeds row i with seed + i, so neighbours would share all rows but one."""
+    seeds = [0, 1, 2, *spawned_seeds(0, 5)]
+    first = []
+    for seed in seeds:
+        venv = train.build(short("a2c", seed=seed)).env
+        venv.reset()
+        first.extend(part.uplink_bps.tobytes() for part in venv.get_attr("instances"))
+    assert len(set(first)) == len(first) == 8 * len(seeds)
+    assert spawned_seeds(0, 5)[:2] == spawned_seeds(0, 2)
+
+
+def test_a_run_is_never_written_over(tmp_path: Path, validation: Validation):
     (tmp_path / "curve.jsonl").write_text("")
     with pytest.raises(ValueError, match="a folder that holds no training yet"):
         train.train(short("a2c"), tmp_path, validation=validation)
@@ -156,7 +169,7 @@ def test_a_generic_policy_learns_on_tiny():
     """
     curve = train.train(
         config.load_config("maskable_ppo", timesteps=12_288),
-        validation=train.Validation.of("tiny", 32),
+        validation=train.validation_of("tiny", 32),
         scores=1,
     )[1]
     assert curve[0]["mean"] > 45
@@ -168,7 +181,7 @@ def test_the_shipped_agent_is_near_local_search_under_every_prompt():
 
     Its masks keep every task in time.
     """
-    gaps = train.Validation.of("paper", 16).gaps(make_agent("maskable-ppo"))
+    gaps = train.agent_gaps(make_agent("maskable-ppo"), train.validation_of("paper", 16))
     assert max(gaps.values()) < 3
     given = sample_instances(load_scenario("paper"), 16, np.random.default_rng(4))
     prompts = Prompts.sample(16, np.random.default_rng(4))
@@ -176,16 +189,24 @@ def test_the_shipped_agent_is_near_local_search_under_every_prompt():
     assert not physics.evaluate(given, decision, prompts.objective(given)).late.any()
 
 
-def test_tuning_goes_on_where_it_stopped(tmp_path: Path, validation: train.Validation):
+def test_tuning_goes_on_where_it_stopped(tmp_path: Path, validation: Validation):
     pytest.importorskip("optuna")
-    told: list[str] = []
+    lines: list[str] = []
     for trials in (1, 2):
-        found = tune.tune(
-            short("a2c"), tmp_path / "journal.log", trials=trials, best=1, seeds=2, tell=told.append
+        best = tune.tune(
+            short("a2c"),
+            tmp_path / "journal.log",
+            trials=trials,
+            best=1,
+            seeds=2,
+            report=lines.append,
         )
-    assert [line.split(":")[0] for line in told if "of" in line] == ["trial 1 of 1", "trial 2 of 2"]
-    assert len(found) == 1 and len(found[0].fresh) == 2
-    assert found[0].luck == pytest.approx(np.median(found[0].fresh) - found[0].chosen_by)
+    assert [line.split(":")[0] for line in lines if "of" in line] == [
+        "trial 1 of 1",
+        "trial 2 of 2",
+    ]
+    assert len(best) == 1 and len(best[0].fresh) == 2
+    assert best[0].luck == pytest.approx(np.median(best[0].fresh) - best[0].chosen_by)
 
 
 def test_falling_rates_and_noise():
@@ -261,11 +282,16 @@ def test_several_seeds_give_a_median_and_are_not_run_again(
         "1",
         "--seeds",
     ]
+    seeds = spawned_seeds(0, 3)
     assert cli.main([*line, "2"]) == 0
-    first = (tmp_path / "runs" / "sb3-dqn-tiny-1" / "curve.jsonl").read_bytes()
+    first = (tmp_path / "runs" / f"sb3-dqn-tiny-{seeds[0]}" / "curve.jsonl").read_bytes()
     assert "median [least, most] of 2 seeds" in capsys.readouterr().out
     assert cli.main([*line, "3"]) == 0
     out = capsys.readouterr().out
-    assert "seed 1 is finished" in out and "seed 2 is finished" not in out and "of 3 seeds" in out
-    assert (tmp_path / "runs" / "sb3-dqn-tiny-1" / "curve.jsonl").read_bytes() == first
+    assert (
+        f"seed {seeds[1]} is finished" in out
+        and f"seed {seeds[2]} is finished" not in out
+        and "of 3 seeds" in out
+    )
+    assert (tmp_path / "runs" / f"sb3-dqn-tiny-{seeds[0]}" / "curve.jsonl").read_bytes() == first
     assert cli.main([*line, "0"]) == 2
