@@ -49,23 +49,29 @@ def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, di
     tensors, meta = weights_io.load(path, FORMAT)
     validate.check("weights", str(path), "sb3" in meta, "weights of an SB3 agent (lambo train sb3)")
     config = SB3Config.of(meta.pop("sb3"))
+    try:
+        return _policy(config, tensors, meta.get("num_ues"), meta.get("num_servers")), config, meta
+    except RuntimeError as error:
+        raise ValueError(
+            f"weights is {str(path)!r}; allowed: tensors that fit their SB3Config ({error})"
+        ) from error
+
+
+def _policy(
+    config: SB3Config, tensors: Any, num_ues: int | None, num_servers: int | None
+) -> BasePolicy:
+    """Return a config's policy with these weights, cut for N and M where its world has them."""
     row, sizes = ENVIRONMENTS[config.env_id], {}
-    if "num_ues" in meta:  # only its sizes count in the scenario
-        capacities = (1.0,) * meta["num_servers"]
-        sizes["scenario"] = Scenario(num_ues=meta["num_ues"], server_cpu_hz=capacities)
+    if num_ues is not None and num_servers is not None:  # only its sizes count in the scenario
+        sizes["scenario"] = Scenario(num_ues=num_ues, server_cpu_hz=(1.0,) * num_servers)
     arguments = row.arguments_class()(**{**row.kwargs, **config.env_arguments(), **sizes})
     played: tuple[Any, Any] = arguments.observation_space(), arguments.action_space()
     policy = config.policy_class()(
         *played, lr_schedule=lambda _: 0.0, **config.made_policy_kwargs()
     )
-    try:
-        policy.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(
-            f"weights is {str(path)!r}; allowed: tensors that fit their SB3Config ({error})"
-        ) from error
+    policy.load_state_dict(tensors)
     policy.set_training_mode(False)
-    return policy, config, meta
+    return policy
 
 
 def export_zip(path: str | Path, config: SB3Config, target: str | os.PathLike[str]) -> None:
@@ -80,7 +86,7 @@ def export_zip(path: str | Path, config: SB3Config, target: str | os.PathLike[st
 class SB3Agent:
     """A policy trained with Stable-Baselines3, playing its environment UE by UE.
 
-    Cut for one number of UEs and servers.
+    Cut for one number of UEs and servers, unless its policy class says ``any_size``.
 
     Args:
         weights: a .safetensors file of `lambo train sb3`, of any algorithm, or the name of shipped
@@ -96,7 +102,7 @@ class SB3Agent:
 
     def __init__(self, weights: str | Path = SHIPPED) -> None:
         self.policy, self.config, _ = load_policy(weights_io.weights_path(weights, WEIGHTS))
-        self._player = PolicyAgent(self.policy, self.config.env_id, observe=self.config.observe)
+        self._players = {(None, None): self._playing(self.policy)}
 
     @property
     def num_parameters(self) -> int:
@@ -105,8 +111,21 @@ class SB3Agent:
 
     def supports(self, instances: Instances) -> str | None:
         """Return why these instances cannot be decided, or None."""
-        return self._player.supports(instances)
+        return self._player(instances).supports(instances)
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return places and CPU of B instances under their prompts."""
-        return self._player.decide(instances, prompts, rng)
+        return self._player(instances).decide(instances, prompts, rng)
+
+    def _player(self, instances: Instances) -> PolicyAgent:
+        """Return the policy that plays instances of this size: where it can, cut for it."""
+        size = (None, None)
+        if getattr(self.policy, "any_size", False):
+            size = (instances.num_ues, instances.num_servers)
+        if size not in self._players:
+            cut = _policy(self.config, self.policy.state_dict(), *size)
+            self._players = {**self._players, size: self._playing(cut)}
+        return self._players[size]
+
+    def _playing(self, policy: BasePolicy) -> PolicyAgent:
+        return PolicyAgent(policy, self.config.env_id, observe=self.config.observe)

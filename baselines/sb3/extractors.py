@@ -1,6 +1,6 @@
-"""What a generic policy should look at: the UE to be decided, the servers, who is still to come.
+"""What a policy should look at: the UE to be decided, the servers, who is still to come.
 
-The width does not grow with N.
+Widths do not grow with N. The one class is for plain layers, the other for ``policies``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,26 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from torch import Tensor
+from torch import Tensor, nn
 
 from lambo_env.offloading import observation
 from lambo_env.utils import validate
 
 _LARGEST = 10.0  # ratios are squashed again beyond this
 _LEAST = 1e-6  # what ratios are divided by
+# of EachPlace
+OWN, SHARED = 17, 19  # features of one place, and of all together
+_LARGEST_COST = 4.0  # features end here
+_SMALL = 1e-3  # least of what is divided by
+_ROUNDS = 2
+
+
+def check_observation(name: str, space: spaces.Dict) -> None:
+    """Check that an observation shows UEs, servers and the objective's coefficients."""
+    seen = sorted(space.spaces)
+    allowed = "objective, servers and ues (an environment with observe='objective')"
+    right = seen == ["objective", "servers", "ues"]
+    validate.check(f"{name}.observation_space", seen, right, allowed)
 
 
 class CurrentUE(BaseFeaturesExtractor):
@@ -31,11 +44,7 @@ class CurrentUE(BaseFeaturesExtractor):
     """
 
     def __init__(self, observation_space: spaces.Dict) -> None:
-        seen = sorted(observation_space.spaces)
-        allowed = "objective, servers and ues (an environment with observe='objective')"
-        validate.check(
-            "CurrentUE.observation_space", seen, seen == ["objective", "servers", "ues"], allowed
-        )
+        check_observation("CurrentUE", observation_space)
         servers = observation_space["servers"].shape[0]  # type: ignore[index]
         width = 2 * observation.num_static(servers) + 3 * servers + 2 * (servers + 1) + 3
         super().__init__(observation_space, width)
@@ -72,4 +81,89 @@ def _floor(mine: Tensor, size: Tensor, num_ues: int) -> Tensor:
     return floor / (1 + floor)
 
 
-EXTRACTORS: dict[str, Any] = {"current_ue": CurrentUE}
+class EachPlace(BaseFeaturesExtractor):
+    """Features [B, P (OWN + SHARED)] of what the current UE meets at each place; none learned.
+
+    Costs are over the mean cost of running a UE locally, latencies and energies alike, as rewards
+    are with ``reward="relative"``. A UE's saving at a server is what it costs less there than
+    locally, by the closed form's allocation. Loads are sums of sqrt(cycles) over the server's size.
+    ``_ROUNDS`` times, the UEs to come choose the place where they save most, and the load expected
+    moves half of the way to what they choose.
+
+    Of a place, in order: is it local; upload time, run time, saving at the present load and at the
+    one expected; floor, over the total and over what is left; what is left; size; number and load
+    of the UEs that it holds, load expected; number, load and floors of the UEs that choose it last,
+    floors of those among them that save more per CPU than the current one; their mean saving. Of
+    all places: what the UEs not yet decided would cost where they choose; the current UE's local
+    cost and root; the objective; the share of the UEs to come; the mean root; the current UE's four
+    other columns, and their mean and deviation over the UEs to come.
+    """
+
+    def __init__(self, observation_space: spaces.Dict) -> None:
+        check_observation("EachPlace", observation_space)
+        places = observation_space["servers"].shape[0] + 1  # type: ignore[index]
+        super().__init__(observation_space, places * (OWN + SHARED))
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Return the features, one place after the other."""
+        ues, servers, weights = (observations[name] for name in ("ues", "servers", "objective"))
+        num_servers, num_ues = servers.shape[1], ues.shape[1]
+        latency, energy = weights[:, :1, None], weights[:, 1:2, None]
+        static, current, place, _ = observation.read(ues, num_servers, torch)
+        ratio = observation.ratios(static, num_servers, torch, least=_SMALL)
+        # [B, 1 or M, 1 or N] from here on: UEs last, as the fastest axis
+        upload, own, load, deadline, power = (part.mT.contiguous() for part in ratio)
+        left, size = servers[..., :1], servers[..., 1:]
+        scale = num_ues * size / size.sum(1, keepdim=True)
+        every = torch.arange(1, num_servers + 1, device=ues.device)[:, None]
+        held = (place[:, None] == every).float()
+        order, first = torch.arange(num_ues, device=ues.device), current.argmax(1)
+        coming = (order > first[:, None]).float()[:, None]
+        floor = load / scale / (1 - upload).clamp(min=_SMALL)  # of the server's total
+        root = (load * deadline).sqrt()  # of cycles, in units of sqrt(F Tmean / N)
+        own, sent = own * deadline, upload * deadline
+        unit = own.mean(2, keepdim=True)
+        own, sent, root_s = own / unit, sent / unit, root / unit
+        held_load = (held * root).sum(2, keepdim=True) / scale
+        alone = own - (sent + root_s * root / scale) * latency - sent * power * energy
+        shared_s, fits = 2 * latency * root_s, (floor <= left).float()
+        present = expected = held_load
+        saved = (alone - shared_s * present) * fits
+        for _ in range(_ROUNDS):
+            most = (alone - shared_s * expected) * fits
+            best = most.amax(1, keepdim=True).clamp(min=_SMALL)
+            choice = (most >= best) * coming
+            chosen = (choice * root).sum(2, keepdim=True) / scale
+            expected = expected + (present + chosen - expected) / 2
+        later = (alone - shared_s * expected) * fits
+        floors = choice * floor
+        at = (torch.arange(len(ues), device=ues.device), slice(None), first)  # the current UE
+        worth = later / floor.clamp(min=_SMALL)
+        better = floors * (worth > worth[at][..., None])
+        number, free = choice.sum(2), left[..., 0].clamp(min=_SMALL)
+        columns = [
+            *(part[at] for part in (sent, root_s * (root / scale + 2 * present), saved, later)),
+            floor[at],
+            floor[at] / free,
+            *(part[..., 0] for part in (left, size)),
+            held.sum(2) / scale[..., 0],
+            *(part[..., 0] for part in (present, expected)),
+            number / scale[..., 0],
+            chosen[..., 0],
+            floors.sum(2) / free,
+            better.sum(2) / free,
+            (choice * later).sum(2) / number.clamp(min=1),
+        ]
+        places = nn.functional.pad(torch.stack(columns, -1), (1, 0, 1, 0))
+        places[:, 0, 0] = 1.0
+        ends, count = static[..., num_servers:].mT, coming.sum(2)
+        mean, square = ((part * coming).sum(2) / count.clamp(min=1) for part in (ends, ends**2))
+        spread = (square - mean**2).clamp(min=_SMALL**2).sqrt()
+        rest = ((coming + current[:, None]) * (own - best)).mean(2)
+        slot = [rest, own[at], root[at], weights[:, :2], count / num_ues, root.mean(2)]
+        slot = torch.cat([*slot, ends[at], mean, spread], 1)[:, None]
+        slot = slot.expand(-1, num_servers + 1, -1)
+        return torch.cat([places, slot], -1).clamp(-_LARGEST_COST, _LARGEST_COST).flatten(1)
+
+
+EXTRACTORS: dict[str, Any] = {"current_ue": CurrentUE, "each_place": EachPlace}

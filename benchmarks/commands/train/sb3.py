@@ -6,6 +6,7 @@ Stable-Baselines3's algorithms, every one on the same path.
 from __future__ import annotations
 
 import dataclasses
+import json
 import statistics
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,8 +48,8 @@ class TrainSB3Options(SB3Options):
     scores: int = 10
     """Rows of the learning curve."""
     seeds: int = 1
-    """Trainings, on seeds spawned from --seed; their median is printed at the end. Those that their
-    folders hold whole are not run again."""
+    """Trainings, on seeds spawned from --seed; median and range are printed at the end and written
+    beside the folders, as .json. Trainings that their folders hold whole are not run again."""
     resume: bool = False
     """Go on with the training that the folder holds, up to --timesteps in all."""
 
@@ -69,12 +70,12 @@ def train(options: TrainSB3Options | None = None) -> None:
     root = options.out or f"runs/sb3-{config.algo}-{Path(config.scenario).stem}"
     print(f"{config.algo} on {config.env_id}, {config.scenario}; gaps are to LocalSearch, in %")
     validation = validation_of(config.scenario)
-    ends = []
+    ends = {}
     for seed in seeds:
         folder = Path(root if options.out and len(seeds) == 1 else f"{root}-{seed}")
-        ends.append(_one(config.replace(seed=seed), folder, options, validation))
+        ends[seed] = _one(config.replace(seed=seed), folder, options, validation)
     if len(seeds) > 1:
-        _print_seeds(config, ends)
+        _summarise(config, ends, Path(f"{root}.json"))
 
 
 def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -> dict[str, float]:
@@ -97,16 +98,23 @@ def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -
     return rows[-1]
 
 
-def _print_seeds(config: Any, ends: list[dict[str, float]]) -> None:
-    gaps = {name: sorted(end[name] for end in ends) for name in ("mean", *KIND_PROMPTS)}
-    shown = [f"{statistics.median(gap):.2f} [{gap[0]:.2f}, {gap[-1]:.2f}]" for gap in gaps.values()]
-    cpu_s = statistics.median(end["cpu_s"] for end in ends)
-    what = f"median [least, most] of {len(ends)} seeds, after the last update"
-    title = f"{config.algo} on {config.scenario}: {what}"
+def _summarise(config: Any, ends: dict[int, dict[str, float]], path: Path) -> None:
+    """Print the median and the range of several seeds' last rows, and write them."""
+    from lambo_env.utils import files
+
+    summary = {}
+    for name in ("mean", *KIND_PROMPTS, "timesteps", "cpu_s"):
+        values = sorted(row[name] for row in ends.values())
+        middle = statistics.median(values)
+        summary[name] = {"median": middle, "least": values[0], "most": values[-1]}
+    files.write_text(path, json.dumps({"last_rows": ends, **summary}, indent=1) + "\n")
+    steps, cpu_s = (summary.pop(name)["median"] for name in ("timesteps", "cpu_s"))
+    gaps = ["{median:.2f} [{least:.2f}, {most:.2f}]".format(**gap) for gap in summary.values()]
     print_table(
-        ("decisions", *(f"{name}, %" for name in gaps), "CPU s"),
-        [(f"{ends[0]['timesteps']:,.0f}", *shown, f"{cpu_s:.0f}")],
-        title,
+        ("decisions", *(f"{name}, %" for name in summary), "CPU s"),
+        [(f"{steps:,.0f}", *gaps, f"{cpu_s:.0f}")],
+        f"{config.algo} on {config.scenario}: median [least, most] of {len(ends)} seeds, "
+        "after the last update",
     )
 
 

@@ -98,6 +98,62 @@ def test_no_two_seeds_share_a_first_instance():
     assert spawned_seeds(0, 5)[:2] == spawned_seeds(0, 2)
 
 
+SHARED = {
+    "maskable_ppo": "baselines.sb3.policies:MaskablePlacePolicy",
+    "dqn": "baselines.sb3.policies:PlaceDQNPolicy",
+}
+
+
+def shared(algo: str) -> config.SB3Config:
+    fields = {"extractor": "each_place", "policy_kwargs": {"net_arch": [8]}}
+    return short(algo, policy=SHARED[algo], **fields)
+
+
+@pytest.mark.parametrize("algo", SHARED)
+def test_weights_shared_over_places_decide_any_size(
+    algo: str, tmp_path: Path, validation: Validation
+):
+    train.train(shared(algo), tmp_path, validation=validation, scores=1)
+    agent = agents.SB3Agent(tmp_path / "last.safetensors")
+    for name in ("tiny", "wide", "paper", "hetero"):
+        scenario = load_scenario(name)
+        given = sample_instances(scenario, 2, np.random.default_rng(1))
+        prompts = Prompts.sample(2, np.random.default_rng(2))
+        assert agent.supports(given) is None
+        decision = agent.decide(given, prompts, np.random.default_rng(0))
+        decision.check(given, 1e-6)
+        assert decision.place.shape == (2, scenario.num_ues)
+    check_agent(agent)
+
+
+@pytest.mark.parametrize("algo", SHARED)
+def test_scores_go_with_the_servers(algo: str):
+    """Servers in another order get the same scores, in that order."""
+    model = train.build(shared(algo))
+    seen = {name: torch.as_tensor(part) for name, part in model.env.reset().items()}
+    for part in model.policy.parameters():
+        torch.nn.init.normal_(part, std=0.1)
+    order = torch.tensor([2, 0, 3, 1])
+    ues = seen["ues"].clone()
+    ues[..., :4] = ues[..., order]
+    other = {**seen, "ues": ues, "servers": seen["servers"][:, order]}
+
+    def scores(observation: Any) -> Any:
+        if algo == "dqn":
+            return model.policy.q_net(observation)
+        return model.policy.get_distribution(observation).distribution.logits
+
+    places = torch.cat([torch.tensor([0]), order + 1])
+    torch.testing.assert_close(scores(other), scores(seen)[:, places])
+
+
+def test_plain_features_are_refused_by_policies_of_places():
+    for fields, text in (({"extractor": "current_ue"}, "each_place"), ({}, r"\[width\]")):
+        bad = {"policy_kwargs": {"net_arch": [8, 8]}, **fields}
+        with pytest.raises(ValueError, match=f"allowed: {text}"):
+            train.build(shared("maskable_ppo").replace(**bad))
+
+
 def test_a_run_is_never_written_over(tmp_path: Path, validation: Validation):
     (tmp_path / "curve.jsonl").write_text("")
     with pytest.raises(ValueError, match="a folder that holds no training yet"):
@@ -294,4 +350,9 @@ def test_several_seeds_give_a_median_and_are_not_run_again(
         and "of 3 seeds" in out
     )
     assert (tmp_path / "runs" / f"sb3-dqn-tiny-{seeds[0]}" / "curve.jsonl").read_bytes() == first
+    summary = json.loads((tmp_path / "runs" / "sb3-dqn-tiny.json").read_text())
+    assert list(summary["last_rows"]) == [str(seed) for seed in seeds]
+    energies = [row["energy"] for row in summary["last_rows"].values()]
+    ends = {"median": np.median(energies), "least": min(energies), "most": max(energies)}
+    assert summary["energy"] == ends
     assert cli.main([*line, "0"]) == 2

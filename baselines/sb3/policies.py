@@ -1,0 +1,102 @@
+"""Policies whose weights are shared over places: one row of features per place, one score each.
+
+No parameter depends on N or M, so a policy that was trained on one scenario decides any other.
+Their configs say ``extractor = "each_place"`` and the width of the layers as ``net_arch = [64]``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
+from torch import Tensor, nn
+
+from baselines.sb3.extractors import OWN, SHARED
+from lambo_env.utils import validate
+
+_FEATURES = OWN + SHARED
+
+
+class PlaceNet(nn.Module):
+    """Scores [B, P] of places and a summary of all, from the features of ``EachPlace``."""
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        places = int(policy.action_space.n)
+        fits = policy.features_dim == places * _FEATURES
+        validate.check("SB3Config.extractor", policy.features_extractor, fits, "each_place")
+        validate.check("net_arch", policy.net_arch, len(policy.net_arch) == 1, "[width]")
+        width = policy.net_arch[0]
+        self.latent_dim_pi, self.latent_dim_vf = places, width + _FEATURES
+        self.first, self.second = nn.Linear(_FEATURES, width), nn.Linear(width, width)
+        self.pooled = nn.Linear(2 * width, width)
+        self.score = nn.Linear(width + _FEATURES, 1)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores and summary."""
+        features = features.unflatten(1, (-1, _FEATURES))
+        rows = torch.relu(self.first(features))
+        pooled = self.pooled(torch.cat([rows.mean(1), rows.amax(1)], -1))
+        rows = torch.relu(self.second(rows) + pooled[:, None])
+        rows = torch.cat([rows, features], -1)
+        return self.score(rows)[..., 0], rows.mean(1)
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        """Return scores."""
+        return self(features)[0]
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        """Return the summary."""
+        return self(features)[1]
+
+
+def _start(score: nn.Linear, value: nn.Linear) -> None:
+    """Let scores start near 0, and values at what the UEs to come would cost by their wishes."""
+    nn.init.orthogonal_(score.weight, 0.01)
+    nn.init.zeros_(value.weight)
+    value.weight.data[0, -SHARED] = -1.0
+
+
+class MaskablePlacePolicy(MaskableActorCriticPolicy):
+    """For MaskablePPO: scores are logits, the value is linear in the summary."""
+
+    any_size = True
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = PlaceNet(self)
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.action_net = nn.Identity()
+        _start(self.mlp_extractor.score, self.value_net)
+        rate = lr_schedule(1)
+        self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)
+
+
+class PlaceValues(nn.Module):
+    """Q values [B, P]: the value of the slot and a score of each place."""
+
+    def __init__(self, q_net: QNetwork) -> None:
+        super().__init__()
+        self.places = PlaceNet(q_net)
+        self.value = nn.Linear(self.places.latent_dim_vf, 1)
+        _start(self.places.score, self.value)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return Q values."""
+        scores, summary = self.places(features)
+        return self.value(summary) + scores
+
+
+class PlaceDQNPolicy(DQNPolicy):
+    """For DQN, whose Q values are those of ``PlaceValues``."""
+
+    any_size = True
+
+    def make_q_net(self) -> QNetwork:
+        """Return a Q network with weights shared over places."""
+        q_net = super().make_q_net()
+        q_net.q_net = PlaceValues(q_net)
+        return q_net
