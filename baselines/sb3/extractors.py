@@ -21,7 +21,7 @@ _LEAST = 1e-6  # what ratios are divided by
 OWN, SHARED = 17, 19  # features of one place, and of all together
 _LARGEST_COST = 4.0  # features end here
 _SMALL = 1e-3  # least of what is divided by
-_ROUNDS = 2
+_ROUNDS, _STEP, _SHARPNESS = 2, 0.6, 0.15  # of how UEs to come choose
 
 
 def check_observation(name: str, space: spaces.Dict) -> None:
@@ -87,8 +87,8 @@ class EachPlace(BaseFeaturesExtractor):
     Costs are over the mean cost of running a UE locally, latencies and energies alike, as rewards
     are with ``reward="relative"``. A UE's saving at a server is what it costs less there than
     locally, by the closed form's allocation. Loads are sums of sqrt(cycles) over the server's size.
-    ``_ROUNDS`` times, the UEs to come choose the place where they save most, and the load expected
-    moves half of the way to what they choose.
+    ``_ROUNDS`` times, the UEs to come choose places by a softmax of their savings, and the load
+    expected moves most of the way to what they choose.
 
     Of a place, in order: is it local; upload time, run time, saving at the present load and at the
     one expected; floor, over the total and over what is left; what is left; size; number and load
@@ -131,10 +131,10 @@ class EachPlace(BaseFeaturesExtractor):
         saved = (alone - shared_s * present) * fits
         for _ in range(_ROUNDS):
             most = (alone - shared_s * expected) * fits
-            best = most.amax(1, keepdim=True).clamp(min=_SMALL)
-            choice = (most >= best) * coming
+            taste = (most / _SHARPNESS).exp() * fits
+            choice = taste / (1 + taste.sum(1, keepdim=True)) * coming
             chosen = (choice * root).sum(2, keepdim=True) / scale
-            expected = expected + (present + chosen - expected) / 2
+            expected = expected + _STEP * (present + chosen - expected)
         later = (alone - shared_s * expected) * fits
         floors = choice * floor
         at = (torch.arange(len(ues), device=ues.device), slice(None), first)  # the current UE
@@ -159,7 +159,8 @@ class EachPlace(BaseFeaturesExtractor):
         ends, count = static[..., num_servers:].mT, coming.sum(2)
         mean, square = ((part * coming).sum(2) / count.clamp(min=1) for part in (ends, ends**2))
         spread = (square - mean**2).clamp(min=_SMALL**2).sqrt()
-        rest = ((coming + current[:, None]) * (own - best)).mean(2)
+        rest = own - later.amax(1, keepdim=True).clamp(min=0)
+        rest = ((coming + current[:, None]) * rest).mean(2)
         slot = [rest, own[at], root[at], weights[:, :2], count / num_ues, root.mean(2)]
         slot = torch.cat([*slot, ends[at], mean, spread], 1)[:, None]
         slot = slot.expand(-1, num_servers + 1, -1)

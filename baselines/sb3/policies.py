@@ -19,7 +19,7 @@ from lambo_env.utils import validate
 _FEATURES = OWN + SHARED
 
 
-class PlaceNet(nn.Module):
+class PlaceScores(nn.Module):
     """Scores [B, P] of places and a summary of all, from the features of ``EachPlace``."""
 
     def __init__(self, policy: Any) -> None:
@@ -65,7 +65,7 @@ class MaskablePlacePolicy(MaskableActorCriticPolicy):
     any_size = True
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = PlaceNet(self)
+        self.mlp_extractor = PlaceScores(self)
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
@@ -80,7 +80,7 @@ class PlaceValues(nn.Module):
 
     def __init__(self, q_net: QNetwork) -> None:
         super().__init__()
-        self.places = PlaceNet(q_net)
+        self.places = PlaceScores(q_net)
         self.value = nn.Linear(self.places.latent_dim_vf, 1)
         _start(self.places.score, self.value)
 
