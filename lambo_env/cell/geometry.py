@@ -54,13 +54,13 @@ def advance_draws(scenario: CellScenario) -> tuple[int, int]:
 
 
 class Block:
-    """Hands out consecutive slices of a block of draws [B, size], shaped [B, *shape]."""
+    """Hands out consecutive slices of a block of draws [B, size], as arrays [B, ...]."""
 
     def __init__(self, draws: Array, xp: Any) -> None:
         self.draws, self.xp, self.used = draws, xp, 0
 
     def take(self, *shape: int) -> Array:
-        """Return the next slice as [B, *shape]."""
+        """Return the next slice as [B, ...] of the given shape."""
         start = self.used
         self.used += math.prod(shape)
         return self.xp.reshape(self.draws[:, start : self.used], (self.draws.shape[0], *shape))
