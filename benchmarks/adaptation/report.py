@@ -60,7 +60,6 @@ class MethodCurve:
     labels: float
     update_s: float
     expert_s: float
-    trainable: int | None
 
     def _mean(self, first: int, end: int) -> Floats:
         """Return the gap of slots ``first`` to ``end`` - 1, one per seed.
@@ -114,9 +113,7 @@ def _line(drift: str, method: str, cells: list[dict[str, Any]]) -> MethodCurve:
         float(np.mean([c[name] for c in cells])) for name in ("labels", "update_s", "expert_s")
     )
     slots = np.array([row["slot"] for row in cells[0]["rows"]])
-    return MethodCurve(
-        drift, method, slots, gaps, labels, update_s, expert_s, cells[0].get("num_trainable")
-    )
+    return MethodCurve(drift, method, slots, gaps, labels, update_s, expert_s)
 
 
 def recovered(line: MethodCurve, frozen: MethodCurve) -> Interval | None:

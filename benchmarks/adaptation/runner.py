@@ -202,7 +202,9 @@ class _Bounds:
 
     def of(self, slot: int, instances: Instances, prompts: Prompts) -> np.ndarray:
         """Return the bounds [B] of a slot; new ones are written at once, for all methods."""
-        key = f"slot{slot}-{_digest(instances, prompts)}"  # of other instances they are none
+        # bounds of other instances are none
+        content = instances.hash("\n".join(prompts.texts))[:16]
+        key = f"slot{slot}-{content}"
         if self.found.get(key, np.zeros(0)).shape != (instances.batch_size,):
             solved = np.asarray(self.solver.solve(instances, prompts).lower_bound)
             self.found = {**_arrays(self.path), **self.found, key: solved}
@@ -218,11 +220,6 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as kept:
         return {name: kept[name] for name in kept.files}
     return {}
-
-
-def _digest(instances: Instances, prompts: Prompts) -> str:
-    """Return the content hash of a slot, 16 hex digits."""
-    return instances.hash("\n".join(prompts.texts))[:16]
 
 
 class _Rows:

@@ -28,7 +28,7 @@ class DecodeOptions:
     """Of weights and slot."""
 
 
-def decode(options: DecodeOptions | None = None) -> None:
+def decode(options: DecodeOptions = DecodeOptions()) -> None:
     """Make the network, decide one slot, and print parameters, seconds and peak memory."""
     import numpy as np
     import torch
@@ -42,7 +42,6 @@ def decode(options: DecodeOptions | None = None) -> None:
     from lambo_env.utils.timing import measure
     from lambo_env.utils.validate import integer
 
-    options = options or DecodeOptions()
     integer("--seed", options.seed, low=0)
     prompts = Prompts.of(options.prompt, 1)
     instances = sample_instances(

@@ -104,7 +104,8 @@ def objectives(
     fresh: Instances, stale: Instances, text: str, rng: np.random.Generator
 ) -> tuple[Objectives, Decision]:
     """Return what a prompt costs on ``fresh``, and the optimal decision."""
-    prompts, solver = Prompts.of(text, len(fresh)), _solver()
+    solver: Any = make_agent("exact", gap=GAP)
+    prompts = Prompts.of(text, len(fresh))
     objective = prompts.objective(fresh)
     solved = solver.solve(fresh, prompts)
     optimum = physics.evaluate(fresh, solved.decision, objective).cost
@@ -123,10 +124,6 @@ def objectives(
         stale_late=_percent(outcome.late),
     )
     return found, solved.decision
-
-
-def _solver() -> Any:
-    return make_agent("exact", gap=GAP)
 
 
 def assess(scenario: Scenario, count: int, root: int = 0) -> tuple[Deadlines, list[Objectives]]:

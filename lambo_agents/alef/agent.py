@@ -55,8 +55,6 @@ class ALEF:
         query: "entropy", "margin", "committee" or "random".
         diversity: choose among so many times the labels wanted, far apart (1: the highest scores,
             however alike).
-        threshold: a score below it is not worth a label.
-        timeout_s: the most that a label may take the expert.
         memory: instances of the stream that are rehearsed, so that nothing is forgotten; they need
             no labels.
         update: how a round learns; an UpdateConfig or its fields.
@@ -88,8 +86,6 @@ class ALEF:
         every: int = 1,
         query: str = "entropy",
         diversity: int = 1,
-        threshold: float = 0.0,
-        timeout_s: float | None = None,
         memory: int = 64,
         update: UpdateConfig | Mapping[str, Any] | None = None,
         fallback: bool = True,
@@ -103,8 +99,6 @@ class ALEF:
         self.every = validate.integer("ALEF.every", every)
         self.query = validate.known(query, QUERIES, "ALEF.query")
         self.diversity = validate.integer("ALEF.diversity", diversity)
-        self.threshold = validate.non_negative("ALEF.threshold", threshold)
-        limit = None if timeout_s is None else validate.positive("ALEF.timeout_s", timeout_s)
         for name, table in (("update", update), ("expert_options", expert_options)):
             known = table is None or isinstance(table, Mapping | UpdateConfig)
             validate.check(f"ALEF.{name}", table, known, "a mapping of fields")
@@ -119,7 +113,7 @@ class ALEF:
         self.update = (
             update if isinstance(update, UpdateConfig) else UpdateConfig(**dict(update or {}))
         )
-        self.expert = _expert(expert, dict(expert_options or {}), limit)
+        self.expert = _expert(expert, dict(expert_options or {}))
         own = inspect.signature(LamboAgent).parameters
         validate.known_keys("ALEF", agent_options, [name for name in own if name != "weights"])
         self.agent = LamboAgent(
@@ -229,24 +223,27 @@ class ALEF:
         Questions known from before are not asked again. Each has a generator of its own, so that
         the labels that a killed run left change no draw.
         """
-        rows = choose(pool, self.query, self.wanted(), self.diversity, self.threshold)
+        rows = choose(pool, self.query, self.wanted(), self.diversity)
         known = {label.key for label in self._memory}
-        keys = {
-            int(row): question_key(pool.instances.take(int(row)), pool.prompts.take(int(row)))
-            for row in rows
-        }
-        keys = {row: key for row, key in keys.items() if key not in known}
-        for row, key in keys.items():
-            if self.labels.find(key) is None:
-                start = time.process_time()
-                rng = np.random.default_rng([seed, int(key, 16)])
-                answer = self.expert.ask(pool.instances.take(row), pool.prompts.take(row), rng)
-                self.expert_s += time.process_time() - start
-                self.asked += 1
-                self.labels.add(answer[0])
+        questions = [(pool.instances.take(row), pool.prompts.take(row)) for row in rows.tolist()]
         return rows, [
-            label for key in keys.values() if (label := self.labels.find(key)) is not None
+            self._label(*question, seed)
+            for question in questions
+            if question_key(*question) not in known
         ]
+
+    def _label(self, instances: Instances, prompts: Prompts, seed: int) -> Label:
+        """Return the label of one instance: an earlier one, or the expert's."""
+        key = question_key(instances, prompts)
+        label = self.labels.find(key)
+        if label is None:
+            start = time.process_time()
+            rng = np.random.default_rng([seed, int(key, 16)])
+            (label,) = self.expert.ask(instances, prompts, rng)
+            self.expert_s += time.process_time() - start
+            self.asked += 1
+            self.labels.add(label)
+        return label
 
     def _learn(self, new: list[Label], seed: int) -> None:
         """Do one round on what is remembered and what is new."""
@@ -286,15 +283,7 @@ class ALEF:
 
     def _settings(self) -> dict[str, Any]:
         """Return what an adaptation that is gone on with must have in common."""
-        names = (
-            "labels_per_slot",
-            "budget",
-            "start_slot",
-            "every",
-            "query",
-            "diversity",
-            "threshold",
-        )
+        names = ("labels_per_slot", "budget", "start_slot", "every", "query", "diversity")
         own = {name: getattr(self, name) for name in names}
         own["memory"] = self.replay_buffer.size
         own["fallback"] = self.fallback is not None
@@ -302,15 +291,11 @@ class ALEF:
 
     def _save(self, path: Path) -> None:
         aed = self.agent.aed
-        learned = None if self.fallback is None else self.fallback.learned
-        state = (
-            {name: aed.state_dict()[name] for name in self._names} if learned is None else learned
-        )
-        kept = {
-            **self.replay_buffer.tensors(),
-            **({} if self.fallback is None else self.fallback.tensors()),
-        }
-        checkpoint.save(path, {**state, **kept}, aed.config, alef=self._meta())
+        kept = {name: aed.state_dict()[name] for name in self._names}
+        kept |= self.replay_buffer.tensors()
+        if self.fallback is not None:
+            kept |= self.fallback.tensors()
+        checkpoint.save(path, kept, aed.config, alef=self._meta())
 
     def _restore(self, path: Path) -> None:
         """Go on where ``_save`` left off.
@@ -337,9 +322,7 @@ class ALEF:
         }
         checkpoint.fit_tensors(aed, {**aed.state_dict(), **weights}, str(path))
         if self.fallback is not None:
-            self.fallback.restore(tensors)
-        if self.fallback is not None and kept["labels"]:
-            self.fallback.resume(weights, kept["at_home"])
+            self.fallback.restore(tensors, weights if kept["labels"] else None, kept["at_home"])
         self.replay_buffer.restore(tensors, kept["offered"])
         self.slot, self.asked, (self.update_s, self.expert_s) = (
             kept["slot"],
@@ -360,10 +343,10 @@ class ALEF:
             self._memory.extend([] if label is None else [label])
 
 
-def _expert(expert: str | Agent, options: dict[str, Any], timeout_s: float | None) -> Expert:
+def _expert(expert: str | Agent, options: dict[str, Any]) -> Expert:
     if isinstance(expert, str):
-        return Expert(make_agent(expert, **options), expert, timeout_s)
+        return Expert(make_agent(expert, **options), expert)
     decides = callable(getattr(expert, "decide", None))
     allowed = "a registered agent's name, or an agent with decide(instances, prompts, rng)"
     validate.check("ALEF.expert", expert, decides and not options, allowed)
-    return Expert(expert, type(expert).__name__, timeout_s)
+    return Expert(expert, type(expert).__name__)

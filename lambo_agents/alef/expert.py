@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,25 +112,25 @@ class Expert:
     Args:
         agent: whoever decides.
         name: for messages.
-        timeout_s: the most that one label may take; None waits for ever. An expert that outlasts it
-            is left to end by itself.
     """
 
     agent: Agent
     name: str
-    timeout_s: float | None = None
 
     def ask(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> list[Label]:
         """Return the expert's labels of k instances.
 
         Raises:
-            ExpertError: it refuses the instances, fails, times out, or its decision is illegal or
-                needlessly late.
+            ExpertError: it refuses the instances, fails, or its decision is illegal or needlessly
+                late.
         """
         reason = unsupported(self.agent, instances, prompts)
         if reason is not None:
             raise self._error(f"cannot decide these instances: {reason}")
-        answer = self._timely(instances, prompts, rng)
+        try:
+            answer = self.agent.decide(instances, prompts, rng)
+        except Exception as error:  # whatever a stranger's agent raises
+            raise self._error(f"failed: {type(error).__name__}: {error}") from error
         try:
             decision = Decision(np.asarray(answer.place), np.asarray(answer.cpu_hz))
             decision.check(instances, physics.CAPACITY_TOLERANCE)
@@ -149,29 +148,6 @@ class Expert:
 
     def _error(self, what: str) -> ExpertError:
         return ExpertError(f"expert {self.name!r} {what}; the network is as it was")
-
-    def _timely(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
-        """Return the expert's decision, made in a thread of its own where there is a time limit."""
-        done: list[Any] = []
-
-        def work() -> None:
-            try:
-                done.append((self.agent.decide(instances, prompts, rng), None))
-            except Exception as error:  # whatever a stranger's agent raises
-                done.append((None, error))
-
-        if self.timeout_s is None:
-            work()
-        else:
-            thread = threading.Thread(target=work, daemon=True)
-            thread.start()
-            thread.join(self.timeout_s * instances.batch_size)
-        if not done:
-            raise self._error(f"took longer than {self.timeout_s} s per label")
-        decision, error = done[0]
-        if error is not None:
-            raise self._error(f"failed: {type(error).__name__}: {error}") from error
-        return decision
 
 
 def joined(labels: Sequence[Label]) -> tuple[Instances, Prompts, NDArray[np.int64]]:

@@ -76,31 +76,23 @@ class FallbackPolicy:
         self._use(self.home if self.at_home else self.learned)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the remembered slots as tensors by name."""
-        if not self.slots:
-            return {}
+        """Return the remembered slots and the learned weights as tensors by name."""
         seen, home = zip(*self.slots, strict=True)
         return {
             PREFIX + "seen": torch.from_numpy(np.stack(seen)),
             PREFIX + "home": torch.tensor(home),
+            **(self.learned or {}),
         }
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what ``tensors`` gave."""
+    def restore(self, tensors: dict[str, Tensor], learned: Weights | None, at_home: bool) -> None:
+        """Go on with the slots of ``tensors`` and, where there are any, weights learned before."""
         if PREFIX + "seen" in tensors:
-            pairs = zip(
-                tensors[PREFIX + "seen"].numpy(), tensors[PREFIX + "home"].tolist(), strict=True
-            )
-            self.slots = [(seen, bool(home)) for seen, home in pairs]
-
-    def resume(self, learned: Weights, at_home: bool) -> None:
-        """Go on with weights that were learned before."""
-        self.learned, self.at_home = (
-            {name: learned[name].to(self.home[name]) for name in self.names},
-            at_home,
-        )
-        self.decided_at_home = at_home
-        self._use(self.home if at_home else self.learned)
+            seen, home = (tensors[PREFIX + name] for name in ("seen", "home"))
+            self.slots = list(zip(seen.numpy(), home.tolist(), strict=True))
+        if learned is not None:
+            self.learned = {name: learned[name].to(self.home[name]) for name in self.names}
+            self.at_home = self.decided_at_home = at_home
+            self._use(self.home if at_home else self.learned)
 
     def settle(self, pool: Pool, asked: NDArray[np.intp]) -> None:
         """Compare both on a slot's unlabelled instances (all, if none is left), and remember it.
@@ -114,13 +106,10 @@ class FallbackPolicy:
         """
         if self.learned is not None:
             self._compare(pool, asked, self.learned)
-        self.settle_as(pool.instances)
+        self.remember(pool.instances)
 
-    def settle_as(self, instances: Instances) -> None:
-        """Remember what a slot was like, and which of the two is the better one there.
-
-        The one in use.
-        """
+    def remember(self, instances: Instances) -> None:
+        """Note what a slot was like, and that the weights in use are the better ones there."""
         self.slots = [*self.slots, (_likeness(instances)[0], self.at_home)][-REMEMBERED:]
 
     def _compare(self, pool: Pool, asked: NDArray[np.intp], learned_weights: Weights) -> None:

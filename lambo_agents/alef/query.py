@@ -35,11 +35,6 @@ class Pool(NamedTuple):
     rng: np.random.Generator
 
 
-def taken_share(instances: Instances, place: NDArray[Any], cpu_hz: Floats) -> Floats:
-    """Return CPU [B, N] as shares of the totals of its servers; 0 where local."""
-    return np.asarray(Decision(place, cpu_hz).shares(instances))
-
-
 def taken_by(
     slots: decoding.Slot, instances: Instances, decision: Decision
 ) -> tuple[Tensor, Tensor]:
@@ -51,7 +46,8 @@ def taken_by(
     index = torch.from_numpy(place).to(slots.need.device)
     floor = slots.need.gather(-1, index[..., None])[..., 0]
     floor = torch.where(floor.isfinite(), floor, 0.0)
-    cpu = torch.from_numpy(taken_share(instances, place, np.asarray(decision.cpu_hz))).to(floor)
+    shares = np.asarray(Decision(place, np.asarray(decision.cpu_hz)).shares(instances))
+    cpu = torch.from_numpy(shares).to(floor)
     return index, torch.where(slots.inputs.shares[:, None], cpu, floor)
 
 
@@ -137,9 +133,7 @@ QUERIES: dict[str, Callable[[Pool], Floats]] = {
 }
 
 
-def choose(
-    pool: Pool, query: str, count: int, diversity: int = 1, threshold: float = 0.0
-) -> NDArray[np.intp]:
+def choose(pool: Pool, query: str, count: int, diversity: int = 1) -> NDArray[np.intp]:
     """Return the rows of at most ``count`` instances of highest score, the best first.
 
     Scores are ranked among instances of one kind of objective (latency, energy, mix): between kinds
@@ -152,13 +146,10 @@ def choose(
         diversity: the ``diversity`` x ``count`` best are thinned out: the best one, then always the
             one farthest from those chosen, by the mean of the encoder's tokens. 1: the best,
             however alike.
-        threshold: a score below it is not worth a label.
     """
-    scores = QUERIES[query](pool)
     weight = pool.prompts.latency_weight
-    worth = _within(scores, (weight == 1) + 2 * (weight == 0))
-    ranked = np.argsort(-worth, kind="stable")
-    ranked = ranked[scores[ranked] >= threshold][: count * diversity]
+    worth = _within(QUERIES[query](pool), (weight == 1) + 2 * (weight == 0))
+    ranked = np.argsort(-worth, kind="stable")[: count * diversity]
     return ranked if diversity == 1 or len(ranked) <= count else _spread(pool, ranked, count)
 
 

@@ -180,14 +180,6 @@ def _every_prompt(probe: Probe) -> None:
         probe.valid(probe.instances, Prompts.of(text, len(TEXTS)))
 
 
-def _one_ue(probe: Probe) -> str | None:
-    return probe.valid(_cut(probe.instances, 1, probe.instances.num_servers), probe.prompts)
-
-
-def _one_server(probe: Probe) -> str | None:
-    return probe.valid(_cut(probe.instances, probe.instances.num_ues, 1), probe.prompts)
-
-
 def _cut(instances: Instances, ues: int, servers: int) -> Instances:
     fields = {
         f.name: getattr(instances, f.name)[:, :ues]
@@ -203,19 +195,25 @@ def _cut(instances: Instances, ues: int, servers: int) -> Instances:
 _PER_UE = {"data_bits", "cycles", "deadline_s", "local_cpu_hz", "local_power_w", "tx_power_w"}
 
 
-def _hopeless(probe: Probe) -> str | None:
-    """No place can meet a deadline of a nanosecond."""
-    return probe.valid(
-        probe.instances.replace(deadline_s=probe.instances.deadline_s * 0 + 1e-9), probe.prompts
-    )
-
-
-def _scarce(probe: Probe) -> str | None:
+def _scarce(instances: Instances) -> Instances:
     """Few can be served in time, and nobody can stay local."""
-    server, local = probe.instances.server_cpu_hz * 0.02, probe.instances.local_cpu_hz * 0.1
-    return probe.valid(
-        probe.instances.replace(server_cpu_hz=server, local_cpu_hz=local), probe.prompts
+    return instances.replace(
+        server_cpu_hz=instances.server_cpu_hz * 0.02, local_cpu_hz=instances.local_cpu_hz * 0.1
     )
+
+
+# instances that an agent has to decide soundly too
+ODD: dict[str, Callable[[Instances], Instances]] = {
+    "one UE": lambda given: _cut(given, 1, given.num_servers),
+    "one server": lambda given: _cut(given, given.num_ues, 1),
+    # no place can meet a deadline of a nanosecond
+    "hopeless deadline": lambda given: given.replace(deadline_s=given.deadline_s * 0 + 1e-9),
+    "scarce servers": _scarce,
+}
+
+
+def _odd(name: str) -> Callable[[Probe], str | None]:
+    return lambda probe: probe.valid(ODD[name](probe.instances), probe.prompts)
 
 
 def _torch(probe: Probe) -> str:
@@ -264,10 +262,7 @@ BEHAVIOUR: dict[str, Callable[[Probe], str | None]] = {
     "input untouched": _input_untouched,
     "batch = one by one": _one_by_one,
     "every prompt": _every_prompt,
-    "one UE": _one_ue,
-    "one server": _one_server,
-    "hopeless deadline": _hopeless,
-    "scarce servers": _scarce,
+    **{name: _odd(name) for name in ODD},
     "torch": _torch,
     "time": _time,
 }

@@ -103,13 +103,6 @@ def share(field: str, value: Any) -> float:
     return out
 
 
-def below_one(field: str, value: Any) -> float:
-    """Return a number in [0, 1)."""
-    out = validate.non_negative(field, value)
-    validate.check(field, value, out < 1, "in [0, 1)")
-    return out
-
-
 def one_of(*options: str) -> Rule:
     """Return the rule of a choice between few."""
     return such_that(lambda value: value in options, " or ".join(options))

@@ -117,28 +117,6 @@ def best_cost(frames: Frames, prompts: Any = None) -> Floats:
     return 1e6 / best_modes(frames)[1]
 
 
-def weighted_rate_bps(frames: Frames, mode: Any, harvest_share: Any, time_share: Any) -> Floats:
-    """Return the rate [B] in bit/s of given shares a [B] and tau [B, N] by the definition above.
-
-    Raises:
-        ValueError: negative shares, or shares that add up to more than the frame.
-    """
-    offload = check_mode(frames, mode)
-    harvest, share = (
-        np.asarray(harvest_share, dtype=np.float64),
-        np.asarray(time_share, dtype=np.float64),
-    )
-    least = min(float(np.min(harvest)), float(np.min(share)))
-    validate.check("shares of the frame", least, least >= 0, ">= 0")
-    total = float(np.max(harvest + np.sum(np.where(offload, share, 0.0), axis=-1)))
-    validate.check("shares of the frame added up", total, total <= 1 + 1e-6, "at most 1")
-    sends = offload & (share > 0)
-    ratio = SNR * frames.gain**2 * harvest[..., None] / np.where(sends, share, 1.0)
-    sent = np.where(sends, OFFLOAD_BPS * share * np.log1p(ratio), 0.0)
-    computed = np.where(offload, 0.0, LOCAL_BPS * np.cbrt(frames.gain * harvest[..., None]))
-    return (computed + sent) @ frames.weight
-
-
 def best_modes(frames: Frames, chunk: int = 2**18) -> tuple[NDArray[np.bool_], Floats]:
     """Return the optimal modes [B, N] and their rates [B], by enumeration of all 2^N.
 

@@ -54,12 +54,11 @@ class TrainSB3Options(SB3Options):
     """Go on with the training that the folder holds, up to --timesteps in all."""
 
 
-def train(options: TrainSB3Options | None = None) -> None:
+def train(options: TrainSB3Options = TrainSB3Options()) -> None:
     """Train and print the learning curve as it grows.
 
     After several seeds, the median of their last rows.
     """
-    options = options or TrainSB3Options()
     from baselines.sb3.train import validation_of
     from baselines.sb3.vec_env import spawned_seeds
     from lambo_env.utils import validate
@@ -147,9 +146,8 @@ class TuneOptions(SB3Options):
     """Fresh seeds of each."""
 
 
-def tune(options: TuneOptions | None = None) -> None:
+def tune(options: TuneOptions = TuneOptions()) -> None:
     """Search, train the best settings anew, print them, write the best as TOML."""
-    options = options or TuneOptions()
     from baselines.sb3.tune import tune as run_study
     from lambo_env.utils import files
 

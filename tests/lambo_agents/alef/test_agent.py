@@ -48,7 +48,6 @@ def test_it_is_a_good_agent():
         ({"query": "entropie"}, "did you mean 'entropy'"),
         ({"expert": "locl-search"}, "did you mean 'local-search'"),
         ({"expert": None}, "ALEF.expert is None; allowed: a registered agent's name"),
-        ({"timeout_s": 0}, "ALEF.timeout_s is 0"),
         ({"update": {"update_params": "encoder"}}, "unknown UpdateConfig.update_params 'encoder'"),
         ({"update": {"replay": 2}}, "UpdateConfig.replay is 2.0; allowed: a number in"),
         ({"allocation": "fair"}, "unknown allocation 'fair'"),

@@ -52,7 +52,7 @@ def test_whichever_was_cheaper_decides_the_next_slot():
     for home, learned, at_home in ((good, bad, True), (bad, good, False)):
         agent = make(weights="lambo-s", fallback=True, start_slot=10)
         agent.fallback.home = home
-        agent.fallback.resume(learned, not at_home)
+        agent.fallback.restore({}, learned, not at_home)
         assert play(agent, instances, prompts) == 0
         assert agent.fallback.at_home == at_home
         assert len(equal(good, weights_of(agent))) == len(good)
@@ -64,11 +64,11 @@ def test_a_world_that_comes_back_is_recognised_before_it_is_decided():
     halved = scenario.replace(server_cpu_hz=tuple(f / 2 for f in scenario.server_cpu_hz))
     agent, rng = make(weights="lambo-s", fallback=True), np.random.default_rng(0)
     learned = {name: weight + 0.01 for name, weight in agent.fallback.home.items()}
-    agent.fallback.resume(learned, at_home=False)
+    agent.fallback.restore({}, learned, at_home=False)
     for world, at_home in ((scenario, True), (halved, False)):
         given = sample_instances(world, 8, rng)
         agent.fallback.at_home = at_home
-        agent.fallback.settle_as(given)
+        agent.fallback.remember(given)
     for world, at_home in ((scenario, True), (halved, False), (halved, False), (scenario, True)):
         agent.decide(sample_instances(world, 8, rng), fleet()[1], rng)
         assert agent.fallback.at_home == at_home
@@ -80,7 +80,8 @@ def test_a_failed_round_leaves_the_weights_in_use(monkeypatch):
     agent = make(fallback=True, start_slot=1)
     play(agent, *slot())
     before = weights_of(agent)
-    agent.fallback.resume({name: 2 * weight for name, weight in agent.fallback.home.items()}, True)
+    doubled = {name: 2 * weight for name, weight in agent.fallback.home.items()}
+    agent.fallback.restore({}, doubled, at_home=True)
     monkeypatch.setattr(
         finetune, "labels_loss", lambda *parts: torch.tensor(float("nan"), requires_grad=True)
     )
