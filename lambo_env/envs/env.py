@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from lambo_env import registration
 from lambo_env.envs.actions import ActionCheck
 from lambo_env.envs.arguments import Arguments, Observation
-from lambo_env.rendering.renderer import FPS, Renderer
+from lambo_env.envs.shell import Shell
+from lambo_env.rendering.renderer import Renderer
 from lambo_env.utils import validate
 
 
@@ -33,7 +34,7 @@ def make(row: registration.Environment, **arguments: Any) -> WorldEnv:
     return WorldEnv(row.arguments_class()(**{**row.kwargs, **arguments}))
 
 
-class WorldEnv(gym.Env[Observation, Any]):
+class WorldEnv(Shell, gym.Env[Observation, Any]):
     """One environment of any world.
 
     Args:
@@ -42,27 +43,12 @@ class WorldEnv(gym.Env[Observation, Any]):
 
     def __init__(self, arguments: Arguments) -> None:
         """Lay out the spaces; nothing is drawn before ``reset``."""
-        vars(self).update(vars(arguments))
-        self.arguments = arguments
-        self.metadata = {"render_modes": list(arguments.render_modes), "render_fps": FPS}
+        super().__init__(arguments, 1)
         self.observation_space = arguments.observation_space()
         self.action_space = arguments.action_space()
         self._actions = ActionCheck(self.action_space)
-        self._batch: Any = arguments.batch(1)
         self._row = np.arange(1)
-        self._playing: bool | None = None  # None: not reset yet
         self._mask: NDArray[np.bool_] | None = None
-        self._renderer: Renderer | None = None
-
-    @property
-    def prompts(self) -> Any:
-        """The prompt of this episode, a batch of one."""
-        return self._started().prompts
-
-    @property
-    def instances(self) -> Any:
-        """What is being played, a batch of one."""
-        return self._started().instances
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -145,15 +131,7 @@ class WorldEnv(gym.Env[Observation, Any]):
 
     def close(self) -> None:
         """Close the window, if there is one."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
-
-    def _started(self) -> Any:
-        """Return the batch once an episode has begun."""
-        if self._playing is None:
-            raise ResetNeeded("no episode has begun; call reset() first")
-        return self._batch
+        self.close_extras()
 
 
 def checked_options(options: Any) -> Mapping[str, Any]:

@@ -22,7 +22,8 @@ from lambo_env import registration
 from lambo_env.envs.actions import ActionCheck, Ints
 from lambo_env.envs.arguments import Arguments, Observation
 from lambo_env.envs.env import checked_options
-from lambo_env.rendering.renderer import FPS, TILES, Renderer
+from lambo_env.envs.shell import Shell
+from lambo_env.rendering.renderer import TILES, Renderer
 from lambo_env.utils import allocator, validate
 
 Infos = dict[str, Any]
@@ -40,7 +41,7 @@ def make(row: registration.Environment, **arguments: Any) -> WorldVectorEnv:
     return WorldVectorEnv(row.arguments_class()(**{**row.kwargs, **arguments}), **own)
 
 
-class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
+class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
     """``num_envs`` environments of any world at once.
 
     Spaces, rules and infos as in Gymnasium's SyncVectorEnv of the single environment.
@@ -65,30 +66,22 @@ class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         copy: bool = True,
     ) -> None:
         """Lay out the spaces; nothing is drawn before ``reset``."""
-        vars(self).update(vars(arguments))
-        self.arguments = arguments
         self.num_envs = validate.integer("num_envs", num_envs)
+        super().__init__(arguments, self.num_envs)
         modes = [mode.value for mode in AutoresetMode]
         mode = getattr(autoreset_mode, "value", autoreset_mode)
         self.autoreset_mode = AutoresetMode(validate.known(mode, modes, "autoreset_mode"))
-        self.metadata = {
-            "render_modes": list(arguments.render_modes),
-            "render_fps": FPS,
-            "autoreset_mode": self.autoreset_mode,
-        }
+        self.metadata["autoreset_mode"] = self.autoreset_mode
         self.single_observation_space = arguments.observation_space()
         self.single_action_space = arguments.action_space()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._actions = ActionCheck(self.single_action_space)
         self._copy = validate.boolean("copy", copy)
-        self._batch: Any = arguments.batch(self.num_envs)
         self._all_rows = np.arange(self.num_envs)
         self._rngs: list[np.random.Generator] | None = None
         self._seeds: tuple[int, ...] = ()
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
-        self._playing = False
-        self._renderer: Renderer | None = None
         allocator.retain_freed_memory()
 
     # ---- generators ------------------------------------------------------------------------------
@@ -298,16 +291,6 @@ class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         batch = self._started()
         return batch.mask() if hasattr(batch, "mask") else None
 
-    @property
-    def prompts(self) -> Any:
-        """The prompts of the episodes [B]."""
-        return self._started().prompts
-
-    @property
-    def instances(self) -> Any:
-        """What is being played [B]."""
-        return self._started().instances
-
     def frame(self, row: int) -> Any:
         """Return everything that a picture of one row shows.
 
@@ -330,18 +313,6 @@ class WorldVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         if self._renderer is None:
             self._renderer = Renderer(self.render_mode, self.metadata["render_fps"])
         return self._renderer.render_all(frames)
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the window, if there is one."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
-
-    def _started(self) -> Any:
-        """Return the batch once episodes have begun."""
-        if not self._playing:
-            raise ResetNeeded("no episode has begun; call reset() first")
-        return self._batch
 
 
 def row_of(values: Any, row: int) -> Any:

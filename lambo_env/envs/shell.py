@@ -1,0 +1,51 @@
+"""What the single and the vector environment of every world have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium.error import ResetNeeded
+
+from lambo_env.envs.arguments import Arguments
+from lambo_env.rendering.renderer import FPS, Renderer
+
+
+class Shell:
+    """Around a batch of running episodes of any world.
+
+    Args:
+        arguments: of its world; their fields are attributes of the environment too.
+        num_envs: B.
+    """
+
+    def __init__(self, arguments: Arguments, num_envs: int) -> None:
+        """Lay out the batch; nothing is drawn before ``reset``."""
+        vars(self).update(vars(arguments))
+        self.arguments = arguments
+        modes = list(arguments.render_modes)
+        self.metadata: dict[str, Any] = {"render_modes": modes, "render_fps": FPS}
+        self._batch: Any = arguments.batch(num_envs)
+        self._playing: bool | None = None  # None: not reset yet
+        self._renderer: Renderer | None = None
+
+    @property
+    def prompts(self) -> Any:
+        """The prompts of the episodes [B]."""
+        return self._started().prompts
+
+    @property
+    def instances(self) -> Any:
+        """What is being played [B]."""
+        return self._started().instances
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window, if there is one."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def _started(self) -> Any:
+        """Return the batch once an episode has begun."""
+        if self._playing is None:
+            raise ResetNeeded("no episode has begun; call reset() first")
+        return self._batch
