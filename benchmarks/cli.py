@@ -2,8 +2,8 @@
 
 Its sub-commands by name, each a file of ``benchmarks.commands`` that is imported when called.
 
-To add one, write ``commands/NAME.py`` with a dataclass of options and a function, and give it a
-line in ``COMMANDS``.
+To add one, write ``commands/NAME.py`` with a function whose parameters are the options, and
+give it a line in ``COMMANDS``.
 """
 
 from __future__ import annotations

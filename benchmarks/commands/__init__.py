@@ -1,4 +1,4 @@
 """One file per sub-command of ``lambo``.
 
-A dataclass of options and a function that hands them to a lower floor.
+A function that hands its options to a lower floor: parameters, or the dataclass that floor takes.
 """

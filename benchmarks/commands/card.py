@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-
-from cyclopts import Parameter
 
 from lambo_env.utils import validate
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class CardOptions:
-    """What ``lambo card`` takes."""
+def card(
+    weights: str,
+    *,
+    name: str = "lambo-s",
+    out: str = "lambo_agents/weights",
+    trained_by: str = "lambo train",
+    note: str = "",
+    instances: int = 1000,
+) -> None:
+    """Copy the weights, measure them, write the card and print its table.
 
-    weights: str
-    """best.safetensors of a training."""
-    _: dataclasses.KW_ONLY
-    name: str = "lambo-s"
-    """Name that they ship under."""
-    out: str = "lambo_agents/weights"
-    """Folder that they ship in."""
-    trained_by: str = "lambo train"
-    """The command that trained them, for the card."""
-    note: str = ""
-    """Anything else that a reader of the card should know."""
-    instances: int = 1000
-    """Fresh instances to measure the gap on."""
-
-
-def card(options: CardOptions) -> None:
-    """Copy the weights, measure them, write the card and print its table."""
+    Args:
+        weights: best.safetensors of a training.
+        name: Name that they ship under.
+        out: Folder that they ship in.
+        trained_by: The command that trained them, for the card.
+        note: Anything else that a reader of the card should know.
+        instances: Fresh instances to measure the gap on.
+    """
     from benchmarks.report.console import print_table
     from benchmarks.studies.model_card import write_card
 
     validate.check(
         "card.weights",
-        options.weights,
-        Path(options.weights).is_file(),
+        weights,
+        Path(weights).is_file(),
         "an existing .safetensors file",
     )
-    count = validate.integer("card.instances", options.instances)
+    count = validate.integer("card.instances", instances)
     made = write_card(
-        Path(options.weights),
-        options.name,
-        options.trained_by,
+        Path(weights),
+        name,
+        trained_by,
         count,
-        Path(options.out),
-        options.note,
+        Path(out),
+        note,
     )
     rows = [
         (
@@ -64,7 +58,7 @@ def card(options: CardOptions) -> None:
     print_table(
         ("prompt", "decoding", "gap %", "95 % interval", "late", "ms per instance"),
         rows,
-        f"{options.name}, {count} instances",
+        f"{name}, {count} instances",
     )
     print(
         f"held-out phrasings: {made['held_out']['points_more']}, worst {made['held_out']['worst']}"

@@ -2,59 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from typing import Any
-
-from cyclopts import Parameter
 
 from benchmarks.report.console import print_table
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class CheckAgentOptions:
-    """What ``lambo check agent`` takes."""
+def agent(name: str, *, scenario: str = "tiny") -> int:
+    """Run the checks of a registered agent.
 
-    name: str
-    """A registered agent (`lambo list agents`)."""
-    _: dataclasses.KW_ONLY
-    scenario: str = "tiny"
-    """Preset or .toml file to check it on."""
-
-
-def agent(options: CheckAgentOptions) -> int:
-    """Run the checks of a registered agent."""
+    Args:
+        name: A registered agent (`lambo list agents`).
+        scenario: Preset or .toml file to check it on.
+    """
     from lambo_agents.registry import make_agent
     from lambo_agents.testing.agent_checks import check_agent
 
-    report = check_agent(make_agent(options.name), options.scenario, raise_on_failure=False)
-    return _tell(report, f"agent {options.name}")
+    report = check_agent(make_agent(name), scenario, raise_on_failure=False)
+    return _tell(report, f"agent {name}")
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class CheckEnvOptions:
-    """What ``lambo check env`` takes."""
+def env(id: str) -> int:  # noqa: A002
+    """Run the checks of a registered environment.
 
-    id: str
-    """A registered environment, for example LAMBO-MEC-v0, or module:ID to import its module
-    first."""
-
-
-def env(options: CheckEnvOptions) -> int:
-    """Run the checks of a registered environment."""
+    Args:
+        id: A registered environment, for example LAMBO-MEC-v0, or module:ID to import its module
+            first.
+    """
     import gymnasium
 
     from lambo_env.testing.env_checks import check_env
 
-    module, _, name = options.id.rpartition(":")
+    module, _, name = id.rpartition(":")
     importlib.import_module(module or "lambo_env")  # registers its ids
     try:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        raise ValueError(f"unknown environment {options.id!r}: {error}") from error
-    return _tell(check_env(name, raise_on_failure=False), f"environment {options.id}")
+        raise ValueError(f"unknown environment {id!r}: {error}") from error
+    return _tell(check_env(name, raise_on_failure=False), f"environment {id}")
 
 
 def _tell(report: Any, title: str) -> int:

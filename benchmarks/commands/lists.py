@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Annotated
 
@@ -68,23 +67,20 @@ def drifts() -> None:
     print_table(("drift", "what happens"), [(name, describe(name)) for name in list_drifts()])
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class PromptOptions:
-    """What ``lambo list prompts`` takes."""
+def prompts(
+    *,
+    all: Annotated[bool, Parameter(negative=())] = False,  # noqa: A002
+) -> None:
+    """Print the objectives that a prompt may name, with examples, or the whole catalogue.
 
-    _: dataclasses.KW_ONLY
-    all: Annotated[bool, Parameter(negative=())] = False
-    """Print every phrase of the catalogue: split, objective, weights and text, by tabs."""
-
-
-def prompts(options: PromptOptions = PromptOptions()) -> None:
-    """Print the objectives that a prompt may name, with examples, or the whole catalogue."""
+    Args:
+        all: Print every phrase of the catalogue: split, objective, weights and text, by tabs.
+    """
     from lambo_env.prompts.catalogue import SPLITS
     from lambo_env.prompts.grammar import catalogue, objectives
     from lambo_env.prompts.objectives import kinds
 
-    if options.all:
+    if all:
         for split, kind in itertools.product(SPLITS, kinds()):
             for text, weights in catalogue(split, kind):
                 shares = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())

@@ -5,12 +5,9 @@ Another paper's number, ours, the interval, the time, and what differed.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-
-from cyclopts import Parameter
 
 from benchmarks.report.console import print_table
 
@@ -19,58 +16,54 @@ if TYPE_CHECKING:
     from benchmarks.studies.reproductions.quantity import Quantity
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class DrooOptions:
-    """What ``lambo reproduce droo`` takes."""
+def droo(
+    data: str,
+    *,
+    seeds: int = 5,
+    frames: int | None = None,
+    variant: str = "default",
+) -> None:
+    """Play DROO on its own frames, and say what its normalised rate is.
 
-    data: str
-    """One of DROO's files, data_10.mat for the headline (github.com/revenol/DROO, folder data)."""
-    _: dataclasses.KW_ONLY
-    seeds: int = 5
-    """Runs."""
-    frames: int | None = None
-    """Play the first so many frames only."""
-    variant: str = "default"
-    """"default", or "original": with the details of their code that harm it."""
-
-
-def droo(options: DrooOptions) -> None:
-    """Play DROO on its own frames, and say what its normalised rate is."""
+    Args:
+        data: One of DROO's files, data_10.mat for the headline (github.com/revenol/DROO, folder
+            data).
+        seeds: Runs.
+        frames: Play the first so many frames only.
+        variant: "default", or "original": with the details of their code that harm it.
+    """
     from benchmarks.studies.reproductions import droo as study
 
     _print(
-        study.reproduce(options.data, options.seeds, options.frames, options.variant),
-        f"DROO ({options.variant}) on {options.data}, {options.seeds} seeds",
+        study.reproduce(data, seeds, frames, variant),
+        f"DROO ({variant}) on {data}, {seeds} seeds",
         study.DIFFERENCES,
     )
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class AreOptions:
-    """What ``lambo reproduce are`` takes."""
+def are(
+    data: str,
+    *,
+    seeds: int = 5,
+    optimum: bool = False,
+) -> None:
+    """Train ARE's original network on its own scenarios, and score the last 60.
 
-    data: str
-    """ARE's file, are-Data1.mat (github.com/jiangfeibo/ARE, data/Data1.mat)."""
-    _: dataclasses.KW_ONLY
-    seeds: int = 5
-    """Runs."""
-    optimum: bool = False
-    """Train nothing: solve every scenario to 0.01 % (minutes), compare with the shipped labels."""
-
-
-def are(options: AreOptions) -> None:
-    """Train ARE's original network on its own scenarios, and score the last 60."""
+    Args:
+        data: ARE's file, are-Data1.mat (github.com/jiangfeibo/ARE, data/Data1.mat).
+        seeds: Runs.
+        optimum: Train nothing: solve every scenario to 0.01 % (minutes), compare with the shipped
+            labels.
+    """
     from benchmarks.studies.reproductions import are as study
 
-    if options.optimum:
-        quantities = study.compare_labels(options.data)
-        _print(quantities, f"the optimum and the labels of {options.data}", ())
+    if optimum:
+        quantities = study.compare_labels(data)
+        _print(quantities, f"the optimum and the labels of {data}", ())
         return
     _print(
-        study.reproduce(options.data, options.seeds),
-        f"ARE on {options.data}, {options.seeds} seeds",
+        study.reproduce(data, seeds),
+        f"ARE on {data}, {seeds} seeds",
         study.DIFFERENCES,
     )
 

@@ -2,57 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from cyclopts import Parameter
-
 from benchmarks.report.console import print_table
 from lambo_env.utils import validate
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class ShowOptions:
-    """What ``lambo scenario show`` takes."""
+def show(name: str) -> None:
+    """Print every field as TOML.
 
-    name: str
-    """Preset or .toml file."""
-
-
-def show(options: ShowOptions) -> None:
-    """Print every field as TOML."""
+    Args:
+        name: Preset or .toml file.
+    """
     from lambo_env.offloading.scenario import load_scenario
 
-    scenario = load_scenario(options.name)
-    print(f"# {options.name}, content hash {scenario.hash}")
+    scenario = load_scenario(name)
+    print(f"# {name}, content hash {scenario.hash}")
     print(scenario.to_toml(), end="")
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class CheckOptions:
-    """What ``lambo scenario check`` takes."""
+def check(
+    name: str,
+    *,
+    instances: int = 32,
+    root: int = 0,
+) -> None:
+    """Print how tight deadlines are, what stale CSI costs, how far greedy is from the optimum.
 
-    name: str
-    """Preset or .toml file."""
-    _: dataclasses.KW_ONLY
-    instances: int = 32
-    """How many instances to look at."""
-    root: int = 0
-    """Root seed of the instances."""
-
-
-def check(options: CheckOptions) -> int:
-    """Print how tight deadlines are, what stale CSI costs, how far greedy is from the optimum."""
+    Args:
+        name: Preset or .toml file.
+        instances: How many instances to look at.
+        root: Root seed of the instances.
+    """
     from benchmarks.report.tables import digits, gap_text, interval_text
     from benchmarks.studies.scenario_difficulty import EASY_PERCENT, assess
     from lambo_env.offloading.scenario import load_scenario
     from lambo_env.prompts.grammar import parse_weights
     from lambo_env.prompts.objectives import unit_of
 
-    validate.integer("--instances", options.instances)
-    scenario = load_scenario(options.name)
-    deadlines, objectives = assess(scenario, options.instances, options.root)
+    validate.integer("--instances", instances)
+    scenario = load_scenario(name)
+    deadlines, objectives = assess(scenario, instances, root)
     rows = [
         ("UEs whose local run is late", deadlines.must_offload),
         ("UEs that can meet the deadline nowhere", deadlines.hopeless),
@@ -60,7 +48,7 @@ def check(options: CheckOptions) -> int:
         ("instances whose optimal latency decision has a task on its deadline", deadlines.tight),
         ("servers that a random association overloads", deadlines.overflow),
     ]
-    title = f"{options.name} ({scenario.hash}), {options.instances} instances"
+    title = f"{name} ({scenario.hash}), {instances} instances"
     print_table(("deadlines", "%"), [(text, f"{value:.1f}") for text, value in rows], title)
     print_table(
         (
@@ -94,4 +82,3 @@ def check(options: CheckOptions) -> int:
                 f"warning: too easy for {each.prompt!r}: "
                 f"greedy is within {EASY_PERCENT} % of the optimum"
             )
-    return 0

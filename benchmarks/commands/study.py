@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
-from cyclopts import Parameter
 
+def study(
+    names: tuple[str, ...] = ("ladder", "ablations"),
+    *,
+    out: str = "runs/study",
+    seeds: int = 3,
+    instances: int = 1000,
+) -> None:
+    """Train every variant with every seed, alike, and print the table of gaps.
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class StudyOptions:
-    """What ``lambo study`` takes."""
-
-    names: tuple[str, ...] = ("ladder", "ablations")
-    """ladder (sizes), ablations (parts of the method), or both."""
-    _: dataclasses.KW_ONLY
-    out: str = "runs/study"
-    """Folder of the trainings; the same command goes on with what it holds."""
-    seeds: int = 3
-    """Trainings of each variant."""
-    instances: int = 1000
-    """Fresh instances that each network is measured on."""
-
-
-def study(options: StudyOptions = StudyOptions()) -> None:
-    """Train every variant with every seed, alike, and print the table of gaps."""
+    Args:
+        names: ladder (sizes), ablations (parts of the method), or both.
+        out: Folder of the trainings; the same command goes on with what it holds.
+        seeds: Trainings of each variant.
+        instances: Fresh instances that each network is measured on.
+    """
     from benchmarks.report.console import print_table
     from benchmarks.studies.ablations import STUDIES
     from benchmarks.studies.ablations import study as run
 
-    found = run(options.names, Path(options.out), options.seeds, options.instances)
-    for name in options.names:
+    found = run(names, Path(out), seeds, instances)
+    for name in names:
         rows = [
             table_row(variant.name, variant.about, found[variant.name]) for variant in STUDIES[name]
         ]
         print_table(
             HEADER,
             rows,
-            f"{name}: {options.seeds} seeds, "
-            "geometric mean gap in % and 95 % t-interval of its logarithm",
+            f"{name}: {seeds} seeds, geometric mean gap in % and 95 % t-interval of its logarithm",
         )
 
 

@@ -5,7 +5,6 @@ A killed run goes on with the same command.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Annotated, Any
 
@@ -50,40 +49,37 @@ def are(
     _print_card(are_training.train(config or AreTraining(), make_agent(expert), path))
 
 
-@Parameter(name="*")
-@dataclasses.dataclass(frozen=True)
-class AreSmallOptions:
-    """What ``lambo train are-small`` takes."""
+def are_small(
+    data: str,
+    out: str,
+    *,
+    scenarios: int = 440,
+    seed: int = 0,
+) -> None:
+    """Train ARE's original small network on the labels that its authors ship.
 
-    data: str
-    """ARE's file, are-Data1.mat."""
-    out: str
-    """Weights to write, ending in .safetensors."""
-    _: dataclasses.KW_ONLY
-    scenarios: int = 440
-    """The first so many are learnt; the last 60 are the test."""
-    seed: int = 0
-    """Of the initial weights."""
-
-
-def are_small(options: AreSmallOptions) -> None:
-    """Train ARE's original small network on the labels that its authors ship."""
+    Args:
+        data: ARE's file, are-Data1.mat.
+        out: Weights to write, ending in .safetensors.
+        scenarios: The first so many are learnt; the last 60 are the test.
+        seed: Of the initial weights.
+    """
     from baselines.neural.are.original import train
     from lambo_env.datasets.are import load_are
     from lambo_env.utils.validate import check, integer
 
-    path = check_target(options.out, FORMAT)
-    integer("scenarios", options.scenarios)
-    integer("seed", options.seed, low=0)
-    instances, labels = load_are(options.data)
+    path = check_target(out, FORMAT)
+    integer("scenarios", scenarios)
+    integer("seed", seed, low=0)
+    instances, labels = load_are(data)
     check(
         "scenarios",
-        options.scenarios,
-        0 < options.scenarios <= len(instances),
+        scenarios,
+        0 < scenarios <= len(instances),
         f"1 .. {len(instances)}",
     )
-    rows = slice(0, options.scenarios)
-    _print_card(train(instances.take(rows), labels.take(rows), path, seed=options.seed))
+    rows = slice(0, scenarios)
+    _print_card(train(instances.take(rows), labels.take(rows), path, seed=seed))
 
 
 def _print_card(card: dict[str, Any]) -> None:
