@@ -14,9 +14,9 @@ the extra that the agent needs.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.metadata
 import inspect
+import pkgutil
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -254,12 +254,9 @@ def _load(spec: AgentSpec) -> Any:
     """
     if spec.error:
         raise ImportError(spec.error)
-    module, _, attributes = spec.entry_point.partition(":")
     try:
         with guard.guarded():
-            target: Any = importlib.import_module(module)
-            for attribute in attributes.split("."):
-                target = getattr(target, attribute)
+            target: Any = pkgutil.resolve_name(spec.entry_point)
     except Exception as error:
         package = DISTRIBUTION if spec.origin == IN_CODE else spec.origin
         hint = f'; try: pip install "{package}[{spec.extra}]"' if spec.extra else ""

@@ -7,9 +7,8 @@ module is broken is listed with its error and harms no other.
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import operator
 import os
+import pkgutil
 import re
 import tomllib
 from collections.abc import Mapping
@@ -277,9 +276,8 @@ def load(target: str) -> Any:
     Raises:
         ImportError: it fails, in whatever way; the text names the cause.
     """
-    module, _, name = target.partition(":")
     try:
-        return operator.attrgetter(name)(importlib.import_module(module))
+        return pkgutil.resolve_name(target)
     except (Exception, SystemExit) as error:
         cause = f"{type(error).__name__}: {error}"
         raise ImportError(f"{target} cannot be imported: {cause}") from error

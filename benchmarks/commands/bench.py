@@ -33,7 +33,7 @@ class BenchOptions:
     prompts: Annotated[list[str] | None, Parameter(negative=())] = None
     """Only this prompt; may be given more than once."""
     instances: str | None = None
-    """Instances from a file in place of scenarios: are:PATH or FILE.npz."""
+    """Instances from a file in place of scenarios: are:PATH, WORLD:PATH or FILE.npz."""
     out: Path | None = None
     """Where results are kept (default results/SWEEP); a second run continues there."""
     jobs: int = 0

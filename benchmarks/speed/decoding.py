@@ -10,6 +10,7 @@ decoded. Both give the same places.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 
 import numpy as np
@@ -20,7 +21,6 @@ from benchmarks.report.console import print_table
 from lambo_agents.agent import LamboAgent
 from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED
-from lambo_agents.network.server_encoding import DecoderInputs
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.offloading import physics
 from lambo_env.offloading.scenario import Scenario, load_scenario
@@ -57,8 +57,9 @@ def plain_places(aed: AED, slots: decoding.Slot) -> Tensor:
     for i in range(steps):
         whole = aed.plan(encoded)
         state, left = decoding.states(whole, place, taken, places)
-        seen = type(state)(*(part if part.ndim < 3 else part[:, :, : i + 1] for part in state))
-        logits = aed.steps(_until(whole, i + 1), seen)[0][:, :, i]
+        so_far = functools.partial(_first, i + 1)
+        seen = type(state)(*(part if part.ndim < 3 else so_far(part) for part in state))
+        logits = aed.steps(whole.of_steps(so_far), seen)[0][:, :, i]
         legal = need[:, :, i] - physics.FIT_TOLERANCE <= left[:, :, i]
         place[:, :, i] = torch.where(legal, logits, fallback).argmax(-1)
         floor = need[:, :, i].gather(-1, place[:, :, i, None])[..., 0]
@@ -66,19 +67,9 @@ def plain_places(aed: AED, slots: decoding.Slot) -> Tensor:
     return place[:, 0]
 
 
-def _until(plan: DecoderInputs, steps: int) -> DecoderInputs:
-    """Return the plan of the first steps."""
-    pair, prior, gift, log_root = (
-        None if part is None else part[:, :, :steps]
-        for part in (plan.pair, plan.place_prior, plan.memory_update, plan.log_root)
-    )
-    return plan._replace(
-        base=plan.base[:, :, :steps],
-        pair=pair,
-        place_prior=prior,
-        memory_update=gift,
-        log_root=log_root,
-    )
+def _first(steps: int, part: Tensor) -> Tensor:
+    """Return the first steps of a tensor [B, O, N, ...]."""
+    return part[:, :, :steps]
 
 
 def decode_speed(

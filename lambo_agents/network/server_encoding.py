@@ -9,6 +9,7 @@ first decision: it is computed once and read step by step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -42,20 +43,16 @@ class DecoderInputs(NamedTuple):
 
     def at(self, step: int) -> DecoderInputs:
         """Return the plan of one step, T = 1."""
-        now = slice(step, step + 1)
+        return self.of_steps(lambda part: part[:, :, step : step + 1])
+
+    def of_steps(self, pick: Callable[[Tensor], Tensor]) -> DecoderInputs:
+        """Return the plan of the steps that ``pick`` takes from each tensor [B, O, N, ...]."""
         pair, prior, gift, log_root = (
-            None if part is None else part[:, :, now]
+            None if part is None else pick(part)
             for part in (self.pair, self.place_prior, self.memory_update, self.log_root)
         )
         return DecoderInputs(
-            self.base[:, :, now],
-            self.size,
-            pair,
-            prior,
-            gift,
-            log_root,
-            self.keys_values,
-            self.valid,
+            pick(self.base), self.size, pair, prior, gift, log_root, self.keys_values, self.valid
         )
 
 

@@ -106,12 +106,12 @@ def decide(aed: AED, seen: Seen) -> Steps:
     lanes = int(seen.lane.max()) + 1
     at = seen.slot, seen.lane
     ue = seen.ue.new_zeros(len(plan.base), lanes).index_put(at, seen.ue)
+    now = plan.of_steps(lambda part: _pick(part, ue))  # of the UE that each row decides, T = 1
     if aed.config.self_attention:
         state = _history(plan, seen, lanes)
         logits, share = (part[(*at, seen.ue)] for part in aed.steps(plan, state))
-        now, present = _at(plan, ue), _only(state, ue)
+        present = _only(state, ue)
     else:
-        now = _at(plan, ue)
         present = _present(plan, seen, ue)
         logits, share = (part[at][:, 0] for part in aed.steps(now, present))
     mec, _ = aed.servers.enter(now, present)
@@ -139,17 +139,6 @@ def _only(state: DecoderState, ue: Tensor) -> DecoderState:
 def _pick(part: Tensor, ue: Tensor) -> Tensor:
     index = ue.view(*ue.shape, *[1] * (part.ndim - 2)).expand(*ue.shape, 1, *part.shape[3:])
     return part.expand(-1, ue.shape[1], *part.shape[2:]).gather(2, index)
-
-
-def _at(plan: DecoderInputs, ue: Tensor) -> DecoderInputs:
-    """Return the plan of the UE [U, K] that each row decides, T = 1."""
-    pair, prior, gift, log_root = (
-        None if part is None else _pick(part, ue)
-        for part in (plan.pair, plan.place_prior, plan.memory_update, plan.log_root)
-    )
-    return DecoderInputs(
-        _pick(plan.base, ue), plan.size, pair, prior, gift, log_root, plan.keys_values, plan.valid
-    )
 
 
 def _present(plan: DecoderInputs, seen: Seen, ue: Tensor) -> DecoderState:

@@ -42,8 +42,14 @@ class AEDHeads:
     aed_config: AEDConfig
     share_log_std_init: float
 
-    def _set_up(
-        self, observation_space: spaces.Space[Any], config: str | Mapping[str, Any], log_std: float
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Any,
+        aed: str | Mapping[str, Any] = "lambo_xs",
+        share_log_std_init: float = -1.0,
+        **kwargs: Any,
     ) -> None:
         keys = sorted(getattr(observation_space, "spaces", {}))
         allowed = (
@@ -52,7 +58,7 @@ class AEDHeads:
         validate.check(
             "AEDPolicy.observation_space", keys, keys == ["prompt", "servers", "ues"], allowed
         )
-        self.aed_config = preset(config) if isinstance(config, str) else AEDConfig.from_dict(config)
+        self.aed_config = preset(aed) if isinstance(aed, str) else AEDConfig.from_dict(aed)
         cut, here = self.aed_config.num_servers, observation_space["servers"].shape[0]  # type: ignore[index]
         validate.check(
             "AEDPolicy.aed.num_servers",
@@ -60,7 +66,8 @@ class AEDHeads:
             cut in (None, here),
             f"{here}, those of the environment, or None",
         )
-        self.share_log_std_init = log_std
+        self.share_log_std_init = share_log_std_init
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)  # type: ignore[call-arg]
 
     def _build(self: Any, lr_schedule: Any) -> None:
         """Create the networks and the optimizer, in place of SB3's layers."""
@@ -183,38 +190,11 @@ class AEDPolicy(AEDHeads, ActorCriticPolicy):  # type: ignore[misc]
             servers.
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        lr_schedule: Any,
-        aed: str | Mapping[str, Any] = "lambo_xs",
-        share_log_std_init: float = -1.0,
-        **kwargs: Any,
-    ) -> None:
-        self._set_up(observation_space, aed, share_log_std_init)
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
-
 
 class MaskableAEDPolicy(AEDHeads, MaskableActorCriticPolicy):  # type: ignore[misc]
     """The AED for sb3-contrib's MaskablePPO on ``LAMBO-MEC-Association-v0``.
 
     The masks come from the environment.
 
-    Args: as of ``AEDPolicy``; the action space is Discrete.
+    Args: as of ``AEDPolicy``; the action space is Discrete, so there is no share to spread.
     """
-
-    def __init__(
-        self,
-        observation_space: spaces.Space[Any],
-        action_space: spaces.Space[Any],
-        lr_schedule: Any,
-        aed: str | Mapping[str, Any] = "lambo_xs",
-        **kwargs: Any,
-    ) -> None:
-        self._set_up(observation_space, aed, 0.0)
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        data = super()._get_constructor_parameters()
-        return {name: value for name, value in data.items() if name != "share_log_std_init"}

@@ -397,7 +397,7 @@ def test_a_missing_and_a_broken_file_of_instances_are_refused(tmp_path: Path):
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no more")
     with pytest.raises(ValueError, match="a whole .npz of Instances"):
         file_source(str(tmp_path / "broken.npz"))
-    with pytest.raises(ValueError, match="are:PATH or FILE.npz"):
+    with pytest.raises(ValueError, match="are:PATH, WORLD:PATH or FILE.npz"):
         file_source("csv:x")
 
 
