@@ -10,7 +10,7 @@ returned too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import threading
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from lambo_env.envs.vector_env import WorldVectorEnv
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+
+_ALONE = threading.Lock()  # a policy may be shared by threads; a lock of its own is not pickled
 
 
 class PolicyAgent:
@@ -54,7 +56,7 @@ class PolicyAgent:
         self._spaces = getattr(getattr(policy, "observation_space", None), "spaces", {})
         observe = observe or ("objective" if "objective" in self._spaces else None)
         self._arguments = {} if observe is None else {"observe": observe}
-        self._predict = _predictor(policy, deterministic)
+        self._takes = _arguments(policy, deterministic)
 
     def supports(self, instances: Any) -> str | None:
         """Return why the policy cannot see these instances.
@@ -88,7 +90,7 @@ class PolicyAgent:
     def _play(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
         row = registration.ENVIRONMENTS[self.env_id]
         arguments = row.arguments_class().fitting(instances, **self._arguments)
-        env = WorldVectorEnv(arguments, len(prompts), "Disabled", copy=False)
+        env = WorldVectorEnv(arguments, len(prompts), "Disabled")
         options = {"instances": instances}
         if hasattr(arguments, "prompt"):
             options["prompt"] = prompts
@@ -99,9 +101,16 @@ class PolicyAgent:
             observation, _, over, _, infos = env.step(actions)
         return arguments.decision(infos)
 
+    def _predict(self, observation: Any, masks: Any) -> Any:
+        """Return the actions, one call at a time: policies keep what they compute."""
+        masked = {"action_masks": masks} if "action_masks" in self._takes else {}
+        with _ALONE:
+            out = self.policy.predict(observation, **{**self._takes, **masked})
+        return np.asarray(out[0] if isinstance(out, tuple) else out)
 
-def _predictor(policy: Any, deterministic: bool) -> Callable[[Any, Any], Any]:
-    """Return a function of (observation, masks) that calls ``policy.predict`` as it takes it."""
+
+def _arguments(policy: Any, deterministic: bool) -> dict[str, Any]:
+    """Return the options that ``policy.predict`` takes of ours."""
     predict = getattr(policy, "predict", None)
     validate.check(
         "PolicyAgent.policy",
@@ -112,11 +121,5 @@ def _predictor(policy: Any, deterministic: bool) -> Callable[[Any, Any], Any]:
     assert predict is not None
     names = inspect.signature(predict).parameters
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
-    fixed = {"deterministic": deterministic} if anything or "deterministic" in names else {}
-    masked = anything or "action_masks" in names
-
-    def actions(observation: Any, masks: Any) -> Any:
-        out = predict(observation, **fixed, **({"action_masks": masks} if masked else {}))
-        return np.asarray(out[0] if isinstance(out, tuple) else out)
-
-    return actions
+    options = {"deterministic": deterministic, "action_masks": None}
+    return {name: value for name, value in options.items() if anything or name in names}

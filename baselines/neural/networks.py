@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 
 from lambo_env.offloading import observation
 from lambo_env.utils import validate
+
+_SEEDING = threading.RLock()
 
 
 def plain(sizes: Sequence[int], hidden: type[nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -143,7 +146,10 @@ def parameters(net: nn.Module) -> int:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from ``seed`` and leave torch's global generator as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """Draw initial weights from ``seed`` and leave torch's global generator as it was.
+
+    One thread at a time: the generator is everybody's.
+    """
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -26,7 +26,8 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, runs, validate
-from lambo_env.utils.gaps import gap_percent
+from lambo_env.utils.gaps import gap_percent, refuse_below
+from lambo_env.utils.rows import read_only
 from lambo_env.utils.timing import measure
 
 PROMPTS = PURE_PROMPTS  # in turn over a slot's instances
@@ -160,16 +161,19 @@ def _stream(cell: StreamCell, folder: Path, agent: Any, rows: _Rows) -> None:
                 "labels": paid,
                 **seconds,
                 "decide_s": round(float(timing.wall_s[0]), 6),
-                **_scores(instances, timing.result, prompts, bound),
+                **_scores(f"{what}, slot {slot}", instances, timing.result, prompts, bound),
             }
         )
         if isinstance(agent, Adaptive):
             labels += int(agent.adapt(instances, prompts, timing.result, rng))
 
 
-def _scores(instances: Instances, decision: Decision, prompts: Prompts, bound: np.ndarray) -> Row:
+def _scores(
+    what: str, instances: Instances, decision: Decision, prompts: Prompts, bound: np.ndarray
+) -> Row:
     """Return the mean gap in percent, over all and per prompt, and the share of late tasks."""
     outcome = physics.evaluate(instances, decision, prompts.objective(instances))
+    refuse_below(what, outcome.cost, bound)
     gap = gap_percent(outcome.cost, bound)
     each = {f"gap_{k}": round(float(gap[k :: len(PROMPTS)].mean()), 6) for k in range(len(PROMPTS))}
     return {"gap": round(float(gap.mean()), 6), **each, "late": float(np.mean(outcome.late))}
@@ -189,7 +193,8 @@ def _slots(
     rng = seeding.evaluation_rng(cell.seed, scenario, 0)
     for slot, instances in suite.stream(cell.drift, plan.batch, rng, scenario, plan.num_slots):
         if slot in todo:
-            yield slot, instances, prompts, kept.of(slot, instances, prompts)
+            shared = read_only(instances)
+            yield slot, shared, prompts, kept.of(slot, shared, prompts)
 
 
 class _Bounds:

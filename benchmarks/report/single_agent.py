@@ -10,7 +10,7 @@ from benchmarks.report.console import print_table
 from benchmarks.report.labels import tell
 from benchmarks.sweep import bounds
 from benchmarks.sweep.config import Sweep, SweepCell
-from benchmarks.sweep.runner import bound_key_of
+from benchmarks.sweep.runner import bound_key_of, name_of
 from benchmarks.sweep.worker import NoResult, identity, play_cell
 from lambo_agents import registry
 from lambo_env.prompts.grammar import parse_weights
@@ -42,6 +42,10 @@ def _play(
         return None, answer.reason
     if with_bounds:
         key, limits = bound_key_of(cell, sweep.bound_gap), (sweep.bound_gap, sweep.bound_limit_s)
-        bound = bounds.obtain(instances, cell.prompt, key, *limits, bounds.cache_folder())
+        task = (instances, cell.prompt, key, *limits, bounds.cache_folder())
+        try:
+            bound = bounds.held(answer.cost, bounds.obtain(*task), name_of(answer), task)
+        except ValueError as error:
+            return None, str(error)
         answer = answer.bounded(bound.lower, bound.proven)
     return tables.line_of(answer.agent, [answer], unit_of(parse_weights(answer.prompt))), ""

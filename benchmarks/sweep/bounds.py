@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lambo_agents import registry
 from lambo_agents.protocol import Solver, unsupported
@@ -22,6 +22,7 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files
+from lambo_env.utils.gaps import below, refuse_below
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +142,27 @@ def prove(instances: Instances, prompt: str, gap: float, limit_s: float) -> Boun
 def none(count: int, reason: str) -> Bounds:
     """Return what stands for ``count`` unknown bounds."""
     return Bounds(np.full(count, np.nan), np.zeros(count, dtype=bool), reason)
+
+
+def held(
+    cost: ArrayLike,
+    found: Bounds,
+    what: str,
+    task: tuple[Instances, str, str, float, float, Path],
+) -> Bounds:
+    """Return bounds that costs do not undercut: as found, or proven anew by ``obtain``'s ``task``.
+
+    Raises:
+        ValueError: a cost lies below its bound all the same.
+    """
+    if not below(cost, found.lower).size:
+        return found
+    instances, prompt, key, gap, limit_s, folder = task
+    fresh = prove(instances, prompt, gap, limit_s)
+    if fresh.reason is None:
+        write(key, fresh, instances, folder)
+    refuse_below(what, cost, fresh.lower)
+    return fresh
 
 
 def obtain(

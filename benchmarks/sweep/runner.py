@@ -157,7 +157,7 @@ class _SweepRun:
         with start_engine(self.jobs, len(todo)) as engine:
             proven = self._bounds(todo, engine)
             for cell, answer in engine(play_cell, self._tasks(todo)):
-                self._take(cell, answer, proven[cell.task])
+                self._take(cell, self._bounded(cell, answer, proven))
         played = len(results) - cached
         entry |= {"finished": provenance.now(), "played": played}
         self._write_manifest([*earlier, entry])
@@ -187,15 +187,13 @@ class _SweepRun:
         self, todo: list[SweepCell], engine: Engine
     ) -> dict[tuple[str, str, int], bounds.Bounds]:
         """Return the bounds of every block to play, proving those that no file holds."""
-        folder = files.subfolder(self.store.folder, BOUNDS)
-        gap, limit_s = self.sweep.bound_gap, self.sweep.bound_limit_s
         proven: dict[tuple[str, str, int], bounds.Bounds] = {}
         missing: dict[tuple[str, str, int], tuple[Any, ...]] = {}
         for cell in {cell.task: cell for cell in todo}.values():
-            instances, key = self._block(cell), bound_key_of(cell, gap)
+            task = instances, _, key, _, limit_s, folder = self._bound_task(cell)
             cached = bounds.find(key, instances, folder, limit_s)
             if cached is None:
-                missing[cell.task] = (instances, cell.prompt, key, gap, limit_s, folder)
+                missing[cell.task] = task
             else:
                 proven[cell.task] = cached
         self.progress.to_prove = len(missing)
@@ -214,7 +212,30 @@ class _SweepRun:
             labels = None if spec else cell.source.labels(cell.block, cell.instances)
             yield cell, (identity(cell), spec, self._block(cell), labels)
 
-    def _take(self, cell: SweepCell, answer: CellResult | NoResult, bound: bounds.Bounds) -> None:
+    def _bound_task(self, cell: SweepCell) -> tuple[Instances, str, str, float, float, Path]:
+        """Return the arguments of ``bounds.obtain``."""
+        gap, limit_s = self.sweep.bound_gap, self.sweep.bound_limit_s
+        folder = files.subfolder(self.store.folder, BOUNDS)
+        return self._block(cell), cell.prompt, bound_key_of(cell, gap), gap, limit_s, folder
+
+    def _bounded(
+        self,
+        cell: SweepCell,
+        answer: CellResult | NoResult,
+        proven: dict[tuple[str, str, int], bounds.Bounds],
+    ) -> CellResult | NoResult:
+        """Return a result with its bounds, which it must not undercut."""
+        if isinstance(answer, NoResult):
+            return answer
+        task, what = self._bound_task(cell), name_of(answer)
+        try:
+            found = bounds.held(answer.cost, proven[cell.task], what, task)
+        except ValueError as error:
+            return NoResult(str(error), failed=True)
+        proven[cell.task] = found
+        return answer.bounded(found.lower, found.proven)
+
+    def _take(self, cell: SweepCell, answer: CellResult | NoResult) -> None:
         """Write an answer down."""
         if isinstance(answer, NoResult):
             where = self.failed if answer.failed else self.empty
@@ -222,10 +243,15 @@ class _SweepRun:
             self.progress.reasons[cell.id] = answer.reason
             self.progress.last = cell
         else:
-            result = answer.bounded(bound.lower, bound.proven)
-            self.store.append(result)
-            self.progress.results[cell.id] = self.progress.last = result
+            self.store.append(answer)
+            self.progress.results[cell.id] = self.progress.last = answer
         self.on_progress(self.progress)
+
+
+def name_of(played: CellResult) -> str:
+    """Return which row of a table a result is part of."""
+    where = f"{played.agent} on {played.scenario} under {played.prompt!r}"
+    return f"{where}, block {played.block}"
 
 
 def bound_key_of(cell: SweepCell, gap: float) -> str:

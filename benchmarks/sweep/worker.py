@@ -24,6 +24,7 @@ from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.registration import DEFAULT_WORLD, evaluate, world_of
 from lambo_env.utils import validate
+from lambo_env.utils.rows import read_only
 from lambo_env.utils.timing import measure
 
 SINGLE_RUNS = 8  # instances timed one by one
@@ -80,7 +81,7 @@ def play_cell(
     """
     try:
         with guard.guarded():
-            return _play(played, spec, instances, labels)
+            return _play(played, spec, read_only(instances), labels)  # all cells share them
     except Exception as error:  # an agent's own bug must not end the sweep
         return NoResult(validate.told(error), failed=True)
 
@@ -173,7 +174,7 @@ def decide_timed(
     warm-up of batch 1.
     """
     spare = np.random.default_rng(0)
-    agent.decide(instances.take(0), prompts.take([0]), spare)
+    agent.decide(read_only(instances.take(0)), prompts.take([0]), spare)
     block = measure(lambda: agent.decide(instances, prompts, rng))
     batched_s = block.wall_s[0]
     if batched_s < RESOLUTION_S:
@@ -181,7 +182,7 @@ def decide_timed(
         batched_s = min(batched_s, *repeats.wall_s)
     singles_s: list[float] = []
     for row in range(min(SINGLE_RUNS, instances.batch_size)):
-        one = instances.take(row), prompts.take([row])
+        one = read_only(instances.take(row)), prompts.take([row])
         singles_s.append(measure(functools.partial(agent.decide, *one, spare)).wall_s[0])
         if sum(singles_s) > SINGLE_BUDGET_S:
             break

@@ -21,6 +21,7 @@ from lambo_env.prompts.objectives import PAIR, PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.testing.report import NotChecked
 from lambo_env.utils import validate
+from lambo_env.utils.rows import read_only
 from lambo_env.utils.timing import measure
 
 TEXTS = (*PURE_PROMPTS, f"70% {PAIR[0]}, 30% {PAIR[1]}")
@@ -43,10 +44,10 @@ class Probe:
     def decide(self, instances: Instances, prompts: Prompts) -> Decision:
         """Return the agent's decision with a fresh generator.
 
-        It gets copies, so that writing to them spoils no other check.
+        It gets copies that refuse writes, as a sweep's instances do.
         """
         instances, prompts = _copies(instances, prompts)
-        return self.agent.decide(instances, prompts, np.random.default_rng(self.seed))
+        return self.agent.decide(read_only(instances), prompts, np.random.default_rng(self.seed))
 
     def can_decide(self) -> None:
         """Call decide on the batch, having asked supports."""

@@ -270,7 +270,12 @@ class Instances:
         xp = array_api_compat.array_namespace(
             xp.asarray(0.0)
         )  # a bare module such as torch -> its standard namespace
-        return self._map(lambda value: xp.asarray(value, device=device, dtype=dtype))
+
+        def moved(value: Array) -> Array:
+            sealed = isinstance(value, np.ndarray) and not value.flags.writeable
+            return xp.asarray(value, device=device, dtype=dtype, copy=True if sealed else None)
+
+        return self._map(moved)
 
     @staticmethod
     def concat(parts: Sequence[Instances]) -> Instances:

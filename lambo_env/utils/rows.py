@@ -78,9 +78,23 @@ def map_arrays(function: Callable[..., Any], *holders: _T) -> _T:
     if isinstance(first, dict):
         columns = {name: [holder[name] for holder in holders] for name in first}  # type: ignore[index]
         return kind((name, map_arrays(function, *column)) for name, column in columns.items())
+    if not dataclasses.is_dataclass(first):
+        return function(*holders)  # type: ignore[no-any-return]
     names = [field.name for field in dataclasses.fields(first)]
     fields = {name: map_arrays(function, *(getattr(h, name) for h in holders)) for name in names}
     return getattr(kind, "unchecked", kind)(**fields)
+
+
+def read_only(holder: _T) -> _T:
+    """Return a holder of the same NumPy arrays, which nobody can write to through it."""
+    return map_arrays(_sealed, holder)
+
+
+def _sealed(array: Array) -> Array:
+    if isinstance(array, np.ndarray):
+        array = array.view()
+        array.flags.writeable = False
+    return array
 
 
 def content_hash(holder: Any, text: str = "") -> str:

@@ -1,6 +1,8 @@
 """Every registered agent keeps the contract; check_agent finds each planted fault and names it."""
 
+import concurrent.futures
 import dataclasses
+import pickle
 import random
 
 import numpy as np
@@ -16,6 +18,9 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils.rows import read_only
+from lambo_env.wpmec.scenario import WpmecScenario
+from lambo_env.wpmec.scenario import sample_instances as wpmec_instances
 
 SMALL = {"de": {"generations": 5, "population": 8}}  # what slow agents are checked with
 NAMES = [
@@ -45,6 +50,33 @@ def test_registered_agents_keep_the_contract(name: str):
         agent, scenario, torch_device="cpu" if pytest.importorskip("torch") else None
     )
     assert len(report.rows) == 20
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(n for n in list_agents() if n.startswith("wpmec-"))])
+def test_registered_agents_can_be_pickled_and_shared_by_threads(name: str):
+    agent = made(name)
+    instances, prompts = supported(agent), Prompts.of(["minimum latency", "minimum energy"] * 3)
+    rows = [(instances.take([k]), prompts.take([k])) for k in range(6)]
+
+    def decide(of: object, row: tuple) -> Decision:
+        return of.decide(*row, np.random.default_rng(0))
+
+    want = [decide(agent, row) for row in rows]
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        shared = list(threads.map(lambda row: decide(agent, row), rows))
+    copy = pickle.loads(pickle.dumps(agent))
+    for got in (shared, [decide(copy, row) for row in rows]):
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_array_equal(a.place, b.place)
+            np.testing.assert_array_equal(a.cpu_hz, b.cpu_hz)
+
+
+def supported(agent: object) -> object:
+    """Return six instances that an agent supports, read-only as a sweep's are."""
+    rng = np.random.default_rng(0)
+    worlds = [sample_instances(load_scenario(name), 6, rng) for name in ("tiny", "paper")]
+    worlds.append(wpmec_instances(WpmecScenario(), 6, rng))
+    return read_only(next(world for world in worlds if unsupported(agent, world) is None))
 
 
 @pytest.mark.parametrize("name", ["greedy", "random", "local"])

@@ -86,6 +86,15 @@ class Picky:
         raise AssertionError("asked all the same")
 
 
+class Scaler:
+    """Writes to what it was handed."""
+
+    def decide(self, instances, prompts, rng):
+        shape, cycles = instances.cycles.shape, instances.cycles
+        cycles /= cycles.mean() * 1e-9
+        return Decision(np.zeros(shape, dtype=np.int64), np.zeros(shape))
+
+
 # ---- what a sweep plays --------------------------------------------------------------------------
 
 
@@ -484,6 +493,54 @@ def test_bounds_are_below_every_agent_and_shared_by_all(tmp_path: Path):
             np.testing.assert_allclose(row.cost, row.bound, rtol=2e-3)
     assert all(len(found) == 1 for found in by_task.values())
     assert all(all(row.proven) for row in rows)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_agent_that_writes_to_its_instances_fails_and_spoils_no_other_row(
+    tmp_path: Path, in_code: None, jobs: int
+):
+    registry.register_agent("scaler", f"{__name__}:Scaler")
+    alone = tiny_sweep(agents=["local", "greedy"])
+    run_sweep(alone, tmp_path / "alone", jobs=1)
+    summary = run_sweep(
+        tiny_sweep(agents=["scaler", "local", "greedy"]), tmp_path / "together", jobs=jobs
+    )
+    assert "read-only" in summary.failed["scaler on tiny"]
+    costs = [
+        sorted((r.agent, r.prompt, r.block, r.cost) for r in parse_results(folder / RESULTS)[0])
+        for folder in (tmp_path / "alone", tmp_path / "together")
+    ]
+    assert costs[0] == costs[1]
+
+
+def test_cached_bounds_that_a_cost_undercuts_are_proven_again(tmp_path: Path):
+    sweep = tiny_sweep(agents=["exact"])
+    run_sweep(sweep, tmp_path / "first", jobs=1)
+    for path in bounds.cache_folder().glob("*.npz"):
+        with np.load(path) as kept:
+            wrong = {**kept, "lower": kept["lower"] * 1.2}
+        np.savez(path, **wrong)
+    run_sweep(sweep, tmp_path / "second", jobs=1)
+    rows = [parse_results(tmp_path / name / RESULTS)[0] for name in ("first", "second")]
+    assert [row.bound for row in rows[0]] == [row.bound for row in rows[1]]
+
+
+def test_a_cost_below_its_bound_is_an_error_that_names_the_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    prove = bounds.prove
+
+    def too_high(*args: object) -> bounds.Bounds:
+        found = prove(*args)
+        return bounds.Bounds(found.lower * np.array([1, 1, 3, 1]), found.proven)
+
+    monkeypatch.setattr(bounds, "prove", too_high)
+    summary = run_sweep(tiny_sweep(agents=["greedy"]), tmp_path, jobs=1)
+    assert summary.played == 0
+    reason = summary.failed["greedy on tiny"]
+    assert "greedy on tiny under 'minimum" in reason
+    assert "instance 2 is" in reason
+    assert "certified bound" in reason
 
 
 def test_agent_entries_read_names_and_tables():
