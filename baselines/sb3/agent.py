@@ -23,6 +23,7 @@ from lambo_env.registration import ENVIRONMENTS
 from lambo_env.utils import validate
 
 SHIPPED = "maskable-ppo"
+Size = tuple[int | None, int | None]  # UEs and servers; None: as it was trained
 
 
 def save_policy(
@@ -102,7 +103,7 @@ class SB3Agent:
 
     def __init__(self, weights: str | Path = SHIPPED) -> None:
         self.policy, self.config, _ = load_policy(weights_io.weights_path(weights, WEIGHTS))
-        self._players = {(None, None): self._playing(self.policy)}
+        self._players: dict[Size, PolicyAgent] = {(None, None): self._playing(self.policy)}
 
     @property
     def num_parameters(self) -> int:
@@ -119,7 +120,7 @@ class SB3Agent:
 
     def _player(self, instances: Instances) -> PolicyAgent:
         """Return the policy that plays instances of this size: where it can, cut for it."""
-        size = (None, None)
+        size: Size = (None, None)
         if getattr(self.policy, "any_size", False):
             size = (instances.num_ues, instances.num_servers)
         if size not in self._players:

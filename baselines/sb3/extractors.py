@@ -161,8 +161,8 @@ class EachPlace(BaseFeaturesExtractor):
         spread = (square - mean**2).clamp(min=_SMALL**2).sqrt()
         rest = own - later.amax(1, keepdim=True).clamp(min=0)
         rest = ((coming + current[:, None]) * rest).mean(2)
-        slot = [rest, own[at], root[at], weights[:, :2], count / num_ues, root.mean(2)]
-        slot = torch.cat([*slot, ends[at], mean, spread], 1)[:, None]
+        wishes = [rest, own[at], root[at], weights[:, :2], count / num_ues, root.mean(2)]
+        slot = torch.cat([*wishes, ends[at], mean, spread], 1)[:, None]
         slot = slot.expand(-1, num_servers + 1, -1)
         return torch.cat([places, slot], -1).clamp(-_LARGEST_COST, _LARGEST_COST).flatten(1)
 

@@ -6,7 +6,7 @@ Their configs say ``extractor = "each_place"`` and the width of the layers as ``
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
@@ -65,14 +65,14 @@ class MaskablePlacePolicy(MaskableActorCriticPolicy):
     any_size = True
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = PlaceScores(self)
+        self.mlp_extractor = PlaceScores(self)  # type: ignore[assignment]  # of the same methods
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
         self.action_net = nn.Identity()
-        _start(self.mlp_extractor.score, self.value_net)
-        rate = lr_schedule(1)
-        self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)
+        _start(cast(PlaceScores, self.mlp_extractor).score, self.value_net)
+        make: Any = self.optimizer_class  # torch types none of its arguments but the parameters
+        self.optimizer = make(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
 
 class PlaceValues(nn.Module):
@@ -98,5 +98,5 @@ class PlaceDQNPolicy(DQNPolicy):
     def make_q_net(self) -> QNetwork:
         """Return a Q network with weights shared over places."""
         q_net = super().make_q_net()
-        q_net.q_net = PlaceValues(q_net)
+        q_net.q_net = PlaceValues(q_net)  # type: ignore[assignment]  # a Sequential to SB3
         return q_net
