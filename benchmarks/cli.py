@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
-from benchmarks.report.labels import accept_any_encoding, tell
+from benchmarks.report.escaping import accept_any_encoding, tell
 from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.engine import WorkerDiedError
 

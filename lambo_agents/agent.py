@@ -26,7 +26,7 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import allocator, validate
+from lambo_env.utils import malloc, validate
 
 DECODINGS = ("greedy", "sample")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -104,7 +104,7 @@ class LamboAgent:
         self.polish, self.device = search, known_device("LamboAgent.device", device)
         aed, self.labels_used = _network(weights)
         validate.known(precision, tuple(PRECISIONS), "precision")
-        allocator.retain_freed_memory()
+        malloc.retain_freed_memory()
         aed = aed if precision == "fp32" else aed.with_encoder_in(PRECISIONS[precision])
         if validate.boolean("LamboAgent.compiled", compiled):
             aed = _compiled(aed, device)

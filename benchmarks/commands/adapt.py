@@ -77,10 +77,10 @@ def adapt(options: AdaptOptions = AdaptOptions()) -> None:
 
 
 def _tell(cell: dict[str, Any]) -> None:
-    from benchmarks.report import labels
+    from benchmarks.report import escaping
 
     last = cell["rows"][-1]["gap"]
-    labels.tell(
+    escaping.tell(
         f"{cell['drift']} {cell['method']} seed {cell['seed']}: "
         f"last gap {last:.2f} %, {cell['labels']} labels"
     )

@@ -104,7 +104,7 @@ def split(text: str, known: Collection[str] = ()) -> list[str]:
 
 
 def _report(summary: SweepSummary, figures: bool) -> int:
-    from benchmarks.report.labels import tell
+    from benchmarks.report.escaping import tell
     from benchmarks.report.report import print_report, write_report
     from benchmarks.report.tables import load
 

@@ -35,7 +35,7 @@ def render(
         bound: Prove each slot's certified optimum and show it beside the running cost.
         limit_s: Time limit of that proof, a slot.
     """
-    from benchmarks.report.labels import tell
+    from benchmarks.report.escaping import tell
     from benchmarks.video.episode import render_episode
 
     for line in render_episode(

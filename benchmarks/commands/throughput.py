@@ -78,7 +78,7 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
 
 def _agents(options: ThroughputOptions, scenario: str) -> None:
     from benchmarks.commands.bench import split
-    from benchmarks.report.labels import tell
+    from benchmarks.report.escaping import tell
     from benchmarks.report.tables import digits
     from benchmarks.speed.agents import REFERENCE, Speed, agent_speeds
     from lambo_agents.registry import list_agents

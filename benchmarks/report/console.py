@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.report.labels import plain
+from benchmarks.report.escaping import plain
 
 
 class _Console(Console):

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.report.labels import plain, tell
+from benchmarks.report.escaping import plain, tell
 from benchmarks.report.statistics import Interval
 from benchmarks.report.tables import AgentLine, Table, digits
 from lambo_env.prompts.grammar import parse_weights

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from benchmarks.report.labels import plain, tell
+from benchmarks.report.escaping import plain, tell
 from benchmarks.report.tables import digits, gap_text, values
 from benchmarks.sweep.config import SweepCell
 from benchmarks.sweep.results import CellResult

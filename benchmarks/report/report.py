@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.console import print_table
+from benchmarks.report.escaping import markdown, plain, tell
 from benchmarks.report.figures import MARK, Picture, drawn, pictures
-from benchmarks.report.labels import markdown, plain, tell
 from benchmarks.report.statistics import Comparison
 from benchmarks.report.tables import (
     DASH,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmarks.report import tables
 from benchmarks.report.console import print_table
-from benchmarks.report.labels import tell
+from benchmarks.report.escaping import tell
 from benchmarks.sweep import bounds
 from benchmarks.sweep.config import Sweep, SweepCell
 from benchmarks.sweep.runner import bound_key_of, name_of

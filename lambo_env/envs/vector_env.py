@@ -24,7 +24,7 @@ from lambo_env.envs.arguments import Arguments, Observation
 from lambo_env.envs.env import checked_options
 from lambo_env.envs.shell import Shell
 from lambo_env.rendering.renderer import TILES, Renderer
-from lambo_env.utils import allocator, validate
+from lambo_env.utils import malloc, validate
 
 Infos = dict[str, Any]
 OWN = ("num_envs", "autoreset_mode", "copy")  # arguments of the vector environment alone
@@ -82,7 +82,7 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         self._rngs: list[np.random.Generator] | None = None
         self._seeds: tuple[int, ...] = ()
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
-        allocator.retain_freed_memory()
+        malloc.retain_freed_memory()
 
     # ---- generators ------------------------------------------------------------------------------
 

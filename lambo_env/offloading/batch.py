@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lambo_env.offloading import dynamics, physics
 from lambo_env.offloading.instances import LOCAL, Instances, Objective
+from lambo_env.offloading.masks import legal_places
 from lambo_env.offloading.observation import Observations
 from lambo_env.offloading.slots import Slots, draw
 from lambo_env.prompts.prompts import Prompts
@@ -179,7 +180,7 @@ class EpisodeBatch:
 
     def mask(self) -> dynamics.Bools:
         """Return the places that can still meet the current UEs' deadlines, bool [B, P]."""
-        return dynamics.mask(self.slot.tables, self.slot.state)
+        return legal_places(self.slot.tables, self.slot.state)
 
     def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
         """Return the observation [B, ...].

@@ -1,6 +1,6 @@
 """The sequential decision process of one slot, as pure batched functions.
 
-Start, mask, step.
+Start and step; ``masks`` says which places are legal.
 
 UE by UE the agent names a place (and, where it allots the CPU itself, a share). Rows advance on
 their own: ``step`` takes the rows that act. Everything known at the start of a slot stands in
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective, set_at
-from lambo_env.utils.rows import Rows, starts
+from lambo_env.utils.rows import Rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -92,29 +92,6 @@ def start(
         taken_hz=np.zeros((batch, ues)),
         cost=np.zeros(batch),
     )
-
-
-def mask(tables: SlotTables, state: SlotState) -> Bools:
-    """Return the places that can still meet the current UE's deadline, bool [B, P].
-
-    Local alone where none can or no UE is current.
-    """
-    batch, ues = state.place.shape
-    done = state.ue == ues
-    task, over = starts(batch, ues) + state.ue, np.count_nonzero(done)  # the fastest "any"
-    if over:
-        task -= done
-    legal = (
-        tables.floor_hz.reshape(batch * ues, -1).take(task, 0) <= state.left_hz + tables.slack_hz
-    )
-    if over:
-        legal[done] = False
-    elif np.count_nonzero(tables.always_local) == batch:
-        return legal
-    hard = ~legal[:, LOCAL]
-    if np.count_nonzero(hard):
-        legal[hard, LOCAL] = ~legal[hard].any(axis=1)
-    return legal
 
 
 def step(

@@ -17,26 +17,12 @@ from numpy.typing import NDArray
 from lambo_env.prompts import catalogue, grammar, objectives
 from lambo_env.prompts.grammar import MAX_CHARS, parse_weights
 from lambo_env.prompts.objectives import MIX, OBJECTIVES, PAIR, ObjectiveKind
+from lambo_env.prompts.tokenizer import Tokens, encode_text
 from lambo_env.utils import validate
 
-__all__ = ["MAX_CHARS", "Prompts", "encode_text", "env_prompts"]
+__all__ = ["MAX_CHARS", "Prompts", "env_prompts"]
 
-Tokens = NDArray[np.uint8]
 Weights = NDArray[np.float64]
-
-
-def encode_text(text: str, field: str = "prompt") -> Tokens:
-    """Return the tokens of a text: uint8 [160], its lower-cased ASCII bytes, then zeros.
-
-    Raises:
-        ValueError: if it is no str, blank, longer than 160 characters, or not printable 7-bit
-            ASCII.
-
-    >>> encode_text("Hi")[:3].tolist()
-    [104, 105, 0]
-    """
-    data = grammar.check_text(text, field).lower().encode("ascii")
-    return np.frombuffer(data.ljust(MAX_CHARS, b"\0"), dtype=np.uint8).copy()
 
 
 def _fixed(array: NDArray[Any]) -> NDArray[Any]:

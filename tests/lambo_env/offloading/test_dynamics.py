@@ -12,6 +12,7 @@ from lambo_env.envs.arguments import AssociationArguments, JointArguments
 from lambo_env.envs.vector_env import WorldVectorEnv
 from lambo_env.offloading import dynamics, observation, physics
 from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.offloading.masks import legal_places
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
@@ -160,7 +161,7 @@ def test_the_mask_is_what_physics_says_of_every_place(shares):
     floors, seconds = physics.floors_hz(instances), physics.local_s(instances)
     left, closed = instances.server_cpu_hz.copy(), 0
     for ue in range(14):
-        mask = dynamics.mask(tables, state)
+        mask = legal_places(tables, state)
         legal = floors[:, ue] <= left + 5e-7 * instances.server_cpu_hz
         local = ~physics.is_late(seconds[:, ue], instances.deadline_s[:, ue]) | ~legal.any(1)
         np.testing.assert_array_equal(mask, np.concatenate([local[:, None], legal], axis=1))
@@ -171,7 +172,7 @@ def test_the_mask_is_what_physics_says_of_every_place(shares):
         left[on, place[on] - 1] -= move.taken_hz[on]
     assert closed > 200  # the scenario does close servers
     np.testing.assert_array_equal(
-        dynamics.mask(tables, state), np.eye(4, dtype=bool)[np.zeros(40, dtype=int)]
+        legal_places(tables, state), np.eye(4, dtype=bool)[np.zeros(40, dtype=int)]
     )
 
 
@@ -180,7 +181,7 @@ def test_the_closed_form_of_the_served_is_what_physics_allocates(name):
     instances, tables, state = begin(name, batch=30)
     rng, rows = np.random.default_rng(2), Rows(np.arange(30), 30)
     for _ in range(instances.num_ues):
-        place = (rng.random((30, instances.num_servers + 1)) * dynamics.mask(tables, state)).argmax(
+        place = (rng.random((30, instances.num_servers + 1)) * legal_places(tables, state)).argmax(
             1
         )
         _, state = dynamics.step(tables, state, rows, place)

@@ -14,9 +14,9 @@ from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import OBJECTIVES, PAIR, kinds
 from lambo_env.prompts.prompts import (
     Prompts,
-    encode_text,
     env_prompts,
 )
+from lambo_env.prompts.tokenizer import encode_text
 
 ALL_WORDINGS = [(split, w) for split in catalogue.SPLITS for w in grammar.wordings(split)]
 PURE = [(split, kind) for split in catalogue.SPLITS for kind in PAIR]

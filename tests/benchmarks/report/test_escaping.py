@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from benchmarks.report import figures, report
 from benchmarks.report.console import print_table
-from benchmarks.report.labels import markdown, plain
+from benchmarks.report.escaping import markdown, plain
 from benchmarks.report.statistics import Interval
 from benchmarks.report.tables import AgentLine, Table
 
@@ -82,7 +82,7 @@ def test_labels_that_differ_in_their_marks_alone_have_figures_of_their_own():
 @pytest.mark.parametrize("encoding", ["latin-1", "cp437", "cp850", "ascii", "utf-8"])
 def test_a_console_of_few_characters_gets_the_nearest(encoding: str):
     code = (
-        "from benchmarks.report.labels import accept_any_encoding, tell; "
+        "from benchmarks.report.escaping import accept_any_encoding, tell; "
         "from benchmarks.report.console import print_table; accept_any_encoding(); "
         "tell('“café” \xd7 2 \u2013 3 日'); print_table(['“a”', 'b'], [['é', '1']], '“t”')"
     )
