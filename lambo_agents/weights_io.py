@@ -7,18 +7,23 @@ Importing this loads neither torch nor safetensors.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from lambo_env.utils import files, validate
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 SUFFIX = ".safetensors"
+_Path = str | os.PathLike[str]
+_P, _T, _Net = ParamSpec("_P"), TypeVar("_T"), TypeVar("_Net", bound="Module")
 _WHOLE = f"a whole {SUFFIX} file written by this package"
 _PICKLE_STARTS = (b"\x80", b"PK")  # a pickle, and torch.save's zip of pickles
 
@@ -65,31 +70,92 @@ def load(path: str | os.PathLike[str], form: str) -> Weights:
         FileNotFoundError: there is none.
         ValueError: it is a pickle, truncated, another program's or of another format.
     """
-    import safetensors
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {str(path)!r}")
+    with reading(path):
+        return _load(path, form)
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn whatever a damaged or foreign file does to its reader into one clear error.
+
+    Raises:
+        ValueError: naming the file and what is wrong with it.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        text = f"weights is {str(path)!r}; allowed: {_WHOLE} ({validate.told(error)})"
+        raise ValueError(text) from error
+
+
+def reader(read: Callable[Concatenate[_Path, _P], _T]) -> Callable[Concatenate[_Path, _P], _T]:
+    """Return a function whose first argument is a file, with ``reading`` around it."""
+
+    @functools.wraps(read)
+    def read_or_tell(path: _Path, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with reading(path):
+            return read(path, *args, **kwargs)
+
+    return read_or_tell
+
+
+def fit(make: Callable[[], _Net], tensors: Mapping[str, Tensor]) -> _Net:
+    """Return the network that ``make`` gives with the weights of a file.
+
+    It is made without memory first, since a damaged header may ask for any size.
+
+    Raises:
+        ValueError: the first weight that is missing, unknown, or of another shape or kind.
+    """
+    import torch
+
+    with torch.device("meta"):
+        wanted = make().state_dict()
+    for name in sorted({*wanted, *tensors}):
+        want, got = (
+            (tuple(held[name].shape), held[name].dtype) if name in held else None
+            for held in (wanted, tensors)
+        )
+        validate.check(f"weight {name}", got, got == want, f"{want}")
+    net = make()
+    net.load_state_dict(dict(tensors))
+    return net
+
+
+def _load(path: Path, form: str) -> Weights:
+    import safetensors
+
     with open(path, "rb") as file:
         start = file.read(9)
     # a safetensors file begins with 8 bytes of length and a brace
     pickled = start.startswith(_PICKLE_STARTS) and start[8:] != b"{"
     is_pickle = f"{_WHOLE}; this is a pickle, which is never opened"
     validate.check("weights", str(path), not pickled, is_pickle)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"weights is {str(path)!r}; allowed: {_WHOLE} ({error})") from error
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     found = header.get("format", "none")
     other = f"{_WHOLE} (format {form!r}; this one's is {found!r})"
     validate.check("weights", str(path), found == form, other)
     try:
         meta = json.loads(header.get("json", ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         meta = None
     check_header(path, isinstance(meta, dict))
+    for name, tensor in tensors.items():
+        odd = tensor[~tensor.isfinite()].tolist()[:1] if tensor.is_floating_point() else []
+        what, allowed = (
+            f"weights {str(path)!r}: a number of {name}",
+            "finite floating-point numbers",
+        )
+        validate.check(what, (odd or [None])[0], not odd, allowed)
     return Weights(tensors, meta)
 
 

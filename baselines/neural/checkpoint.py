@@ -39,18 +39,13 @@ def check_options(path: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
         )
 
 
+@weights_io.reader
 def load_net(name: str | os.PathLike[str]) -> tuple[PlaceNet, dict[str, Any]]:
     """Return the network of shipped weights by name, or of a path, and the file's JSON values."""
     path = weights_io.weights_path(name, WEIGHTS)
     tensors, meta = weights_io.load(path, FORMAT)
     weights_io.check_header(path, "net" in meta)
-    net = PlaceNet(NetConfig(**meta["net"]))
-    try:
-        net.load_state_dict({key: value for key, value in tensors.items() if "/" not in key})
-    except RuntimeError as error:
-        raise ValueError(
-            f"weights is {str(path)!r}; allowed: tensors that fit their NetConfig ({error})"
-        ) from error
+    net = weights_io.fit(lambda: PlaceNet(NetConfig(**meta["net"])), tensors)
     return net.eval(), meta
 
 

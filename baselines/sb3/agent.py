@@ -40,6 +40,7 @@ def save_policy(
     weights_io.save(path, policy.state_dict(), FORMAT, meta)
 
 
+@weights_io.reader
 def load_policy(path: str | os.PathLike[str]) -> tuple[BasePolicy, SB3Config, dict[str, Any]]:
     """Return a policy that ``save_policy`` wrote, its config and the file's other values.
 

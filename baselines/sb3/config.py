@@ -101,11 +101,14 @@ class SB3Config(Ruled):
         """Return the policy's class."""
         if ":" in self.policy:
             try:
-                return pkgutil.resolve_name(self.policy)
-            except (ImportError, AttributeError) as error:
+                found = pkgutil.resolve_name(self.policy)
+            except (ImportError, AttributeError, ValueError) as error:
                 raise ValueError(
                     f"SB3Config.policy is {self.policy!r}; allowed: module:Class ({error})"
                 ) from error
+            policy = isinstance(found, type) and issubclass(found, BasePolicy)
+            self.check("policy", policy, "module:Class of a policy of SB3")
+            return found
         aliases = self.algorithm_class().policy_aliases
         return aliases[validate.known(self.policy, aliases, "policy")]
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from baselines.neural import checkpoint, features
 from baselines.neural.features import Floats, Places
@@ -130,26 +130,20 @@ class AreSmall:
             if config is None
             else validate.of_kind("AreSmall.config", config, AreSmallConfig)
         )
-        meta: dict[str, Any] = {
-            "num_servers": validate.integer("AreSmall.num_servers", num_servers),
-            "labels": 0,
-        }
-        meta["shares"] = _checked_shares(shares, num_servers)
-        tensors: dict[str, Tensor] | None = None
-        if weights is not None:
-            tensors, meta = weights_io.load(
-                weights_io.weights_path(weights, checkpoint.WEIGHTS), checkpoint.FORMAT
-            )
-        self.num_servers = meta["num_servers"]
-        self.shares = np.asarray(meta["shares"])
-        self.labels_used = meta["labels"]
-        self.net = _network(
-            2 * self.num_servers + 2,
-            self.num_servers + 2,
-            validate.integer("AreSmall.seed", seed, low=0),
-        )
-        if tensors is not None:
-            self.net.load_state_dict(tensors)
+        validate.integer("AreSmall.num_servers", num_servers)
+        validate.integer("AreSmall.seed", seed, low=0)
+        shares = _checked_shares(shares, num_servers)
+        if weights is None:
+            self.num_servers, self.shares, self.labels_used = num_servers, shares, 0
+            self.net = _network(num_servers, seed)
+        else:
+            path = weights_io.weights_path(weights, checkpoint.WEIGHTS)
+            with weights_io.reading(path):
+                tensors, meta = weights_io.load(path, checkpoint.FORMAT)
+                self.num_servers = validate.integer("num_servers", meta["num_servers"])
+                self.shares = _checked_shares(meta["shares"], self.num_servers)
+                self.labels_used = validate.integer("labels", meta["labels"], low=0)
+                self.net = weights_io.fit(lambda: _network(self.num_servers, seed), tensors)
         self.optimiser = self._make_optimiser()
 
     def _make_optimiser(self) -> torch.optim.SGD:
@@ -224,13 +218,15 @@ class AreSmall:
         return loss.item()
 
 
-def _network(count_in: int, count_out: int, seed: int) -> nn.Sequential:
-    """Return the sigmoid network with the authors' initial weights.
+def _network(servers: int, seed: int) -> nn.Sequential:
+    """Return the sigmoid network for ``servers`` with the authors' initial weights.
 
     Uniform in +-4 sqrt(6 / (inputs + outputs)), biases too.
     """
     with seeded(seed):
-        net = nn.Sequential(*plain([count_in, *HIDDEN, count_out], nn.Sigmoid), nn.Sigmoid())
+        net = nn.Sequential(
+            *plain([2 * servers + 2, *HIDDEN, servers + 2], nn.Sigmoid), nn.Sigmoid()
+        )
         for layer in net:
             if isinstance(layer, nn.Linear):
                 limit = 4 * (6 / (layer.in_features + layer.out_features)) ** 0.5
