@@ -72,16 +72,20 @@ def options() -> Iterator[tuple[str, str, Any]]:
     for verb, (target, _) in cli.COMMANDS.items():
         module, _, name = target.partition(":")
         function = getattr(importlib.import_module(f"benchmarks.commands.{module}"), name)
-        for kind in typing.get_type_hints(function).values():
-            for part in (kind, *typing.get_args(kind)):
-                if (
-                    inspect.isclass(part)
-                    and dataclasses.is_dataclass(part)
-                    and verb not in ELSEWHERE
-                ):
-                    for option, annotation in typing.get_type_hints(part).items():
-                        if option != "_" and option not in FREE:
-                            yield verb, option, annotation
+        for option, annotation in declared(function):
+            if verb not in ELSEWHERE and option not in {"_", "return", *FREE}:
+                yield verb, option, annotation
+
+
+def declared(function: Any) -> Iterator[tuple[str, Any]]:
+    """A verb's parameters; in place of a dataclass its fields."""
+    for name, kind in typing.get_type_hints(function).items():
+        parts = [part for part in (kind, *typing.get_args(kind)) if inspect.isclass(part)]
+        classes = [part for part in parts if dataclasses.is_dataclass(part)]
+        for part in classes:
+            yield from typing.get_type_hints(part).items()
+        if not classes:
+            yield name, kind
 
 
 def bad_values(option: str, annotation: Any) -> tuple[str, ...]:
