@@ -20,7 +20,7 @@ from lambo_env.offloading import observation, physics
 from lambo_env.offloading.instances import LOCAL, Instances, over_places
 
 ALLOCATIONS = ("optimal", "share")
-FIXED_POINT_ROWS = 4  # rollouts up to which a pass over all steps costs little more than a step
+FIXED_POINT_ROWS = 12  # rollouts up to which it takes less time than step by step (50 UEs)
 _LAST_RESORT = (
     -1e9
 )  # logit of the local place where it is late: chosen only if nothing else is legal
