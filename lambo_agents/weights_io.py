@@ -44,7 +44,17 @@ def save(
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header = {"format": form, "json": json.dumps(meta)}
     with files.atomic_writer(path, _mark(form)) as file:
-        file.write(safetensors.torch.save(whole, metadata=header))
+        file.write(_ordered(safetensors.torch.save(whole, metadata=header)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a safetensors file whose header lists its metadata in order: the same every time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def check_target(path: str | os.PathLike[str], form: str) -> Path:

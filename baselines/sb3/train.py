@@ -5,6 +5,7 @@ Weights, learning curve and card out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from baselines.sb3.agent import load_policy, save_policy
+from baselines.sb3 import checkpoint
+from baselines.sb3.agent import save_policy
 from baselines.sb3.config import SB3Config
 from baselines.sb3.vec_env import NativeVecEnv, as_sb3, spawned_seeds
 from baselines.search.local_search import LocalSearch
@@ -26,8 +28,9 @@ from lambo_agents.protocol import Agent
 from lambo_agents.testing.validation import Validation
 from lambo_env.cell import seeding
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.utils import files, validate
+from lambo_env.utils import files, runs, validate
 
+STATE, TIMES = "state.safetensors", "times.json"
 # stream of the training draws; the environments' generators are seeded otherwise
 _VALIDATION_STREAM = 2**31 - 2
 
@@ -62,28 +65,50 @@ class Curve(BaseCallback):
         out: Path | None,
         every: int,
         report: Callable[..., None],
+        pause: runs.Pause,
     ) -> None:
         super().__init__()
+        self.pause, self.saved = pause, 0
         self.config, self.validation, self.out = config, validation, out
         self.every, self.report = every, report
         self.rows: list[dict[str, float]] = []
-        self._start = 0.0
+        self._start = self.spent_s = 0.0
 
     def _on_training_start(self) -> None:
-        self._start = time.process_time() - (self.rows[-1]["cpu_s"] if self.rows else 0.0)
+        self._start = time.process_time() - self.spent_s
         if not self.rows:
             self.score()
 
     def _on_step(self) -> bool:
         if (
             self.num_timesteps < self.config.timesteps
-            and self.num_timesteps >= len(self.rows) * self.every
+            and self.num_timesteps >= (self.rows[-1]["timesteps"] // self.every + 1) * self.every
         ):
             self.score()
         return True
 
+    def _on_rollout_start(self) -> None:
+        """Save after each score and when a signal asks to stop: here nothing is half done."""
+        if 1 < len(self.rows) != self.saved:
+            self.save()
+        self.pause(self.save)
+
     def _on_training_end(self) -> None:
         self.score()  # after the last update
+        if self.out is not None:
+            row = _untimed(self.rows[-1])
+            save_policy(
+                self.out / "last.safetensors", self.model.policy, self.config, validation=row
+            )
+            self.save()
+
+    def save(self) -> None:
+        """Write what is needed to go on from here; its seconds to a file beside it."""
+        if self.out is not None:
+            self.saved = len(self.rows)
+            times = {"cpu_s": time.process_time() - self._start}
+            files.write_text(self.out / TIMES, json.dumps(times) + "\n")
+            checkpoint.save(self.out / STATE, self.model, rows=self.saved)
 
     def score(self) -> None:
         """Add a row to the curve; write it and, where it is the best so far, the weights."""
@@ -104,9 +129,11 @@ class Curve(BaseCallback):
         )
         if best:
             save_policy(
-                self.out / "best.safetensors", self.model.policy, self.config, validation=row
+                self.out / "best.safetensors",
+                self.model.policy,
+                self.config,
+                validation=_untimed(row),
             )
-        self.model.save(self.out / "model.zip")
         self.report(row)
 
 
@@ -122,12 +149,15 @@ def build(config: SB3Config) -> BaseAlgorithm:
     rest: dict[str, Any] = {"policy_kwargs": policy_kwargs, "seed": seed, "device": "cpu"}
     env = _environments(config)
     try:
-        return config.algorithm_class()(policy, env, **rest, **arguments)
+        model = config.algorithm_class()(policy, env, **rest, **arguments)
     except (TypeError, AssertionError) as error:  # how SB3 answers a value of another type
         given = {**config.algorithm, **config.policy_kwargs}
         raise ValueError(
             f"SB3Config.algorithm is {given}; allowed: what {config.algo} takes ({error})"
         ) from error
+
+    model.set_logger(Logger(None, []))  # SB3's own makes a folder in the system's temporary one
+    return model
 
 
 def _environments(config: SB3Config) -> NativeVecEnv:
@@ -166,88 +196,73 @@ def _argument(name: str, value: Any) -> Any:
     return lambda left: max(0.0, first * left)
 
 
-def _stopped(config: SB3Config, folder: Path) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
-    """Return a training as it stopped: the model with its optimizer, and its curve.
-
-    Its episodes are drawn anew.
-    """
-    buffered = issubclass(config.algorithm_class(), OffPolicyAlgorithm)
-    validate.check(
-        "resume", True, not buffered, f"False for {config.algo}, whose replay buffer is not saved"
-    )
-    rows = _curve(folder)
-    _, before, _ = load_policy(folder / "best.safetensors")
-    same = before.replace(timesteps=config.timesteps) == config
-    validate.check(
-        "resume",
-        str(folder),
-        same,
-        "the folder of a training with the same settings (timesteps may differ)",
-    )
-    model = config.algorithm_class().load(
-        folder / "model.zip", env=_environments(config), device="cpu"
-    )
-    model.set_random_seed(spawned_seeds((config.seed, model.num_timesteps), 1)[0])
-    return model, rows
+def _resume(model: BaseAlgorithm, curve: Curve, folder: Path) -> None:
+    """Put a training back to where it was saved: the model, its curve, its seconds."""
+    count = checkpoint.restore(folder / STATE, model)["rows"]
+    curve.rows, curve.saved = read_curve(folder)[:count], count
+    curve.spent_s = json.loads((folder / TIMES).read_text(encoding="utf-8"))["cpu_s"]
 
 
-def finished(config: SB3Config, folder: Path) -> list[dict[str, float]] | None:
-    """Return the curve of a training of these very settings that ended in ``folder``, or None."""
-    last = folder / "last.safetensors"
-    return _curve(folder) if last.is_file() and load_policy(last)[1] == config else None
-
-
-def _curve(folder: Path) -> list[dict[str, float]]:
+def read_curve(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of a training's curve."""
     return [
         json.loads(line)
         for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
     ]
 
 
+def _untimed(row: dict[str, float]) -> dict[str, float]:
+    """Return what weights say of their score: the same on every run."""
+    return {name: value for name, value in row.items() if name != "cpu_s"}
+
+
 def train(
     config: SB3Config,
     out: str | Path | None = None,
     *,
-    resume: bool = False,
     validation: Validation | None = None,
     scores: int = 10,
     report: Callable[..., None] = lambda row: None,
 ) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
-    """Train, and return the model and its learning curve.
+    """Train, or go on with a training that was stopped, killed or is to be extended.
+
+    Return the model and its learning curve.
 
     Args:
         config: of the training.
-        out: folder for best.safetensors, last.safetensors, curve.jsonl and model.zip (SB3's own, to
-            go on with); None writes nothing.
-        resume: go on with the training that ``out`` holds, from its last row, up to
-            ``config.timesteps`` in all.
+        out: folder for best.safetensors, last.safetensors, curve.jsonl and state.safetensors (all
+            that going on needs); None writes nothing. One that holds a training of the same
+            config goes on, from its last checkpoint; more timesteps extend it.
         validation: what the curve is measured on; None: 64 instances of the scenario beside
             LocalSearch.
         scores: rows of the curve after the first.
         report: called with each row.
+
+    Raises:
+        ValueError: another run holds the folder, or it has a training of another config.
+        Stopped: a signal came; the training is saved as it was after the rollout under way.
     """
     folder = None if out is None else Path(out)
-    if folder is not None:
-        validate.check(
-            "out", str(out), folder.is_dir() or not folder.exists(), "a folder, or nothing yet"
-        )
-    if folder is not None and not resume:
-        validate.check(
-            "out",
-            str(out),
-            not (folder / "curve.jsonl").exists(),
-            "a folder that holds no training yet",
-        )
     every = max(1, config.timesteps // validate.integer("scores", scores))
-    curve = Curve(config, validation or validation_of(config.scenario), folder, every, report)
-    if folder is not None and resume and (folder / "curve.jsonl").exists():
-        model, curve.rows = _stopped(config, folder)
-    else:
-        model = build(config)
-    left = config.timesteps - model.num_timesteps
-    model.learn(max(0, left), callback=curve, reset_num_timesteps=model.num_timesteps == 0)
-    if folder is not None:
-        save_policy(folder / "last.safetensors", model.policy, config, validation=curve.rows[-1])
+    model = build(config)
+    with contextlib.ExitStack() as stack:
+        pause: runs.Pause = lambda save: None  # noqa: E731
+        if folder is not None:
+            foreign = (folder / "curve.jsonl").exists() and not (folder / runs.OPTIONS).exists()
+            allowed = "a folder that holds no training of a former release"
+            validate.check("out", str(out), not foreign, allowed)
+            options = config.to_dict()
+            stack.enter_context(runs.opened(folder, "train sb3", options, grow=("timesteps",)))
+        measured = validation or validation_of(config.scenario)
+        if folder is not None:
+            pause = stack.enter_context(runs.deferred())
+        curve = Curve(config, measured, folder, every, report, pause)
+        resumed = folder is not None and (folder / STATE).exists()
+        if folder is not None and resumed:
+            _resume(model, curve, folder)
+        left = config.timesteps - model.num_timesteps
+        if left > 0:
+            model.learn(left, callback=curve, reset_num_timesteps=not resumed)
     assert model.env is not None
     model.env.close()
     return model, curve.rows

@@ -94,6 +94,9 @@ class NativeVecEnv(VecEnv):
         if self._relative:
             self._world.get("local_cost")
         self._actions: Any = None
+        self._origin: list[Any] = []  # the generators' states when the episodes under way began
+        self._since: list[Any] = []  # all actions since
+        self.venv.on_start = self._begin
 
     # ---- playing ---------------------------------------------------------------------------------
 
@@ -120,6 +123,7 @@ class NativeVecEnv(VecEnv):
 
         A row that ended shows its next episode's first observation.
         """
+        self._since.append(np.array(self._actions))
         seen, rewards, dones, _, infos = self.venv.step(self._actions)
         self._returns += rewards
         self._lengths += 1
@@ -130,6 +134,27 @@ class NativeVecEnv(VecEnv):
         if "final_info" in infos or "outcome" in infos:  # a slot begins, in all rows together
             self._rescale()
         return seen, out, dones, rows
+
+    def _begin(self, rows: NDArray[Any]) -> None:
+        self._origin = [rng.bit_generator.state for rng in self.venv.np_random]
+        self._since = []
+
+    def state(self) -> tuple[list[Any], NDArray[Any]]:
+        """Return what ``restore`` needs: generators' states and the actions [K, B, ...] since.
+
+        Episodes of one length begin in all rows together.
+        """
+        return self._origin, np.array(self._since)
+
+    def restore(self, origin: Sequence[Any], since: NDArray[Any]) -> tuple[Any, NDArray[np.bool_]]:
+        """Play the episodes under way again; return the observations and the last step's dones."""
+        for rng, state in zip(self.venv.np_random, origin, strict=True):
+            rng.bit_generator.state = state
+        self._reset_seeds()
+        seen, dones = self.reset(), np.ones(self.num_envs, dtype=bool)
+        for actions in since:
+            seen, _, dones, _ = self.step(actions)
+        return seen, dones
 
     def _close(
         self, rows: list[dict[str, Any]], infos: dict[str, Any], dones: NDArray[np.bool_]

@@ -7,7 +7,7 @@ the attributes of this module are the registered ids.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,8 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         self._rngs: list[np.random.Generator] | None = None
         self._seeds: tuple[int, ...] = ()
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
+        # told before rows begin an episode
+        self.on_start: Callable[[Ints], object] | None = None
         malloc.retain_freed_memory()
 
     # ---- generators ------------------------------------------------------------------------------
@@ -178,6 +180,8 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
     def _start(self, rows: Ints, **given: Any) -> None:
         if rows.size < self.num_envs:
             given = {name: value.take(rows) for name, value in given.items()}
+        if self.on_start is not None:
+            self.on_start(rows)
         self._batch.reset(rows, self._generators(), **given)
         self._over[rows] = False
 

@@ -43,15 +43,14 @@ class SB3Options:
 @Parameter(name="*")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainSB3Options(SB3Options):
-    """What ``lambo train sb3`` takes: its folder gets weights, curve and SB3's own model."""
+    """What ``lambo train sb3`` takes: its folder gets weights, curve and what going on needs."""
 
     scores: int = 10
     """Rows of the learning curve."""
     seeds: int = 1
     """Trainings, on seeds spawned from --seed; median and range are printed at the end and written
-    beside the folders, as .json. Trainings that their folders hold whole are not run again."""
-    resume: bool = False
-    """Go on with the training that the folder holds, up to --timesteps in all."""
+    beside the folders, as .json. The same command goes on with those that were stopped or
+    killed; more --timesteps extend those that are finished."""
 
 
 def train(options: TrainSB3Options = TrainSB3Options()) -> None:
@@ -78,22 +77,20 @@ def train(options: TrainSB3Options = TrainSB3Options()) -> None:
 
 
 def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -> dict[str, float]:
-    from baselines.sb3.train import finished
     from baselines.sb3.train import train as run_training
 
-    curve = finished(config, folder) if options.seeds > 1 else None
-    if curve:
-        print(f"seed {config.seed} is finished: {folder}")
-        return curve[-1]
+    told: list[Any] = []
+
+    def report(row: dict[str, float]) -> None:
+        told.append(row)
+        _report(row)
+
     _, rows = run_training(
-        config,
-        folder,
-        resume=options.resume,
-        validation=validation,
-        scores=options.scores,
-        report=_report,
+        config, folder, validation=validation, scores=options.scores, report=report
     )
-    print(f"best weights: {folder / 'best.safetensors'}; last: {folder / 'last.safetensors'}")
+    best, last = folder / "best.safetensors", folder / "last.safetensors"
+    ended = f"best weights: {best}; last: {last}"
+    print(ended if told else f"seed {config.seed} is finished: {folder}")
     return rows[-1]
 
 

@@ -4,7 +4,11 @@ Every shipped config runs on one path, weights come back without a pickle, tunin
 stopped.
 """
 
+import contextlib
 import json
+import os
+import random
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +81,99 @@ def test_it_trains_and_comes_back_as_an_agent(algo: str, tmp_path: Path, validat
     assert agent.supports(paper) == "trained for (UEs, servers) = (6, 4), given (50, 4)"
     if algo in ("ppo", "dqn"):
         check_agent(agent)
-    agents.export_zip(tmp_path / "run" / "model.zip", agent.config, tmp_path / "zip.safetensors")
-    for one, two in zip(
-        agents.load_policy(tmp_path / "zip.safetensors")[0].parameters(),
-        agent.policy.parameters(),
-        strict=True,
-    ):
-        assert torch.equal(one, two)
+
+
+def test_a_model_of_sb3_becomes_weights(tmp_path: Path) -> None:
+    made = short("a2c")
+    model = train.build(made)
+    model.save(tmp_path / "model.zip")
+    agents.export_zip(tmp_path / "model.zip", made, tmp_path / "zip.safetensors")
+    weights = agents.load_policy(tmp_path / "zip.safetensors")[0].state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in model.policy.state_dict().items())
+
+
+@pytest.mark.parametrize("algo", SHORT)
+def test_a_stopped_and_killed_training_ends_with_the_same_bytes(
+    algo: str, tmp_path: Path, validation: Validation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM saves and stops; an exception in place of kill -9 does not save."""
+    config = short(algo).replace(timesteps=120)
+    train.train(config, tmp_path / "whole", validation=validation, scores=3)
+    before, rng, stops = train.Curve._on_rollout_start, random.Random(1), []
+
+    def disturbed(curve: train.Curve) -> None:
+        point = rng.random()
+        if point < 0.4:
+            stops.append(point)
+        if point < 0.2:
+            raise KeyboardInterrupt
+        if point < 0.4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        before(curve)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train.Curve, "_on_rollout_start", disturbed)
+        for _ in range(50):
+            with contextlib.suppress(KeyboardInterrupt):
+                train.train(config, tmp_path / "parts", validation=validation, scores=3)
+                break
+    assert stops
+    whole, parts = (
+        {
+            path.name: path.read_bytes()
+            for path in (tmp_path / folder).iterdir()
+            if path.name not in ("curve.jsonl", "times.json")
+        }
+        for folder in ("whole", "parts")
+    )
+    assert whole == parts
+    rows = [
+        [{**row, "cpu_s": 0} for row in train.read_curve(tmp_path / folder)]
+        for folder in ("whole", "parts")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_a_finished_training_is_left_alone_or_extended(
+    tmp_path: Path, validation: Validation
+) -> None:
+    config = short("dqn")
+    rows = train.train(config, tmp_path, validation=validation, scores=1)[1]
+    assert train.train(config, tmp_path, validation=validation, scores=1)[1] == rows
+    longer = config.replace(timesteps=96)
+    more = train.train(longer, tmp_path, validation=validation, scores=1)[1]
+    assert more[: len(rows)] == rows and more[-1]["timesteps"] >= 96
+    assert agents.load_policy(tmp_path / "last.safetensors")[1] == longer
+    with pytest.raises(ValueError, match="timesteps is 48; allowed: 96 or more, as in "):
+        train.train(config, tmp_path, validation=validation)
+    with pytest.raises(ValueError, match="seed is 1; allowed: 0, as in "):
+        train.train(longer.replace(seed=1), tmp_path, validation=validation)
+
+
+def test_a_doctored_zip_beside_a_training_runs_nothing(
+    tmp_path: Path, validation: Validation
+) -> None:
+    class Doctored:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "victim",)
+
+    train.train(short("a2c"), tmp_path / "run", validation=validation, scores=1)
+    torch.save({"a": Doctored()}, tmp_path / "run" / "model.zip")
+    longer = short("a2c").replace(timesteps=96)
+    train.train(longer, tmp_path / "run", validation=validation, scores=1)
+    torch.save({"a": Doctored()}, tmp_path / "run" / "state.safetensors")
+    with pytest.raises(ValueError, match="this is a pickle, which is never opened"):
+        train.train(longer, tmp_path / "run", validation=validation, scores=1)
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_training_leaves_nothing_in_the_temporary_folder(
+    tmp_path: Path, validation: Validation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    train.train(short("ppo"), tmp_path / "run", validation=validation, scores=1)
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_no_two_seeds_share_a_first_instance():
@@ -156,9 +246,9 @@ def test_plain_features_are_refused_by_policies_of_places():
 
 def test_a_run_is_never_written_over(tmp_path: Path, validation: Validation):
     (tmp_path / "curve.jsonl").write_text("")
-    with pytest.raises(ValueError, match="a folder that holds no training yet"):
+    with pytest.raises(ValueError, match="a folder that holds no training of a former release"):
         train.train(short("a2c"), tmp_path, validation=validation)
-    with pytest.raises(ValueError, match="allowed: a folder, or nothing yet"):
+    with pytest.raises(ValueError, match="--out is .*allowed: a folder"):
         train.train(short("a2c"), tmp_path / "curve.jsonl", validation=validation)
 
 
