@@ -9,11 +9,12 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lambo_agents import registry
 from lambo_agents.protocol import Solver, unsupported
@@ -145,7 +146,7 @@ def none(count: int, reason: str) -> Bounds:
 
 
 def held(
-    cost: ArrayLike,
+    costs: Sequence[float | None],
     found: Bounds,
     what: str,
     task: tuple[Instances, str, str, float, float, Path],
@@ -155,6 +156,7 @@ def held(
     Raises:
         ValueError: a cost lies below its bound all the same.
     """
+    cost = np.asarray(costs, dtype=float)
     if not below(cost, found.lower).size:
         return found
     instances, prompt, key, gap, limit_s, folder = task
