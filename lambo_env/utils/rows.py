@@ -76,10 +76,10 @@ def map_arrays(function: Callable[..., Any], *holders: _T) -> _T:
         parts = [map_arrays(function, *column) for column in zip(*holders, strict=True)]
         return kind(*parts) if hasattr(first, "_fields") else kind(parts)
     if isinstance(first, dict):
-        columns = {name: [holder[name] for holder in holders] for name in first}
+        columns = {name: [holder[name] for holder in holders] for name in first}  # type: ignore[index]
         return kind((name, map_arrays(function, *column)) for name, column in columns.items())
     if not dataclasses.is_dataclass(first):
-        return function(*holders)  # type: ignore[no-any-return]
+        return function(*holders)
     names = [field.name for field in dataclasses.fields(first)]
     fields = {name: map_arrays(function, *(getattr(h, name) for h in holders)) for name in names}
     return getattr(kind, "unchecked", kind)(**fields)
