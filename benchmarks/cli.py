@@ -94,19 +94,23 @@ COMMANDS = {
         "train.dnn:are_small",
         "Train ARE's original small network on its authors' labels.",
     ),
-    "tune": (
+    "tune sb3": (
         "train.sb3:tune",
-        "Search hyper-parameters of an SB3 agent (Optuna, resumes) and try the best anew.",
+        "Search hyper-parameters of an SB3 agent (Optuna, resumes) and try the best anew; "
+        "plain `lambo tune` is the same.",
     ),
+    "tune neural": ("train.dnn:tune", "Search settings of `lambo train are` or `droo`; resumes."),
     "new-agent": ("new_agent:new_agent", "Write a package of four files whose agent already runs."),
 }
-DEFAULTS = {"train": "lambo"}  # the member of a group that is meant where none is named
+# the member of a group that is meant where none is named
+DEFAULTS = {"train": "lambo", "tune": "sb3"}
 GROUPS = {
     "list": "List agents, scenarios, drifts, prompts or sweeps.",
     "scenario": "Show or check a scenario.",
     "check": "Check an agent or an environment.",
     "reproduce": "Do again what another paper's program prints.",
     "train": "Train an agent's network; a killed run goes on with the same command.",
+    "tune": "Search the settings of a training; a killed search goes on with the same command.",
 }
 
 

@@ -109,6 +109,7 @@ class LamboAgent:
         if validate.boolean("LamboAgent.compiled", compiled):
             aed = _compiled(aed, device)
         self.aed = aed.to(device).eval()
+        self.evaluations = 0  # decisions that the simulator has scored, those of polishing apart
 
     @property
     def evaluator_in_loop(self) -> bool:
@@ -150,6 +151,7 @@ class LamboAgent:
         )
         arrays = instances.to("numpy")
         count = self.samples if self.decoding == "sample" else 1
+        self.evaluations += size * count * (count > 1)
         step = max(1, _ROWS // count)
         parts = [
             self._decide(

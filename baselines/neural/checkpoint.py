@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.neural.networks import NetConfig, PlaceNet, seeded
+from baselines.neural.networks import SIZES, NetConfig, PlaceNet, seeded
 from lambo_agents import weights_io
 from lambo_env.utils import files, validate
 
@@ -40,36 +40,51 @@ def check_options(path: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
 
 
 @weights_io.reader
-def load_net(name: str | os.PathLike[str]) -> tuple[PlaceNet, dict[str, Any]]:
-    """Return the network of shipped weights by name, or of a path, and the file's JSON values."""
+def load_net(name: str | os.PathLike[str], agent: str) -> tuple[PlaceNet, dict[str, Any]]:
+    """Return the network of shipped weights by name, or of a path, and the file's JSON values.
+
+    Raises:
+        ValueError: no such file, or weights of another agent than ``agent`` or a former release.
+    """
     path = weights_io.weights_path(name, WEIGHTS)
     tensors, meta = weights_io.load(path, FORMAT)
     weights_io.check_header(path, "net" in meta)
-    net = weights_io.fit(lambda: PlaceNet(NetConfig(**meta["net"])), tensors)
+    size, family = meta.get("options", {}).get("size"), agent.removesuffix("-60fc")
+    validate.check(
+        f"size of the network in {str(path)!r}",
+        size,
+        size in SIZES,
+        f"{' or '.join(SIZES)}; a former release's 60 layers are {family}-60fc now, "
+        f"trained anew by `lambo train {family} OUT --size 60fc`",
+    )
+    made_for = meta.get("agent")
+    validate.check(
+        "weights", str(name), made_for == agent, f"weights of {agent}; these are of {made_for}"
+    )
+    net = weights_io.fit(lambda: SIZES[size](**meta["net"]).network(), tensors)
     return net.eval(), meta
 
 
+def agent_name(family: str, size: str) -> str:
+    """Return what the agent of a family is called whose network is of ``size``."""
+    return family if size == "pooled" else f"{family}-{size}"
+
+
 def net_of(
-    owner: str, weights: str | None, family: str, net: NetConfig | None, seed: int
+    owner: str, weights: str | None, size: str, net: NetConfig | None, seed: int
 ) -> tuple[PlaceNet, dict[str, Any]]:
     """Return the network that an agent's arguments ask for, and what is known of it.
 
-    ``owner`` is named in errors.
+    ``owner``, the agent's class, is named in errors.
     """
     validate.integer(f"{owner}.seed", seed, low=0)
-    config = NetConfig() if net is None else validate.of_kind(f"{owner}.net", net, NetConfig)
+    validate.known(size, SIZES, f"{owner}.size")
+    sized = net is None or isinstance(net, NetConfig)
+    validate.check(f"{owner}.net", net, sized, "FlatConfig(...) or PooledConfig(...)")
     if weights is not None:
-        loaded, meta = load_net(weights)
-        made_for = str(meta.get("options", {}).get("size", family))
-        validate.check(
-            "weights",
-            str(weights),
-            made_for.startswith(family),
-            f"weights of {family}; these are of {made_for}",
-        )
-        return loaded, meta
+        return load_net(weights, agent_name(owner.lower(), size))
     with seeded(seed):
-        return PlaceNet(config).eval(), {"labels": 0}
+        return (net or SIZES[size]()).network().eval(), {"labels": 0}
 
 
 def pack(net: nn.Module, optimiser: torch.optim.Adam) -> dict[str, Tensor]:

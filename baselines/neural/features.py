@@ -1,60 +1,69 @@
-"""From instances to a network's inputs, and from its outputs to legal places and CPU.
+"""From instances to the networks' inputs, and from shares to CPU.
 
-Shapes: B instances, N UEs, M edge servers, P = M + 1 places, I inputs.
+Shapes: B instances, N UEs, M edge servers. All columns are finite and in [0, 1] in every scenario.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from baselines.neural.networks import PlaceNet
 from lambo_env.offloading import observation, physics
 from lambo_env.offloading.instances import LOCAL, Instances, one_hot_servers
+from lambo_env.offloading.observation import squash
+from lambo_env.offloading.physics import TINY
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
+Columns = NDArray[np.float32]
+NUM_OWN, NUM_PAIR, NUM_SERVER = 6, 4, 4  # blocks of the pooled network's columns
 
 
-def columns(instances: Instances, latency_weight: Floats) -> NDArray[np.float32]:
-    """Return a slot's inputs as flat rows [B, I].
+def flat_columns(instances: Instances, latency_weight: Floats) -> Columns:
+    """Return the inputs of the fully connected network [B, N, 2 M + 5].
 
-    Static columns, F_m / largest F, weight of latency.
+    A UE's static columns, then what is the same for all UEs: F_m / largest F, weight of latency.
     """
-    static = observation.static_columns(instances).reshape(len(instances), -1)
     capacity = instances.server_cpu_hz
     size = capacity / np.max(capacity, axis=-1, keepdims=True)
-    return np.concatenate([static, size, latency_weight[:, None]], axis=1).astype(np.float32)
-
-
-@torch.no_grad()
-def place_logits(
-    net: PlaceNet, instances: Instances, inputs: NDArray[np.float32]
-) -> tuple[Floats, Floats | None]:
-    """Return place logits [B, N, P] and share logits [B, N] or None.
-
-    Places that can never meet the deadline have -inf; local stays open where no place can.
-    """
-    place, share = net(torch.from_numpy(inputs))
-    open_ = physics.on_time(instances)
-    open_[..., 0] |= ~np.any(open_, axis=-1)
-    logits = np.where(open_, place.numpy().astype(np.float64), -np.inf)
-    return logits, None if share is None else share.numpy().astype(np.float64)
-
-
-def unsupported(net: PlaceNet, instances: Instances) -> str | None:
-    """Return why a network cannot decide instances, or None."""
-    made = net.config.num_ues, net.config.num_servers
-    given = instances.num_ues, instances.num_servers
-    return (
-        None
-        if made == given
-        else (
-            f"the network is made for {made[0]} UEs and {made[1]} servers; "
-            f"these have {given[0]} and {given[1]}"
-        )
+    return _joined(
+        observation.static_columns(instances),
+        size[:, None],
+        latency_weight[:, None, None],
     )
+
+
+def pooled_columns(instances: Instances, latency_weight: Floats) -> Columns:
+    """Return the inputs of the pooled network [B, N, M, 14], a row for each pair of UE and server.
+
+    Of the UE: its static columns beside the servers', weight of latency, sqrt(C_i) over the mean.
+    Of the pair: upload time, floor over F_m, whether no server is nearer, how much longer the
+    upload is than to the nearest. Of the server: F_m over the largest F and over the sum, its
+    demand, the share of all sqrt(C) of the UEs nearest to it, and that over its share of the CPU.
+    """
+    capacity, root = instances.server_cpu_hz, np.sqrt(instances.cycles)
+    static = observation.static_columns(instances)
+    upload, own = static[..., : instances.num_servers], static[..., instances.num_servers :]
+    floor = squash(physics.floors_hz(instances) / capacity[:, None])
+    longer = upload - np.min(upload, axis=-1, keepdims=True)
+    wanted = root / np.maximum(np.sum(root, axis=-1, keepdims=True), TINY)
+    demand = np.sum((longer == 0) * wanted[..., None], axis=1)
+    part = capacity / np.sum(capacity, axis=-1, keepdims=True)
+    size = capacity / np.max(capacity, axis=-1, keepdims=True)
+    return _joined(
+        own[:, :, None],
+        latency_weight[:, None, None, None],
+        squash(instances.num_ues * wanted)[:, :, None, None],
+        np.stack([upload, floor, longer == 0, longer], axis=-1),
+        np.stack([size, part, demand, squash(demand / part)], axis=-1)[:, None],
+    )
+
+
+def _joined(*blocks: Floats) -> Columns:
+    """Return blocks side by side, each repeated where another has more rows."""
+    rows = np.broadcast_shapes(*(block.shape[:-1] for block in blocks))
+    whole = [np.broadcast_to(block, (*rows, block.shape[-1])) for block in blocks]
+    return np.concatenate(whole, axis=-1, dtype=np.float32)
 
 
 def rescaled(instances: Instances, place: Places, share: Floats) -> Floats:

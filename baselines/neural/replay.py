@@ -1,6 +1,6 @@
 """Learning online from what was played: a replay buffer, its updates, the choice of K.
 
-Both DROOs do it. Shapes: B slots, I inputs, N labels per slot.
+Both DROOs do it. Shapes: B slots, N labels per slot.
 """
 
 from __future__ import annotations
@@ -14,55 +14,62 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lambo_env.utils import validate
+from lambo_env.utils.rules import Ruled, ruled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReplayConfig:
+class ReplayConfig(Ruled):
     """How a network learns from its replay buffer.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    memory: int = 1024  # slots
-    batch: int = 128
-    train_every: int = 10  # slots
-    adapt_every: int = 32  # slots between two choices of K
-    learning_rate: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        owner = type(self).__name__
-        for name in ("memory", "batch", "train_every", "adapt_every"):
-            validate.integer(f"{owner}.{name}", getattr(self, name))
-        validate.positive(f"{owner}.learning_rate", self.learning_rate)
+    memory: int = ruled(1024, validate.integer)  # slots
+    batch: int = ruled(128, validate.integer)
+    train_every: int = ruled(10, validate.integer)  # slots
+    adapt_every: int = ruled(32, validate.integer)  # slots between two choices of K
+    learning_rate: float = ruled(0.01, validate.positive)
 
 
 class ReplayBuffer:
     """The last slots with what was decided in them; the newest takes the place of the oldest.
 
+    Slots of other sizes than those before begin it anew.
+
     Args:
-        inputs: zeros [size, I].
-        labels: zeros [size, N].
-        empty_rows: rows at the start that count as samples before anything was stored.
+        size: slots kept.
+        empty_rows: rows of zeros at the start that count as samples before anything was stored.
+        shuffled: draw each slot with its UEs in another order.
     """
 
-    def __init__(
-        self, inputs: NDArray[np.float32], labels: NDArray[Any], empty_rows: int = 0
-    ) -> None:
-        self.inputs, self.labels, self.empty_rows = inputs, labels, empty_rows
-        self.stored = 0  # slots ever
+    def __init__(self, size: int, empty_rows: int = 0, shuffled: bool = False) -> None:
+        self.size, self.empty_rows, self.shuffled = size, empty_rows, shuffled
+        self.inputs, self.labels = np.zeros((2, 0, 0), np.float32)
+        self.stored = 0  # slots since the beginning
 
     def add(self, inputs: NDArray[np.float32], labels: NDArray[Any]) -> None:
-        """Store slots [B, I] with labels [B, N]."""
-        rows = (self.stored + self.empty_rows + np.arange(len(inputs))) % len(self.inputs)
+        """Store slots [B, ...] with labels [B, N]."""
+        if self.inputs.shape[1:] != inputs.shape[1:]:
+            self.inputs, self.labels = (
+                np.zeros((self.size, *part.shape[1:]), part.dtype) for part in (inputs, labels)
+            )
+            self.stored = 0
+        rows = (self.stored + self.empty_rows + np.arange(len(inputs))) % self.size
         self.inputs[rows], self.labels[rows] = inputs, labels
         self.stored += len(inputs)
 
-    def draw(self, batch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, batch: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return inputs and labels of slots drawn with replacement."""
-        rows = rng.integers(min(self.stored + self.empty_rows, len(self.inputs)), size=batch)
-        return torch.from_numpy(self.inputs[rows]), torch.from_numpy(self.labels[rows])
+        rows = rng.integers(min(self.stored + self.empty_rows, self.size), size=batch)
+        parts = (self.inputs[rows], self.labels[rows])
+        return tuple(map(torch.from_numpy, shuffled_ues(rng, *parts) if self.shuffled else parts))
+
+
+def shuffled_ues(rng: np.random.Generator, *parts: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Return arrays [B, N, ...] with each slot's UEs in an order of its own."""
+    order = np.argsort(rng.random(parts[0].shape[:2]), axis=1)
+    return tuple(part[np.arange(len(order))[:, None], order] for part in parts)
 
 
 class OnlineLearner:

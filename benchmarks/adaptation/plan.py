@@ -22,6 +22,9 @@ from lambo_env.utils.rules import Ruled, ruled
 FORMAT = 1  # of a cell's file
 # where agents come from that take a plan's budget, rhythm and folder
 ALEF = "lambo_agents.alef.agent:"
+# and those that take a plan's budget and rhythm
+ASKING = (ALEF, "baselines.neural.are.agent:")
+PLANS = Path(__file__).parent / "plans"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,12 @@ class Method:
         """Whether the agent is an ALEF: it is paid labels, and keeps its state in a folder."""
         return registry.agent_spec(self.agent).entry_point.startswith(ALEF)
 
+    @property
+    def asks(self) -> bool:
+        """Whether the agent asks the plan's expert for labels."""
+        spec = registry.agent_spec(self.agent)
+        return spec.entry_point.startswith(ASKING) and bool(spec.kwargs.get("online", True))
+
 
 _ALL = {
     "update_params": "all",
@@ -77,6 +86,12 @@ METHODS = {
         Method("alef-margin", "lambo-s+alef", {"query": "margin"}),
         Method("alef-committee", "lambo-s+alef", {"query": "committee"}),
         Method("alef-diverse", "lambo-s+alef", {"query": "entropy", "diversity": 2}),
+        # as many candidates scored per instance as DROO's best of 16
+        Method("alef-16", "lambo-s+alef", {"query": "entropy", "decoding": "sample"}),
+        Method("droo-16", "droo", {"candidates": 16}),
+        # the least sure instances whatever their entropy, as ALEF asks
+        Method("are", "are", {"entropy_bits": 0.0}),
+        Method("are-60fc", "are-60fc", {"entropy_bits": 0.0}),
         Method("alef-alone", "lambo-s+alef", {"query": "entropy", "fallback": False}),
         Method("full", "lambo-s+alef", {"query": "random", "fallback": False, "update": _ALL}),
         Method(
@@ -211,7 +226,7 @@ class StreamCell:
         kwargs: dict[str, Any] = (
             {"weights": plan.weights} if pays or self.method.agent == "lambo-s" else {}
         )
-        if pays:
+        if self.method.asks:
             kwargs |= {
                 "expert": plan.expert,
                 "budget": plan.labels,
@@ -232,15 +247,25 @@ def _sha256(weights: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def list_plans() -> list[str]:
+    """Return the names of the plans that are shipped."""
+    return sorted(path.stem for path in PLANS.glob("*.toml"))
+
+
 def load_plan(path: str | Path, **given: Any) -> Adaptation:
-    """Return the plan of a TOML file with Adaptation's keys; ``given`` wins.
+    """Return the plan of a name or of a TOML file with Adaptation's keys; ``given`` wins.
 
     Raises:
         ValueError: no such file, no TOML, an unknown key (with the closest known one), or a bad
             value.
     """
-    source = Path(path)
-    validate.check("plan", str(path), source.is_file(), "an existing .toml file")
+    source = PLANS / f"{path}.toml" if str(path) in list_plans() else Path(path)
+    validate.check(
+        "plan",
+        str(path),
+        source.is_file(),
+        f"an existing .toml file, or one of: {', '.join(list_plans())}",
+    )
     fields = toml.load(source, "plan file")
     validate.known_keys("Adaptation", fields, Adaptation.field_names())
     for key in ("drifts", "methods"):

@@ -35,6 +35,7 @@ HEADER = (
     "recovered %",
     "on return",
     "labels",
+    "scored",
     "update s",
     "expert s",
 )
@@ -58,6 +59,7 @@ class MethodCurve:
     slots: NDArray[np.int64]  # [S] that were played
     gaps: Floats  # [seeds, S] percent
     labels: float
+    evaluations: float  # decisions that the simulator scored for the agent, its expert's apart
     update_s: float
     expert_s: float
 
@@ -109,11 +111,10 @@ def curves_of(cells: Sequence[dict[str, Any]]) -> list[MethodCurve]:
 
 def _line(drift: str, method: str, cells: list[dict[str, Any]]) -> MethodCurve:
     gaps = np.array([[row["gap"] for row in cell["rows"]] for cell in cells])
-    labels, update_s, expert_s = (
-        float(np.mean([c[name] for c in cells])) for name in ("labels", "update_s", "expert_s")
-    )
+    names = ("labels", "evaluations", "update_s", "expert_s")
+    spent = {name: float(np.mean([cell.get(name, 0) for cell in cells])) for name in names}
     slots = np.array([row["slot"] for row in cells[0]["rows"]])
-    return MethodCurve(drift, method, slots, gaps, labels, update_s, expert_s)
+    return MethodCurve(drift, method, slots, gaps, **spent)
 
 
 def recovered(line: MethodCurve, frozen: MethodCurve) -> Interval | None:
@@ -180,6 +181,7 @@ def _row(line: MethodCurve, frozen: MethodCurve | None) -> tuple[str, ...]:
         "" if won is None else _with_mean(won),
         "" if back is None else _with_mean(seeds_interval(back)),
         f"{line.labels:g}",
+        f"{line.evaluations:,.0f}",
         digits(line.update_s, 3),
         digits(line.expert_s, 3),
     )

@@ -122,6 +122,7 @@ def _play(cell: StreamCell, folder: Path) -> Row:
         if (value := getattr(agent, name, None))
     }
     spent = {name: found[-1][name] for name in ("labels", "update_s", "expert_s")}
+    spent["evaluations"] = sum(row.get("evaluations", 0) for row in found)
     row = {
         "format": FORMAT,
         "hash": cell.hash,
@@ -145,6 +146,7 @@ def _stream(cell: StreamCell, folder: Path, agent: Any, rows: _Rows) -> None:
     After each is scored, it may adapt.
     """
     scenario_hash, labels = load_scenario(cell.plan.scenario).hash, 0
+    counted = 0  # evaluations up to the row before
     for slot, instances, prompts, bound in _slots(cell, folder, getattr(agent, "slot", 0)):
         reason = unsupported(agent, instances, prompts)
         what = f"method {cell.method.name!r} on {cell.drift!r}"
@@ -155,10 +157,12 @@ def _stream(cell: StreamCell, folder: Path, agent: Any, rows: _Rows) -> None:
         seconds = {
             name: round(float(getattr(agent, name, 0.0)), 3) for name in ("update_s", "expert_s")
         }
+        before, counted = counted, int(getattr(agent, "evaluations", 0))
         rows.add(
             {
                 "slot": slot,
                 "labels": paid,
+                "evaluations": counted - before,
                 **seconds,
                 "decide_s": round(float(timing.wall_s[0]), 6),
                 **_scores(f"{what}, slot {slot}", instances, timing.result, prompts, bound),

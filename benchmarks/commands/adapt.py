@@ -18,8 +18,8 @@ class AdaptOptions:
     """What ``lambo adapt`` takes."""
 
     plan: str | None = None
-    """A .toml file of these keys; methods there may be tables {name, agent, kwargs} of any
-    registered agents."""
+    """A shipped plan (rivals), or a .toml file of these keys; methods there may be tables
+    {name, agent, kwargs} of any registered agents."""
     _: dataclasses.KW_ONLY
     drifts: Annotated[list[str] | None, Parameter(negative=())] = None
     """Drifts (`lambo list drifts`), separated by commas; default all."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import statistics
 from benchmarks.sweep import bounds, provenance
+from lambo_agents.protocol import Agent
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import decision_rng, evaluation_rng
 from lambo_env.offloading import physics
@@ -56,6 +57,10 @@ def write_card(
     if weights != shipped:
         with files.atomic_writer(shipped, checkpoint.FORMAT.encode()) as file:
             file.write(weights.read_bytes())
+    agents = {
+        setting: make_agent("lambo-s", weights=str(shipped), **options)
+        for setting, options in SETTINGS.items()
+    }
     curve = weights.parent / "curve.jsonl"
     scenario = load_scenario(meta["acl"]["scenario"])
     card = {
@@ -75,7 +80,7 @@ def write_card(
             "instances": count,
             "block": BLOCK,
             "bound": BOUND_GAP,
-            "rows": list(gaps(shipped, count)),
+            "rows": list(gaps(agents, count)),
         },
         "held_out": held_out(shipped, min(count, 50)),
     }
@@ -91,12 +96,12 @@ def _thin(rows: list[Row], most: int = 40) -> list[Row]:
     ]
 
 
-def gaps(weights: Path, count: int) -> Iterator[Row]:
-    """Yield one row per prompt and way of deciding.
+def gaps(agents: Mapping[str, Agent], count: int, source: str = "paper") -> Iterator[Row]:
+    """Yield one row per prompt and way of deciding, which is what ``agents`` are called by.
 
     Gap in percent to proven bounds with its interval, late tasks, time.
     """
-    scenario = load_scenario("paper")
+    scenario = load_scenario(source)
     instances = sample_instances(scenario, count, evaluation_rng(0, scenario, BLOCK))
     for text in PROMPTS:
         prompts = Prompts.of(text, count)
@@ -104,8 +109,7 @@ def gaps(weights: Path, count: int) -> Iterator[Row]:
             scenario.hash, 0, BLOCK, count, float(prompts.latency_weight[0]), BOUND_GAP
         )
         bound = bounds.obtain(instances, text, key, BOUND_GAP, BOUND_LIMIT_S, bounds.cache_folder())
-        for setting, options in SETTINGS.items():
-            agent = make_agent("lambo-s", weights=str(weights), **options)
+        for setting, agent in agents.items():
             rng = decision_rng(0, scenario.hash, BLOCK)
             timing = measure(functools.partial(agent.decide, instances, prompts, rng))
             outcome = physics.evaluate(instances, timing.result, prompts.objective(instances))

@@ -155,6 +155,11 @@ class ALEF:
         )
 
     @property
+    def evaluations(self) -> int:
+        """How many decisions the simulator has scored, those of the expert apart."""
+        return self.agent.evaluations + (0 if self.fallback is None else self.fallback.evaluations)
+
+    @property
     def labels_used(self) -> int:
         """How many labels the network has learned from."""
         return len(self._memory)

@@ -40,6 +40,7 @@ class FallbackPolicy:
     def __init__(self, agent: LamboAgent, names: Sequence[str]) -> None:
         self.agent, self.names = agent, tuple(names)
         self.home = self._copy()
+        self.evaluations = 0  # decisions that were scored
         self.learned: Weights | None = None  # before the first round there is nothing to compare
         self.at_home = True  # which is in use
         self.decided_at_home = True  # which decided the slot at hand
@@ -122,6 +123,7 @@ class FallbackPolicy:
             pool.decision.take(rows),
             pool.rng,
         )
+        self.evaluations += 2 * len(rows)
         # whoever decided the slot has not changed since, unless it has just learned
         known = _cost(some, some.decision)
         home = known if self.decided_at_home else self._anew(some, self.home)

@@ -28,7 +28,7 @@ def num_static(num_servers: int) -> int:
     return num_servers + NUM_STATIC_BESIDE_SERVERS
 
 
-def _squash(ratio: Array) -> Array:
+def squash(ratio: Array) -> Array:
     """Map [0, inf] to [0, 1] by x / (1 + x); infinite becomes 1."""
     return 1 - 1 / (1 + ratio)
 
@@ -66,8 +66,8 @@ def static_parts(instances: Instances, upload: Array | None = None) -> list[Arra
         computing > 0, instances.tx_power_w / xp.where(computing > 0, computing, 1.0), xp.inf
     )
     return [
-        _squash(upload),
-        *(_squash(ratio)[..., None] for ratio in (local, load, relative, power)),
+        squash(upload),
+        *(squash(ratio)[..., None] for ratio in (local, load, relative, power)),
     ]
 
 

@@ -29,7 +29,8 @@ BY_NAME: dict[str, tuple[str, ...]] = {
         ("agent", "agents", "versus", "expert", "drifts", "methods", "algo", "what", "names"), NAMES
     ),
     **dict.fromkeys(
-        ("size", "variant", "preset", "sweep", "id", "weights", "prompt", "prompts"), NAMES
+        ("family", "size", "variant", "preset", "sweep", "id", "weights", "prompt", "prompts"),
+        NAMES,
     ),
     **dict.fromkeys(
         ("scenario", "scenarios"), ("", "no such thing", "3", "gone.toml", "broken.toml")
@@ -58,13 +59,14 @@ MANDATORY: dict[str, list[str]] = {
     "reproduce droo": ["--data=data_2.mat", "--seeds=1"],
     "train droo": ["--out=new.safetensors", "--scenario=tiny", "--slots=10"],
     "train are": ["--out=new.safetensors", "--scenario=tiny", "--labels=10", "--expert=greedy"],
+    "tune neural": ["--family=are", "--scenario=tiny"],
     "train are-small": ["--out=new.safetensors", "--data=gone.mat"],
     "render": ["--agent=local", "--scenario=tiny", "--out=new.txt"],
     "throughput": ["--agents=local", "--scenario=tiny"],
     "decode": ["--preset=lambo_xs", "--scenario=tiny"],
 }
 # These verbs' own test files walk their options, or their first act is long.
-ELSEWHERE = {"train lambo", "train sb3", "tune", "adapt", "card"}
+ELSEWHERE = {"train lambo", "train sb3", "tune sb3", "adapt", "card"}
 LONGEST_S = 20
 
 

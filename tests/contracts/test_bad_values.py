@@ -65,7 +65,7 @@ SPECIAL: dict[tuple[str, str], tuple[Any, ...]] = {
     ("DE", "population"): (4, -1, 20.0, "many", None),
     ("Exact", "gap"): (0.0, -1e-3, math.nan, "small", 1.0, 1e-7),
     ("Exact", "time_limit_s"): (0, -1, math.nan, "1 s", None, math.inf),
-    ("NetConfig", "depth"): (-1, 2, 2.5, "60", math.nan),
+    ("FlatConfig", "depth"): (-1, 2, 2.5, "60", math.nan),
     ("AreSmall", "shares"): ("1", [0.1], [math.nan] * 4, [-0.1] * 4, {"a": 1}),
     ("Frames", "gain"): ("1", [1e-6], [[-1e-6]], [[math.nan]], [[8.4]]),
     ("Frames", "weight"): ("1", [1.0], [1.0, 0.0], [1.0, math.nan], [[1.0, 1.0]]),

@@ -1,6 +1,6 @@
 """ARE (Jiang et al., IEEE Network 2021).
 
-A fully connected network supervised by the decisions of a global optimiser.
+A network supervised by the decisions of a global optimiser.
 
 The optimiser (the expert) is any agent, passed in. Online the network keeps learning where it is
 unsure: a slot whose mean entropy over UEs exceeds a threshold is handed to the expert, its answer
@@ -11,7 +11,6 @@ Shapes: B instances, N UEs, M edge servers, P = M + 1 places.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,10 @@ from torch import Tensor, nn
 
 from baselines.neural import checkpoint, features
 from baselines.neural.features import Floats, Places
-from baselines.neural.networks import NetConfig, PlaceNet, parameters
+from baselines.neural.networks import NetConfig, PlaceNet, parameters, place_logits
+from baselines.neural.replay import shuffled_ues
 from lambo_agents.protocol import Agent, refuse_unsupported
+from lambo_agents.registry import list_agents, make_agent
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances
 from lambo_env.prompts.objectives import PAIR
@@ -34,51 +35,68 @@ LABELS = 20_000  # that the shipped weights learnt from
 
 
 class Are:
-    """ARE: a 60-layer network supervised on an optimiser's decisions decides in one pass.
+    """ARE online: a network supervised on an optimiser's decisions decides in one pass.
 
-    The CPU follows by the closed form.
+    The CPU follows by the closed form. It asks the optimiser where it is unsure.
 
     Args:
         weights: shipped weights by name, or a path; None: a new network (``net``, ``seed``) that
             knows nothing.
-        expert: the agent that ``adapt`` asks for labels, or "module:Class" of one, as plans of
-            ``lambo adapt`` write it.
+        expert: whom ``adapt`` asks for labels: a registered agent's name, or an agent.
         entropy_bits: mean entropy over UEs above which a slot is worth a label, at most
             log2(M + 1) = 2.32 bits.
+        labels_per_slot: the most that are asked for in one call of ``adapt``, the least sure first;
+            None: all.
+        budget: labels in all; None: no end.
+        start_slot: calls of ``adapt`` before the first that may ask.
+        every: ask in every so many calls only.
         memory: labelled slots kept, first in first out.
         epochs: over the memory, after each call of ``adapt`` that brought labels.
         learning_rate: Adam's.
         allocation: "optimal", the closed form, or "head", the network's own shares, rescaled to use
             up each server.
-        net: size of a new network.
+        size: of its network: "pooled", shared over UEs and servers, or "60fc", the paper's layers.
+        net: config of a new network; None: that of ``size``.
         seed: of a new network's weights.
+        online: learn in ``adapt``; False: stay as it is.
     """
 
     objectives = PAIR
     evaluator_in_loop = False
-    labels_used = LABELS
+    labels_used = 10_000
 
     def __init__(
         self,
         weights: str | None = "are",
-        expert: str | Agent | None = None,
-        entropy_bits: float = 0.7,
+        expert: str | Agent = "local-search",
+        entropy_bits: float = 0.3,
+        labels_per_slot: int | None = None,
+        budget: int | None = None,
+        start_slot: int = 0,
+        every: int = 1,
         memory: int = 200,
         epochs: int = 10,
         learning_rate: float = 1e-3,
         allocation: str = "optimal",
+        size: str = "pooled",
         net: NetConfig | None = None,
         seed: int = 0,
+        online: bool = True,
     ) -> None:
-        self.net, meta = checkpoint.net_of("Are", weights, "are", net, seed)
+        self.net, meta = checkpoint.net_of("Are", weights, size, net, seed)
         self.labels_used = meta["labels"]
         self.allocation = validate.known(allocation, ALLOCATIONS, "Are.allocation")
         headed = self.net.config.share_head or allocation == "optimal"
         validate.check(
             "Are.allocation", allocation, headed, "'optimal': this network has no share head"
         )
-        self.expert = _expert(expert)
+        self.expert, self.online = _expert(expert), validate.boolean("Are.online", online)
         self.entropy_bits = validate.non_negative("Are.entropy_bits", entropy_bits)
+        for name, most in (("labels_per_slot", labels_per_slot), ("budget", budget)):
+            validate.integer(f"Are.{name}", 1 if most is None else most)
+        self.labels_per_slot, self.budget = labels_per_slot, budget
+        self.start_slot = validate.integer("Are.start_slot", start_slot, low=0)
+        self.every, self.slot, self.asked = validate.integer("Are.every", every), 0, 0
         self.epochs = validate.integer("Are.epochs", epochs)
         self.optimiser = torch.optim.Adam(
             self.net.parameters(), validate.positive("Are.learning_rate", learning_rate), fused=True
@@ -93,15 +111,13 @@ class Are:
 
     def supports(self, instances: Instances) -> str | None:
         """Return why these instances do not fit the network, or None."""
-        return features.unsupported(self.net, instances)
+        return self.net.unsupported(instances)
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return everyone's most likely place and its CPU."""
         refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
-        logits, share = features.place_logits(
-            self.net, arrays, features.columns(arrays, prompts.latency_weight)
-        )
+        logits, share = self._logits(arrays, prompts)
         place = np.argmax(logits, axis=-1)
         if self.allocation == "head" and share is not None:
             cpu = features.rescaled(arrays, place, 1 / (1 + np.exp(-share)))
@@ -111,13 +127,13 @@ class Are:
             place = np.where(cpu == 0, LOCAL, place)
         return Decision(place, cpu).to(instances)
 
+    def _logits(self, arrays: Instances, prompts: Prompts) -> tuple[Floats, Floats | None]:
+        columns = self.net.columns(arrays, prompts.latency_weight)
+        return place_logits(self.net, arrays, columns)
+
     def entropies(self, instances: Instances, prompts: Prompts) -> Floats:
         """Return the mean entropy over UEs in bits [B]: how unsure the network is of a slot."""
-        arrays = instances.to("numpy")
-        logits, _ = features.place_logits(
-            self.net, arrays, features.columns(arrays, prompts.latency_weight)
-        )
-        return entropy_bits(logits)
+        return entropy_bits(self._logits(instances.to("numpy"), prompts)[0])
 
     def adapt(
         self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator
@@ -126,33 +142,40 @@ class Are:
 
         Return how many were asked for.
         """
-        arrays = instances.to("numpy")
-        unsure = np.flatnonzero(self.entropies(arrays, prompts) > self.entropy_bits)
-        if not unsure.size:
+        if not self.online:
             return 0
-        if self.expert is None:
-            raise ValueError(
-                "Are.expert is None; allowed: an agent to ask for labels, "
-                "as adapt has found unsure slots"
-            )
-        asked, wishes = arrays.take(unsure), prompts.take(unsure)
-        new = Lesson.of(asked, wishes, label(self.expert, asked, wishes, rng))
-        self._memory = (new if self._memory is None else self._memory.joined(new)).last(self._room)
+        arrays = instances.to("numpy")
+        rows = self._unsure(self.entropies(arrays, prompts))
+        self.slot += 1
+        if not rows.size:
+            return 0
+        asked, wishes = arrays.take(rows), prompts.take(rows)
+        new = Lesson.of(self.net, asked, wishes, label(self.expert, asked, wishes, rng))
+        kept = self._memory
+        fits = kept is not None and kept.inputs.shape[1:] == new.inputs.shape[1:]
+        self._memory = (kept.joined(new) if kept is not None and fits else new).last(self._room)
         for _ in range(self.epochs):
-            learn(self.net, self.optimiser, self._memory)
-        return len(unsure)
+            learn(self.net, self.optimiser, self._memory, rng)
+        self.asked += len(rows)
+        return len(rows)
+
+    def _unsure(self, bits: Floats) -> NDArray[np.intp]:
+        """Return the rows to ask about now."""
+        since = self.slot - self.start_slot
+        if since < 0 or since % self.every:
+            return np.arange(0)
+        unsure = np.flatnonzero(bits > self.entropy_bits)
+        limits = [self.labels_per_slot, None if self.budget is None else self.budget - self.asked]
+        most = min([len(unsure), *(limit for limit in limits if limit is not None)])
+        return np.sort(unsure[np.argsort(-bits[unsure], kind="stable")[:most]])
 
 
-def _expert(expert: str | Agent | None) -> Agent | None:
-    """Return the agent that labels, imported and made where it is named."""
-    allowed = "an agent with decide(instances, prompts, rng), 'module:Class' of one, or None"
+def _expert(expert: str | Agent) -> Agent:
+    """Return the agent that labels, made where it is named."""
     if isinstance(expert, str):
-        module, _, kind = expert.partition(":")
-        try:
-            return _expert(getattr(importlib.import_module(module), kind)())
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"Are.expert is {expert!r}; allowed: {allowed} ({error})") from error
-    decides = expert is None or callable(getattr(expert, "decide", None))
+        return make_agent(validate.known(expert, list_agents(), "Are.expert"))
+    decides = callable(getattr(expert, "decide", None))
+    allowed = "a registered agent's name, or an agent with decide(instances, prompts, rng)"
     validate.check("Are.expert", expert, decides, allowed)
     return expert
 
@@ -161,27 +184,31 @@ def _expert(expert: str | Agent | None) -> Agent | None:
 class Lesson:
     """Labelled slots, ready for the network."""
 
-    inputs: NDArray[np.float32]  # [B, I]
+    inputs: NDArray[np.float32]  # [B, N, ...]
     place: Places  # [B, N]
     share: NDArray[np.float32]  # [B, N] of the server's CPU; 0 where local
 
     @classmethod
-    def of(cls, instances: Instances, prompts: Prompts, decision: Decision) -> Lesson:
-        """Return NumPy instances with their labels."""
+    def of(
+        cls, net: PlaceNet, instances: Instances, prompts: Prompts, decision: Decision
+    ) -> Lesson:
+        """Return NumPy instances, as a network reads them, with their labels."""
         share = decision.shares(instances)
-        inputs = features.columns(instances, prompts.latency_weight)
+        inputs = net.columns(instances, prompts.latency_weight)
         return cls(inputs, decision.place.astype(np.int64), share.astype(np.float32))
+
+    @property
+    def parts(self) -> tuple[NDArray[Any], ...]:
+        """Its arrays."""
+        return self.inputs, self.place, self.share
 
     def take(self, rows: Any) -> Lesson:
         """Return the slots at ``rows``."""
-        return Lesson(self.inputs[rows], self.place[rows], self.share[rows])
+        return Lesson(*(part[rows] for part in self.parts))
 
     def joined(self, *others: Lesson) -> Lesson:
         """Return these slots and then the others."""
-        columns = (
-            [getattr(lesson, f.name) for lesson in (self, *others)]
-            for f in dataclasses.fields(self)
-        )
+        columns = zip(self.parts, *(other.parts for other in others), strict=True)
         return Lesson(*(np.concatenate(column) for column in columns))
 
     def last(self, count: int) -> Lesson:
@@ -239,8 +266,15 @@ def loss_of(net: PlaceNet, lesson: Lesson) -> Tensor:
     return loss + (each * remote).sum() / remote.sum().clamp_min(1)
 
 
-def learn(net: PlaceNet, optimiser: torch.optim.Optimizer, lesson: Lesson) -> float:
-    """Take one step on a batch and return its loss."""
+def learn(
+    net: PlaceNet, optimiser: torch.optim.Optimizer, lesson: Lesson, rng: np.random.Generator
+) -> float:
+    """Take one step on a batch and return its loss.
+
+    A network that tells UEs by their position gets them in random order.
+    """
+    if not net.symmetric:
+        lesson = Lesson(*shuffled_ues(rng, *lesson.parts))
     net.train()
     optimiser.zero_grad(set_to_none=True)
     loss = loss_of(net, lesson)

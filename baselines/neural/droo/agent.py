@@ -8,7 +8,7 @@ place: let the margin of (UE n, place p) be how far p's score is below n's best.
 is everyone's best place; the next ones take the smallest margins over all (n, p) in order and move
 to that p every UE whose margin to p is no larger. Nobody moves before a less certain one, and for M
 = 1 these are the original's candidates. Shapes: B instances, N UEs, M edge servers, P = M + 1
-places, K candidates, I inputs.
+places, K candidates.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from baselines.neural import checkpoint, features
-from baselines.neural.features import Floats, Places
-from baselines.neural.networks import NetConfig, parameters
+from baselines.neural import checkpoint
+from baselines.neural.features import Columns, Floats, Places
+from baselines.neural.networks import NetConfig, PlaceNet, parameters, place_logits
 from baselines.neural.replay import OnlineLearner, ReplayBuffer, ReplayConfig
 from lambo_agents.protocol import refuse_unsupported
 from lambo_env.offloading import physics
@@ -30,6 +30,7 @@ from lambo_env.offloading.instances import Decision, Instances, Objective
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.rules import ruled
 
 _CHUNK = 2**12  # candidates evaluated in one call
 
@@ -82,16 +83,14 @@ class DrooConfig(ReplayConfig):
         ValueError: naming the field, its value and what is allowed.
     """
 
-    most_candidates: int = 50  # K starts here and never exceeds it
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        super().__post_init__()
-        validate.integer("DrooConfig.most_candidates", self.most_candidates)
+    batch: int = ruled(64, validate.integer)
+    learning_rate: float = ruled(1e-3, validate.positive)
+    # K starts here and never exceeds it
+    most_candidates: int = ruled(50, validate.integer)
 
 
 class Droo(OnlineLearner):
-    """DROO online: best of K order-preserving candidates of a 60-layer network, by the simulator.
+    """DROO online: the best of K order-preserving candidates of its network, by the simulator.
 
     It learns from each slot.
 
@@ -100,19 +99,25 @@ class Droo(OnlineLearner):
             knows nothing.
         candidates: K; None: chosen on the way, at first the config's most.
         config: how it learns in ``adapt``.
-        net: size of a new network.
+        size: of its network: "pooled", shared over UEs and servers, or "60fc", the paper's layers.
+        net: config of a new network; None: that of ``size``.
         seed: of a new network's weights.
         online: learn in ``adapt``; False: stay as it is.
+
+    ``evaluations`` counts the candidates that the simulator has scored.
     """
 
     objectives = PAIR
     evaluator_in_loop = True
+    net: PlaceNet
+    optimiser: torch.optim.Adam
 
     def __init__(
         self,
         weights: str | None = "droo",
         candidates: int | None = None,
         config: DrooConfig | None = None,
+        size: str = "pooled",
         net: NetConfig | None = None,
         seed: int = 0,
         online: bool = True,
@@ -123,16 +128,13 @@ class Droo(OnlineLearner):
         if candidates is not None:
             validate.integer("Droo.candidates", candidates)
         super().__init__()
-        self.net, _ = checkpoint.net_of("Droo", weights, "droo", net, seed)
+        self.net, _ = checkpoint.net_of("Droo", weights, size, net, seed)
         self.adaptive, self.online = candidates is None, validate.boolean("Droo.online", online)
         self.evaluator_in_loop = candidates != 1
         self.most_candidates = self.config.most_candidates
         self.candidates = candidates or self.most_candidates
-        size, net_config = self.config.memory, self.net.config
-        self.memory = ReplayBuffer(
-            np.zeros((size, net_config.inputs), np.float32),
-            np.zeros((size, net_config.num_ues), np.int64),
-        )
+        self.evaluations = 0
+        self.memory = ReplayBuffer(self.config.memory, shuffled=not self.net.symmetric)
         self.optimiser = torch.optim.Adam(
             self.net.parameters(), self.config.learning_rate, fused=True
         )
@@ -144,24 +146,25 @@ class Droo(OnlineLearner):
 
     def supports(self, instances: Instances) -> str | None:
         """Return why these instances do not fit the network, or None."""
-        return features.unsupported(self.net, instances)
+        return self.net.unsupported(instances)
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheapest of K candidates under the closed form."""
         refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
-        inputs = features.columns(arrays, prompts.latency_weight)
+        inputs = self.net.columns(arrays, prompts.latency_weight)
         place = self.choose(arrays, prompts.objective(arrays), inputs)[0]
         return Decision(place, physics.allocate(arrays, place)).to(instances)
 
     def choose(
-        self, instances: Instances, goal: Objective, inputs: NDArray[np.float32]
+        self, instances: Instances, goal: Objective, inputs: Columns
     ) -> tuple[Places, NDArray[np.intp]]:
         """Return the best candidate's places [B, N] and its index [B]."""
-        logits, _ = features.place_logits(self.net, instances, inputs)
+        logits, _ = place_logits(self.net, instances, inputs)
         places = order_preserving(logits, self.candidates)
         if places.shape[1] == 1:
             return places[:, 0], np.zeros(len(places), np.intp)
+        self.evaluations += places.shape[0] * places.shape[1]
         best = np.argmin(candidate_costs(instances, places, goal), axis=1)
         return places[np.arange(len(places)), best], best
 
@@ -175,8 +178,8 @@ class Droo(OnlineLearner):
         if not self.online:
             return 0
         arrays, place = instances.to("numpy"), np.asarray(decision.place)
-        inputs = features.columns(arrays, prompts.latency_weight)
-        logits, _ = features.place_logits(self.net, arrays, inputs)
+        inputs = self.net.columns(arrays, prompts.latency_weight)
+        logits, _ = place_logits(self.net, arrays, inputs)
         same = np.all(order_preserving(logits, self.candidates) == place[:, None, :], axis=-1)
         for row in range(len(arrays)):
             self.remember(

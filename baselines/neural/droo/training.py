@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from baselines.neural import checkpoint, features
+from baselines.neural import checkpoint
 from baselines.neural.droo.agent import Droo, DrooConfig
-from baselines.neural.networks import NetConfig, parameters
+from baselines.neural.networks import parameters
+from baselines.neural.options import SOME, NetTraining
 from lambo_agents import weights_io
 from lambo_env.cell.seeding import training_rng
 from lambo_env.offloading import physics
@@ -25,40 +26,28 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
+from lambo_env.utils.rules import ruled
 from lambo_env.utils.timing import one_thread
 
-SIZES: dict[str, dict[str, Any]] = {"droo": {}, "droo-small": {"depth": 0, "hidden": (120, 80)}}
+# by size, from `lambo tune neural`
+SETTINGS: dict[str, dict[str, Any]] = {
+    "pooled": {"slots": 30_000, "width": 32, "batch": 64, "learning_rate": 5e-3},
+    "60fc": {"slots": 12_000, "width": 128, "batch": 128, "learning_rate": 2e-3},
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DrooTraining:
-    """A stream of slots to learn from.
+class DrooTraining(NetTraining):
+    """A stream of slots to learn from, one update for every 10."""
 
-    Raises:
-        ValueError: naming the field, its value and what is allowed.
-    """
-
-    size: str = "droo"
-    """droo (60 layers) or droo-small (120, 80)."""
-    scenario: str = "paper"
-    """Preset or .toml file that the slots come from."""
-    slots: int = 20_000
+    slots: int | None = ruled(None, SOME)
     """Slots to play."""
-    seed: int = 0
-    """Of the weights and of all draws."""
-    learning_rate: float = 0.01
-    """Adam's, at first; it falls linearly to a hundredth."""
-    save_every: int = 100
-    """Blocks of 10 slots between two saved states."""
+    save_every: int = ruled(100, validate.integer)
+    """Updates between two saved states."""
 
-    def __post_init__(self) -> None:
-        """Check every field."""
-        validate.known(self.size, SIZES, "DrooTraining.size")
-        validate.integer("DrooTraining.slots", self.slots)
-        load_scenario(self.scenario)  # raises with what is known
-        validate.integer("DrooTraining.seed", self.seed, low=0)
-        validate.integer("DrooTraining.save_every", self.save_every)
-        validate.positive("DrooTraining.learning_rate", self.learning_rate)
+    def settled(self) -> dict[str, dict[str, Any]]:
+        """Return the settings of each size."""
+        return SETTINGS
 
 
 def train(options: DrooTraining, path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -82,17 +71,10 @@ class _Run:
         self.options, self.path = options, path
         self.state_path = path.with_suffix(".state")
         self.scenario = load_scenario(options.scenario)
-        size = {
-            "num_ues": self.scenario.num_ues,
-            "num_servers": self.scenario.num_servers,
-            **SIZES[options.size],
-        }
-        self.net = NetConfig(**size)
+        self.values = options.values
+        learning = {name: self.values[name] for name in ("batch", "learning_rate")}
         self.agent = Droo(
-            None,
-            config=DrooConfig(learning_rate=options.learning_rate),
-            net=self.net,
-            seed=options.seed,
+            None, config=DrooConfig(**learning), net=options.net(False), seed=options.seed
         )
         self.block, self.seconds = 0, 0.0
         self.ratio: list[float] = []  # of the cost played to the local one, one mean per block
@@ -100,18 +82,16 @@ class _Run:
             self._resume()
         else:
             instances, prompts, _ = self._draw(0, 512)
-            self.agent.net.standardise(
-                torch.from_numpy(features.columns(instances, prompts.latency_weight))
-            )
+            net = self.agent.net
+            net.standardise(torch.from_numpy(net.columns(instances, prompts.latency_weight)))
 
     def run(self) -> dict[str, Any]:
         each = self.agent.config.train_every
-        blocks = -(-self.options.slots // each)
+        blocks = -(-self.values["slots"] // each)
         begun = time.process_time() - self.seconds
         while self.block < blocks:
-            self.agent.optimiser.param_groups[0]["lr"] = self.options.learning_rate * (
-                1 - 0.99 * self.block / blocks
-            )
+            left = 1 - 0.99 * self.block / blocks
+            self.agent.optimiser.param_groups[0]["lr"] = self.values["learning_rate"] * left
             self._play(*self._draw(self.block + 1, each))
             self.block += 1
             if self.block % self.options.save_every == 0 or self.block == blocks:
@@ -126,7 +106,7 @@ class _Run:
     def _play(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> None:
         goal, inputs = (
             prompts.objective(instances),
-            features.columns(instances, prompts.latency_weight),
+            self.agent.net.columns(instances, prompts.latency_weight),
         )
         place, best = self.agent.choose(instances, goal, inputs)
         cost = physics.association_cost(instances, place, goal)
@@ -145,14 +125,12 @@ class _Run:
             "stored": agent.memory.stored,
         }
         progress |= {"candidates": agent.candidates, "best": agent.recent_best}
-        progress["options"] = dataclasses.asdict(self.options)
+        progress["options"] = self.values
         weights_io.save(self.state_path, tensors, checkpoint.FORMAT, progress)
 
     def _resume(self) -> None:
         tensors, meta = weights_io.load(self.state_path, checkpoint.FORMAT)
-        checkpoint.check_options(
-            str(self.state_path), meta["options"], dataclasses.asdict(self.options)
-        )
+        checkpoint.check_options(str(self.state_path), meta["options"], self.values)
         agent = self.agent
         checkpoint.unpack(tensors, agent.net, agent.optimiser)
         agent.memory.inputs, agent.memory.labels = (
@@ -168,7 +146,8 @@ class _Run:
 
     def _finish(self, blocks: int) -> dict[str, Any]:
         card = {
-            "options": dataclasses.asdict(self.options),
+            "agent": checkpoint.agent_name("droo", self.options.size),
+            "options": self.values,
             "scenario_hash": self.scenario.hash,
             "parameters": parameters(self.agent.net),
             "cpu_seconds": round(self.seconds, 1),

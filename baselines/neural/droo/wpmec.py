@@ -118,8 +118,7 @@ class DrooWpmec(OnlineLearner):
             self.net = plain([num_devices, *config.hidden, num_devices])
         self.candidates = self.most_candidates = num_devices
         self._rng = np.random.default_rng(seed)
-        inputs, labels = np.zeros((2, config.memory, num_devices), np.float32)
-        self.memory = ReplayBuffer(inputs, labels, int(config.zero_row))
+        self.memory = ReplayBuffer(config.memory, int(config.zero_row))
         self.optimiser = self._make_optimiser()
 
     def _make_optimiser(self) -> torch.optim.Adam:
@@ -178,7 +177,7 @@ class DrooWpmec(OnlineLearner):
         rate = physics.rate_bps(frames, modes)
         best, row = np.argmax(rate, axis=1), np.arange(len(frames))
         count = np.full(len(frames), self.candidates)
-        self.remember(_inputs(frames), modes[row, best], best, self._rng)
+        self.remember(_inputs(frames), modes[row, best].astype(np.float32), best, self._rng)
         return rate[row, best], rate[:, 0], count, modes[row, best]
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""``lambo train droo|are|are-small``: the fully connected networks.
+"""``lambo train droo|are|are-small``, ``lambo tune neural``: the networks of DROO and ARE.
 
 A killed run goes on with the same command.
 """
@@ -6,47 +6,63 @@ A killed run goes on with the same command.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from baselines.neural.are import training as are_training
 from baselines.neural.are.training import AreTraining
-from baselines.neural.checkpoint import FORMAT
+from baselines.neural.checkpoint import FORMAT, agent_name
 from baselines.neural.droo import training as droo_training
 from baselines.neural.droo.training import DrooTraining
-from lambo_agents.weights_io import check_target
+from baselines.neural.options import NetTraining
+from lambo_agents.registry import make_agent
+from lambo_agents.weights_io import SUFFIX, check_target
+from lambo_env.utils import files, validate
 
 
-def droo(out: str, *, config: Annotated[DrooTraining | None, Parameter(name="*")] = None) -> None:
+def droo(
+    out: str,
+    *,
+    measured: int = 256,
+    config: Annotated[DrooTraining | None, Parameter(name="*")] = None,
+) -> None:
     """Train DROO on a stream of slots: no labels, an evaluator in the loop.
 
     Args:
-        out: Weights to write, ending in .safetensors; the state of an unfinished run lies beside
-            it.
+        out: Weights to write, ending in .safetensors, or a folder for them; the state of an
+            unfinished run lies beside them.
+        measured: Fresh instances to measure the gaps on, for the card; 0: none.
         config: what to learn from.
     """
-    _print_card(droo_training.train(config or DrooTraining(), check_target(out, FORMAT)))
+    config = config or DrooTraining()
+    path = weights_file(out, "droo", config.size)
+    validate.integer("measured", measured, low=0)
+    _ship(path, droo_training.train(config, path), config, measured)
 
 
 def are(
     out: str,
     *,
     expert: str = "local-search",
+    measured: int = 256,
     config: Annotated[AreTraining | None, Parameter(name="*")] = None,
 ) -> None:
     """Label instances with an expert and train ARE on them.
 
     Args:
-        out: Weights to write, ending in .safetensors; labels and the state of an unfinished run lie
-            beside it.
+        out: Weights to write, ending in .safetensors, or a folder for them; labels and the state of
+            an unfinished run lie beside them.
         expert: Registered agent whose decisions are the labels: local-search, exact, de, ...
+        measured: Fresh instances to measure the gaps on, for the card; 0: none.
         config: labels and how to learn from them.
     """
-    from lambo_agents.registry import make_agent
-
-    path = check_target(out, FORMAT)
-    _print_card(are_training.train(config or AreTraining(), make_agent(expert), path))
+    config = config or AreTraining()
+    path = weights_file(out, "are", config.size)
+    validate.integer("measured", measured, low=0)
+    card = are_training.train(config, make_agent(expert), path)
+    _ship(path, card, config, measured, "" if expert == "local-search" else f" --expert {expert}")
 
 
 def are_small(
@@ -66,13 +82,12 @@ def are_small(
     """
     from baselines.neural.are.original import train
     from lambo_env.datasets.are import load_are
-    from lambo_env.utils.validate import check, integer
 
     path = check_target(out, FORMAT)
-    integer("scenarios", scenarios)
-    integer("seed", seed, low=0)
+    validate.integer("scenarios", scenarios)
+    validate.integer("seed", seed, low=0)
     instances, labels = load_are(data)
-    check(
+    validate.check(
         "scenarios",
         scenarios,
         0 < scenarios <= len(instances),
@@ -80,6 +95,77 @@ def are_small(
     )
     rows = slice(0, scenarios)
     _print_card(train(instances.take(rows), labels.take(rows), path, seed=seed))
+
+
+def tune(
+    family: str,
+    *,
+    size: str = "pooled",
+    scenario: str = "paper",
+    instances: int = 128,
+    out: str = "runs/tune-neural",
+) -> None:
+    """Try one option after the other on short budgets and print the trials, the best first.
+
+    Args:
+        family: are or droo.
+        size: pooled or 60fc.
+        scenario: Preset or .toml file.
+        instances: Fresh instances that a trial is scored on, under each prompt.
+        out: Folder of the trials, a line of JSON each.
+    """
+    from baselines.neural.tune import BUDGETS, SPACE, search
+    from benchmarks.report.console import print_table
+
+    validate.known(family, BUDGETS, "family")
+    validate.known(size, SPACE, "size")
+    validate.integer("instances", instances)
+    names = list(SPACE[size])
+    found = search(family, size, Path(out), scenario, instances)
+    gaps = [name for name in found[0] if name not in ("options", "n", "cpu_seconds")]
+    rows = [
+        (
+            *(str(row["options"][name]) for name in names),
+            *(f"{row[name]:.2f}" for name in gaps),
+            f"{row['cpu_seconds']:.0f}",
+        )
+        for row in found
+    ]
+    title = f"{family}, {size}: gaps to local search after a short training"
+    print_table((*names, *(f"{name}, %" for name in gaps), "CPU s"), rows, title)
+
+
+def weights_file(out: str, family: str, size: str) -> Path:
+    """Return the file of weights that ``out`` means, itself or the folder that it shall lie in."""
+    named = out.endswith(SUFFIX)
+    return check_target(out if named else Path(out) / f"{agent_name(family, size)}{SUFFIX}", FORMAT)
+
+
+def _ship(
+    path: Path, card: dict[str, Any], config: NetTraining, measured: int, further: str = ""
+) -> None:
+    """Add the command and the gaps on fresh instances to a card, write and print it."""
+    family = card["agent"].split("-")[0]
+    plain = type(config)()
+    for name in config.field_names():
+        if getattr(config, name) != getattr(plain, name):
+            further += f" --{name.replace('_', '-')} {getattr(config, name)}"
+    card = {"command": f"lambo train {family} OUT{further}", **card}
+    if measured:
+        from benchmarks.studies.model_card import gaps
+
+        names = {"one pass": f"{card['agent']}-frozen"}
+        if family == "droo":
+            names["best of 50"] = card["agent"]
+        agents = {text: make_agent(name, weights=str(path)) for text, name in names.items()}
+        found: dict[str, Any] = {text: {} for text in names}
+        for row in gaps(agents, measured, config.scenario):
+            values = [row["gap_percent"], *row["interval"]]
+            found[row["decoding"]][row["prompt"]] = [round(value, 2) for value in values]
+        card |= {"gap_percent_and_interval": found, "measured_instances": measured}
+    whole = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    files.write_text(path.with_suffix(".json"), json.dumps({**whole, **card}, indent=2) + "\n")
+    _print_card(card)
 
 
 def _print_card(card: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from baselines.neural.are.agent import Are, Lesson, entropy_bits, label
 from baselines.neural.are.original import AreSmall, AreSmallConfig
 from baselines.neural.are.training import AreTraining
 from baselines.neural.checkpoint import FORMAT
-from baselines.neural.networks import NetConfig
+from baselines.neural.networks import FlatConfig, PooledConfig
 from baselines.search.differential_evolution import DE
 from baselines.search.exact import Exact
 from lambo_agents import weights_io
@@ -29,8 +29,9 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 
-TINY = NetConfig(num_ues=6, depth=0, hidden=(32,), share_head=True)
-SHORT = AreTraining(size="are-2", scenario="tiny", labels=300, epochs=3)
+TINY = PooledConfig(width=16, share_head=True)
+DEEP = FlatConfig(num_ues=6, depth=5, width=16, share_head=True)
+SHORT = AreTraining(scenario="tiny", labels=300, epochs=3)
 
 
 class Drops:
@@ -67,7 +68,8 @@ def prompts(tiny):
 
 @pytest.mark.parametrize("allocation", ["optimal", "head"])
 def test_it_keeps_the_contract(allocation):
-    check_agent(Are(None, net=TINY, allocation=allocation), torch_device="cpu")
+    for net in (TINY, DEEP):
+        check_agent(Are(None, net=net, allocation=allocation), torch_device="cpu")
 
 
 def test_shares_of_the_head_use_up_each_server(tiny, prompts, rng):
@@ -86,7 +88,7 @@ def test_entropy_in_bits():
 
 def test_a_label_holds_place_and_share(tiny, prompts, rng):
     decision = Greedy().decide(tiny, prompts, rng)
-    lesson = Lesson.of(tiny, prompts, decision)
+    lesson = Lesson.of(DEEP.network(), tiny, prompts, decision)
     remote = decision.place > 0
     capacity = np.take_along_axis(tiny.server_cpu_hz, np.maximum(decision.place, 1) - 1, axis=1)
     np.testing.assert_allclose(
@@ -103,7 +105,7 @@ def test_late_labels_are_refused_unless_unavoidable(tiny, prompts, rng, tmp_path
     ):
         label(Drops(), tiny, prompts, rng)
     with pytest.raises(ValueError, match="late at place 1"):
-        are_training.labelled(SHORT, Drops(), tmp_path)
+        are_training.labelled(SHORT, TINY.network(), Drops(), tmp_path)
     assert list(tmp_path.iterdir()) == []
     hopeless = tiny.replace(deadline_s=tiny.deadline_s * 0 + 1e-9)
     np.testing.assert_array_equal(label(Local(), hopeless, prompts, rng).place, 0)
@@ -131,7 +133,8 @@ def test_any_optimiser_may_teach(expert, tmp_path, monkeypatch):
     card = are_training.train(options, expert, path)
     assert (card["expert"], card["labels"]) == (type(expert).__name__, 8)
     lesson, again = (
-        are_training.labelled(options, expert, tmp_path / name) for name in ("a.labels", "b.labels")
+        are_training.labelled(options, TINY.network(), expert, tmp_path / name)
+        for name in ("a.labels", "b.labels")
     )
     np.testing.assert_array_equal(lesson.place, again.place)
 
@@ -160,29 +163,48 @@ def test_an_unsure_network_asks_and_learns_and_a_sure_one_does_not(tiny, prompts
 
 
 def test_an_expert_may_be_named(tiny, prompts, rng):
-    agent = Are(None, net=TINY, expert="baselines.heuristics.greedy:Greedy", entropy_bits=0.0)
+    agent = Are(None, net=TINY, expert="greedy", entropy_bits=0.0)
     assert agent.adapt(tiny, prompts, agent.decide(tiny, prompts, rng), rng) == len(tiny)
 
 
-def test_without_an_expert_adapting_says_what_it_needs(tiny, prompts, rng):
-    with pytest.raises(ValueError, match="Are.expert is None; allowed: an agent to ask for labels"):
-        Are(None, net=TINY).adapt(tiny, prompts, Local().decide(tiny, prompts, rng), rng)
+def test_a_frozen_one_asks_nobody_and_stays_as_it_is(tiny, prompts, rng):
+    agent = make_agent("are-frozen", weights=None, net=TINY, expert=Drops(), entropy_bits=0.0)
+    assert agent.adapt(tiny, prompts, agent.decide(tiny, prompts, rng), rng) == 0
+
+
+def test_labels_are_asked_for_by_budget_and_rhythm_the_least_sure_first(tiny, prompts, rng):
+    limits = {"budget": 5, "labels_per_slot": 3, "start_slot": 1, "every": 2, "entropy_bits": 0.0}
+    agent = Are(None, net=TINY, expert=Counted(), learning_rate=1e-9, **limits)
+    bits = agent.entropies(tiny, prompts)
+    decision = agent.decide(tiny, prompts, rng)
+    asked = [agent.adapt(tiny, prompts, decision, rng) for _ in range(7)]
+    assert asked == [0, 3, 0, 2, 0, 0, 0]
+    surest = np.sort(np.argsort(-bits)[:3])
+    wanted = Lesson.of(agent.net, tiny.take(surest), prompts.take(surest), decision.take(surest))
+    np.testing.assert_array_equal(agent._memory.inputs[:3], wanted.inputs)
+
+
+def test_slots_of_another_size_begin_the_memory_anew(tiny, prompts, rng):
+    agent = Are(None, net=TINY, expert="greedy", entropy_bits=0.0)
+    other = sample_instances(load_scenario("tiny").replace(num_ues=9), 3, rng)
+    for slots, wishes in ((tiny, prompts), (other, prompts.take(slice(0, 3)))):
+        agent.adapt(slots, wishes, agent.decide(slots, wishes, rng), rng)
+    assert agent._memory.place.shape == (3, 9)
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
         (lambda: Are(None, net=TINY, allocation="fair"), "unknown Are.allocation 'fair'"),
-        (lambda: Are(None, net=NetConfig(), allocation="head"), "no share head"),
-        (lambda: Are(None, net=TINY, expert=7), "Are.expert is 7; allowed: an agent with decide"),
+        (lambda: Are(None, allocation="head"), "no share head"),
+        (lambda: Are(None, size="huge"), "unknown Are.size 'huge'"),
+        (lambda: Are(None, net=3), r"Are.net is 3; allowed: FlatConfig\(...\) or PooledConfig"),
+        (lambda: Are(None, labels_per_slot=0), "Are.labels_per_slot is 0"),
         (
-            lambda: Are(None, net=TINY, expert="baselines.heuristics.local:Lokal"),
-            "Are.expert is 'baselines.heuristics.local:Lokal'; allowed: ",
+            lambda: Are(None, net=TINY, expert=7),
+            "Are.expert is 7; allowed: a registered agent's name, or",
         ),
-        (
-            lambda: Are(None, net=TINY, expert="greedy"),
-            "Are.expert is 'greedy'; allowed: .* 'module:Class'",
-        ),
+        (lambda: Are(None, net=TINY, expert="greed"), "unknown Are.expert 'greed'"),
         (lambda: Are(None, net=TINY, entropy_bits=-1), "Are.entropy_bits is -1"),
         (lambda: Are("nothing"), "unknown weights 'nothing'"),
         (lambda: AreTraining(labels=0), "AreTraining.labels is 0"),
@@ -323,7 +345,7 @@ def test_shipped_small_weights_are_near_the_labels(authors):
     assert physics.evaluate(test, decision, prompts.objective(test)).latency_s.mean() < 0.52
 
 
-@pytest.mark.parametrize("name", ["are", "are-2"])
+@pytest.mark.parametrize("name", ["are", "are-frozen", "are-60fc"])
 def test_shipped_weights_beat_local_play(name, rng):
     agent = make_agent(name)
     instances = sample_instances(load_scenario("paper"), 16, rng)
@@ -339,10 +361,26 @@ def test_shipped_weights_beat_local_play(name, rng):
     assert agent.labels_used > 0
 
 
-def test_weights_of_another_agent_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match="weights is 'droo'; allowed: weights of are; these are of droo"
-    ):
-        make_agent("are", weights="droo")
-    with pytest.raises(ValueError, match="allowed: weights of droo; these are of are-2"):
-        make_agent("droo-frozen", weights="are-2")
+def test_weights_of_another_agent_are_refused():
+    for weights in ("droo", "are-60fc"):
+        with pytest.raises(
+            ValueError, match=f"is '{weights}'; allowed: weights of are; these are of {weights}"
+        ):
+            make_agent("are", weights=weights)
+    with pytest.raises(ValueError, match="allowed: weights of droo; these are of are"):
+        make_agent("droo-frozen", weights="are")
+
+
+@pytest.mark.parametrize(
+    ("agent", "size"), [("are", "are-2"), ("are-60fc", "are"), ("droo", "droo")]
+)
+def test_weights_of_a_former_release_are_refused_with_the_new_name(agent, size, tmp_path):
+    path = tmp_path / "old.safetensors"
+    weights_io.save(path, {}, FORMAT, {"net": {"depth": 60}, "options": {"size": size}})
+    family = agent.removesuffix("-60fc")
+    text = (
+        f"size of the network in '.*old.safetensors' is '{size}'; allowed: pooled or 60fc; .* "
+        f"are {family}-60fc now, trained anew by `lambo train {family} OUT --size 60fc`"
+    )
+    with pytest.raises(ValueError, match=text):
+        make_agent(agent, weights=str(path))

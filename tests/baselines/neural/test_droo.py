@@ -7,7 +7,6 @@ from data_files import shared_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.neural import features
 from baselines.neural.checkpoint import FORMAT
 from baselines.neural.droo import training as droo_training
 from baselines.neural.droo import wpmec
@@ -18,7 +17,7 @@ from baselines.neural.droo.agent import (
     order_preserving,
 )
 from baselines.neural.droo.training import DrooTraining
-from baselines.neural.networks import NetConfig, PlaceNet, parameters
+from baselines.neural.networks import FlatConfig, PooledConfig, place_logits
 from lambo_agents import weights_io
 from lambo_agents.registry import make_agent
 from lambo_agents.testing.agent_checks import check_agent
@@ -29,7 +28,8 @@ from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.wpmec.instances import Frames, generate
 
-TINY = NetConfig(num_ues=6, depth=0, hidden=(16,))
+TINY = PooledConfig(width=16)
+DEEP = FlatConfig(num_ues=6, depth=5, width=8)
 
 
 @pytest.fixture
@@ -178,9 +178,9 @@ def test_costs_of_candidates_are_those_of_physics(tiny, prompts, rng):
 
 def test_agents_keep_the_contract():
     report = check_agent(Droo(None, net=TINY), torch_device="cpu")
+    assert all(row.ok for row in report.rows)
+    report = check_agent(Droo(None, candidates=1, online=False, net=DEEP), torch_device="cpu")
     assert {row.name for row in report.rows if row.ok is None} == {"one UE", "one server"}
-    deep = NetConfig(num_ues=6, depth=5, width=8)
-    check_agent(Droo(None, candidates=1, online=False, net=deep))
 
 
 def test_more_candidates_never_cost_more(tiny, prompts, rng):
@@ -197,7 +197,8 @@ def test_more_candidates_never_cost_more(tiny, prompts, rng):
     assert np.any(cost[2] < cost[0])
 
 
-def test_a_network_of_another_size_says_so(agent, rng):
+def test_a_fully_connected_network_of_another_size_says_so(rng):
+    agent = Droo(None, net=DEEP)
     instances = sample_instances(load_scenario("tiny").replace(num_ues=7), 1, rng)
     assert (
         agent.supports(instances)
@@ -205,6 +206,12 @@ def test_a_network_of_another_size_says_so(agent, rng):
     )
     with pytest.raises(ValueError, match="made for 6 UEs"):
         agent.decide(instances, Prompts.of("minimum latency"), rng)
+    assert Droo(None, net=TINY).supports(instances) is None
+
+
+def test_candidates_scored_by_the_simulator_are_counted(agent, tiny, prompts, rng):
+    agent.decide(tiny, prompts, rng)
+    assert agent.evaluations == 6 * len(tiny)
 
 
 def test_adapting_learns_every_tenth_slot_and_chooses_k(agent, rng):
@@ -236,14 +243,13 @@ def test_a_frozen_one_learns_nothing_and_scores_nothing(rng):
 
 def test_it_gets_better_while_it_plays(rng):
     scenario = load_scenario("tiny")
-    agent = Droo(None, net=TINY, config=DrooConfig(most_candidates=8))
+    agent = Droo(None, net=TINY, config=DrooConfig(most_candidates=8, learning_rate=5e-3))
     held = sample_instances(scenario, 200, np.random.default_rng(9))
     wish = Prompts.of("minimum energy", 200)
 
     def frozen_cost():
-        logits, _ = features.place_logits(
-            agent.net, held, features.columns(held, wish.latency_weight)
-        )
+        columns = agent.net.columns(held, wish.latency_weight)
+        logits, _ = place_logits(agent.net, held, columns)
         return physics.association_cost(
             held, np.argmax(logits, axis=-1), wish.objective(held)
         ).mean()
@@ -255,28 +261,17 @@ def test_it_gets_better_while_it_plays(rng):
     assert frozen_cost() < 0.95 * before
 
 
-def test_sizes():
-    assert parameters(PlaceNet(NetConfig())) == 325_654  # nearest width below 326,662
-    deep = [m for m in PlaceNet(NetConfig()).modules() if isinstance(m, torch.nn.Linear)]
-    assert len(deep) == 60
-    assert abs(parameters(PlaceNet(NetConfig(width=70))) - 326_662) > 326_662 - 325_654
-
-
-def test_sixty_layers_pass_gradients_to_the_first():
-    net = PlaceNet(NetConfig(num_ues=6))
-    logits, _ = net(torch.rand(32, net.config.inputs))
-    torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.randint(5, (32 * 6,))).backward()
-    norms = [m.weight.grad.norm() for m in net.modules() if isinstance(m, torch.nn.Linear)]
-    assert norms[0] > 0.01 * norms[-1]
+def test_slots_of_another_size_begin_the_replay_buffer_anew(agent, tiny, prompts, rng):
+    other = sample_instances(load_scenario("tiny").replace(num_ues=9), 3, rng)
+    for slots, wishes in ((tiny, prompts), (other, prompts.take(slice(0, 3)))):
+        agent.adapt(slots, wishes, agent.decide(slots, wishes, rng), rng)
+    assert agent.memory.stored == 3
+    assert agent.memory.labels.shape == (1024, 9)
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: NetConfig(depth=2), "NetConfig.depth is 2; allowed: 0 or >= 3"),
-        (lambda: NetConfig(hidden=(8,)), "NetConfig.hidden"),
-        (lambda: NetConfig(depth=0), "NetConfig.hidden"),
-        (lambda: NetConfig(num_ues=0), "NetConfig.num_ues is 0"),
         (lambda: DrooConfig(batch=0), "DrooConfig.batch is 0"),
         (lambda: DrooConfig(learning_rate=0.0), "DrooConfig.learning_rate is 0.0"),
         (lambda: Droo(None, candidates=0, net=TINY), "Droo.candidates is 0"),
@@ -303,7 +298,7 @@ def tensors_of(path):
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    options = DrooTraining(size="droo-small", scenario="tiny", slots=60, save_every=2)
+    options = DrooTraining(scenario="tiny", slots=60, save_every=2)
     droo_training.train(options, tmp_path / "whole.safetensors")
     saves, save = [], droo_training._Run._save
 
@@ -327,21 +322,19 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
 
 
 def test_a_state_of_other_options_is_refused(tmp_path):
-    droo_training.train(
-        DrooTraining(size="droo-small", scenario="tiny", slots=10), tmp_path / "a.safetensors"
-    )
+    droo_training.train(DrooTraining(scenario="tiny", slots=10), tmp_path / "a.safetensors")
     with pytest.raises(
         ValueError, match="seed of the run saved in .*a.state is 0; allowed: 1; or remove the file"
     ):
         droo_training.train(
-            DrooTraining(size="droo-small", scenario="tiny", slots=10, seed=1),
+            DrooTraining(scenario="tiny", slots=10, seed=1),
             tmp_path / "a.safetensors",
         )
 
 
 def test_weights_load_and_broken_ones_are_refused(tmp_path, tiny, prompts, rng):
     path = tmp_path / "a.safetensors"
-    card = droo_training.train(DrooTraining(size="droo-small", scenario="tiny", slots=20), path)
+    card = droo_training.train(DrooTraining(scenario="tiny", slots=20), path)
     assert card["labels"] == 0
     assert path.with_suffix(".json").is_file()
     agent = Droo(str(path), candidates=1)
@@ -353,7 +346,7 @@ def test_weights_load_and_broken_ones_are_refused(tmp_path, tiny, prompts, rng):
             Droo(str(path), candidates=1)
 
 
-@pytest.mark.parametrize("name", ["droo", "droo-frozen", "droo-small"])
+@pytest.mark.parametrize("name", ["droo", "droo-frozen"])
 def test_shipped_weights_beat_local_play(name, rng):
     agent = make_agent(name)
     instances = sample_instances(load_scenario("paper"), 16, rng)

@@ -120,11 +120,11 @@ def test_other_weights_are_another_cell_and_refused_in_the_same_folder(tmp_path,
 
 def test_any_registered_agent_that_adapts_is_played(tmp_path, weights):
     row = adapt.adapt(
-        plan_of(weights, {"agent": "droo-small"}, num_slots=11, scenario="paper"),
+        plan_of(weights, {"agent": "droo-60fc"}, num_slots=11, scenario="paper"),
         tmp_path / "out",
         1,
     )[0]
-    assert row["method"] == "droo-small" and len(row["rows"]) == 2
+    assert row["method"] == "droo-60fc" and len(row["rows"]) == 2
 
 
 SCRIPT = """

@@ -1,0 +1,123 @@
+"""The search that the trainings' settings come from: one option after the other, short budgets.
+
+Each option's values are tried with the best of those before it and the settled ones of those after
+it. What was tried is kept, a line of JSON each, and not tried again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.neural.are import training as are_training
+from baselines.neural.are.agent import Are
+from baselines.neural.checkpoint import agent_name
+from baselines.neural.droo import training as droo_training
+from baselines.neural.droo.agent import Droo
+from lambo_agents.protocol import Agent
+from lambo_agents.registry import make_agent
+from lambo_env.cell.seeding import training_rng
+from lambo_env.offloading import physics
+from lambo_env.offloading.scenario import load_scenario
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.objectives import KIND_PROMPTS
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils.gaps import gap_percent
+
+EXPERT = "local-search"  # labels, and the reference of gaps
+HELD_OUT = 2**31  # the stream of training instances that trials are scored on
+SPACE: dict[str, dict[str, tuple[float, ...]]] = {
+    "pooled": {
+        "learning_rate": (2e-3, 4e-3, 8e-3),
+        "width": (16, 32, 64),
+        "batch": (32, 64, 128),
+    },
+    "60fc": {"learning_rate": (1e-3, 2e-3, 4e-3), "width": (69, 128, 192), "batch": (64, 128)},
+}
+BUDGETS = {"are": {"labels": 2000, "epochs": 4}, "droo": {"slots": 4000}}
+
+
+def search(
+    family: str,
+    size: str,
+    folder: Path,
+    scenario: str = "paper",
+    instances: int = 128,
+    budget: dict[str, int] | None = None,
+    tell: Callable[[dict[str, Any]], None] = print,
+) -> list[dict[str, Any]]:
+    """Try settings of ``lambo train are`` or ``droo`` and return all trials, the best first.
+
+    Args:
+        family: "are" or "droo".
+        size: of the network.
+        folder: where trials are kept; a second run goes on with them.
+        scenario: preset or .toml file.
+        instances: fresh ones that a trial is scored on, under three prompts each.
+        budget: what a trial may learn from; None: ``BUDGETS``.
+        tell: called with each trial.
+    """
+    journal = folder / f"{agent_name(family, size)}.jsonl"
+    lines = journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []
+    tried = [json.loads(line) for line in lines]
+    best = {"size": size, "scenario": scenario, **(budget or BUDGETS[family])}
+    for name, values in SPACE[size].items():
+        rows = []
+        for value in values:
+            rows.append(_trial(family, {**best, name: value}, instances, folder, tried))
+            tell(rows[-1])
+        best[name] = min(rows, key=lambda row: row["mean"])["options"][name]
+    return sorted(tried, key=lambda row: row["mean"])
+
+
+def _trial(
+    family: str, given: dict[str, Any], instances: int, folder: Path, tried: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return one trial: what was trained, its CPU seconds and mean gaps; kept in ``tried``."""
+    options: are_training.AreTraining | droo_training.DrooTraining
+    if family == "are":
+        options = are_training.AreTraining(**given)
+    else:
+        options = droo_training.DrooTraining(**given)
+    name = agent_name(family, options.size)
+    same = [row for row in tried if row["options"] == options.values and row["n"] == instances]
+    if same:
+        return same[0]
+    path = folder / f"{name}.safetensors"
+    path.with_suffix(".state").unlink(missing_ok=True)  # of a trial that was cut short
+    agent: Agent
+    if isinstance(options, are_training.AreTraining):
+        card = are_training.train(options, make_agent(EXPERT), path)
+        agent = Are(str(path), size=options.size, online=False)
+    else:
+        card = droo_training.train(options, path)
+        agent = Droo(str(path), candidates=1, size=options.size, online=False)
+    path.with_suffix(".state").unlink()
+    gaps = mean_gaps(agent, options.scenario, instances)
+    row = {"options": options.values, "n": instances, "cpu_seconds": card["cpu_seconds"], **gaps}
+    tried.append(row)
+    with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    return row
+
+
+def mean_gaps(agent: Agent, scenario: str, count: int) -> dict[str, float]:
+    """Return an agent's mean gaps to local search in per cent, by kind of prompt and "mean"."""
+    cell, found = load_scenario(scenario), {}
+    slots = sample_instances(cell, count, training_rng(0, cell, HELD_OUT))
+    for kind, text in KIND_PROMPTS.items():
+        prompts = Prompts.of(text, count)
+        mine, best = (
+            physics.evaluate(
+                slots,
+                one.decide(slots, prompts, np.random.default_rng(0)),
+                prompts.objective(slots),
+            ).cost
+            for one in (agent, make_agent(EXPERT))
+        )
+        found[kind] = round(float(np.mean(gap_percent(mine, best))), 3)
+    return {**found, "mean": round(float(np.mean(list(found.values()))), 3)}
