@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 _Path = str | os.PathLike[str]
-_P, _T, _Net = ParamSpec("_P"), TypeVar("_T"), TypeVar("_Net", bound="Module")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Net = TypeVar("_Net", bound="Module")
 _WHOLE = f"a whole {SUFFIX} file written by this package"
 _PICKLE_STARTS = (b"\x80", b"PK")  # a pickle, and torch.save's zip of pickles
 

@@ -28,7 +28,8 @@ _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "
 
 def save(path: Path, model: BaseAlgorithm, **meta: Any) -> None:
     """Write a training between two rollouts; ``meta`` are JSON values."""
-    tensors, groups = {}, {}
+    tensors: dict[str, torch.Tensor] = {}
+    groups: dict[str, Any] = {}
     for part, state in model.get_parameters().items():
         if "param_groups" in state:  # an optimiser
             groups[part] = state["param_groups"]
