@@ -10,14 +10,13 @@ import dataclasses
 import os
 import pkgutil
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
-from lambo_env.utils import validate
+from lambo_env.utils import toml, validate
 from lambo_env.utils.rules import MISSING, Rule, Ruled, instance_of, ruled, such_that
 
 DEFAULT_WORLD = "offloading"
@@ -262,7 +261,7 @@ def _fields(source: Any) -> Mapping[str, Any]:
     """Return what a scenario's file says, nothing where it cannot be read: its world tells why."""
     try:
         path = SCENARIOS / f"{name}.toml" if (name := os.fspath(source)) else Path()
-        return tomllib.loads((path if path.is_file() else Path(name)).read_text(encoding="utf-8"))
+        return toml.load(path if path.is_file() else Path(name), "scenario file")
     except (TypeError, ValueError, OSError):
         return {}
 

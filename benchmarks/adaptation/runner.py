@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from benchmarks.adaptation.plan import FORMAT, Adaptation, StreamCell
-from benchmarks.sweep import provenance
+from benchmarks.sweep import bounds, provenance
 from benchmarks.sweep.engines.joblib import default_jobs, start_engine
 from benchmarks.sweep.results import MANIFEST
 from lambo_agents import guard, registry
@@ -25,7 +25,7 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files, runs, validate
+from lambo_env.utils import files, jsons, runs, validate
 from lambo_env.utils.gaps import gap_percent, refuse_below
 from lambo_env.utils.rows import read_only
 from lambo_env.utils.timing import measure
@@ -46,7 +46,7 @@ Row = dict[str, Any]
 def read(path: Path, cell_hash: str | None = None) -> Row | None:
     """Return a finished cell's file; None where it is absent, damaged or of other settings."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = jsons.loads(path.read_text(encoding="utf-8"))
         whole = (
             found["format"] == FORMAT
             and isinstance(found["rows"], list)
@@ -213,7 +213,7 @@ class _Bounds:
         """Return the bounds [B] of a slot; new ones are written at once, for all methods."""
         # bounds of other instances are none
         content = instances.hash("\n".join(prompts.texts))[:16]
-        key = f"slot{slot}-{content}"
+        key = f"v{bounds.VERSION}-slot{slot}-{content}"
         if self.found.get(key, np.zeros(0)).shape != (instances.batch_size,):
             solved = np.asarray(self.solver.solve(instances, prompts).lower_bound)
             self.found = {**_arrays(self.path), **self.found, key: solved}
@@ -244,7 +244,7 @@ class _Rows:
             with contextlib.suppress(
                 ValueError, KeyError, TypeError
             ):  # a killed run may leave half a line
-                row = json.loads(line)
+                row = jsons.loads(line)
                 self.found[int(row["slot"])] = row
         self.file = path.open("a", encoding="utf-8")
 

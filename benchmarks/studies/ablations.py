@@ -28,7 +28,7 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files, runs, validate
+from lambo_env.utils import files, jsons, runs, validate
 from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import measure as measure_time
 
@@ -157,7 +157,7 @@ def _one(config: ACLConfig, folder: Path, instances: int) -> Row:
         "config": json.loads(json.dumps(config.to_dict())),
     }
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = jsons.loads(path.read_text(encoding="utf-8"))
         if all(kept[name] == value for name, value in settings.items()):
             return dict(kept)
     except (OSError, ValueError, KeyError, TypeError):

@@ -25,6 +25,8 @@ from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files
 from lambo_env.utils.gaps import below, refuse_below
 
+VERSION = 2  # of the bounds: those that an older one proved are proven again
+
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
@@ -49,7 +51,7 @@ def bound_key(
     content_hash: str, root: int, block: int, count: int, weight: float, gap: float
 ) -> str:
     """Return the name of the file that holds these bounds."""
-    parts = json.dumps([content_hash, root, block, count, weight, gap])
+    parts = json.dumps([VERSION, content_hash, root, block, count, weight, gap])
     return hashlib.sha256(parts.encode()).hexdigest()[:20]
 
 

@@ -7,12 +7,14 @@ import dataclasses
 import json
 import math
 import os
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.sweep.config import FORMAT
-from lambo_env.utils import files, runs, validate
+from lambo_env.prompts.grammar import parse_weights
+from lambo_env.utils import files, jsons, runs, validate
 
 RESULTS, MANIFEST, BOUNDS = "results.jsonl", "manifest.json", "bounds"
 Values = list[float | None]  # one per instance; None stands for what is not finite
@@ -25,6 +27,32 @@ _KINDS: dict[str, Any] = {  # what JSON gives for a field's annotation
     "dict[str, Any]": dict,
     "Values": list,
     "list[bool]": list,
+}
+
+
+_RANGES = dict.fromkeys(
+    ("cost", "latency_s", "energy_j", "single_ms", "batched_ms", "seconds", "labels_used"),
+    sys.float_info.max,
+) | {"late": 1.0, "latency_weight": 1.0}
+_MANIFEST = {
+    "format": int,
+    "sweep": {
+        "name": str,
+        "agents": [{"label": str}],
+        "scenarios": {},
+        "instances": int,
+        "root": int,
+        "bound_gap": (int, float),
+    },
+    "runs": [
+        {
+            "command": str,
+            "started": str,
+            "versions": {},
+            "machine": {"cpu": str, "cores": int},
+            "jobs": int,
+        }
+    ],
 }
 
 
@@ -97,8 +125,14 @@ class CellResult:
             if not isinstance(value := getattr(self, field.name), _KINDS[str(field.type)])
             or (isinstance(value, list) and len(value) != self.instances)
         ]
-        if wrong:
-            raise ValueError(f"wrong {', '.join(wrong)}")
+        wrong += [
+            name
+            for name, high in _RANGES.items()
+            for value in _numbers(getattr(self, name))
+            if not (0 <= value <= high)
+        ]
+        if wrong or self.instances < 1:
+            raise ValueError(f"wrong {', '.join(dict.fromkeys(wrong)) or 'instances'}")
 
     @classmethod
     def from_json(cls, line: bytes) -> CellResult:
@@ -107,10 +141,11 @@ class CellResult:
         Raises:
             ValueError: no JSON of a result.
         """
-        fields, names = json.loads(line), {field.name for field in dataclasses.fields(cls)}
+        fields, names = jsons.loads(line), {field.name for field in dataclasses.fields(cls)}
         try:
+            parse_weights(fields["prompt"])
             return cls(**{name: value for name, value in fields.items() if name in names})
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(str(error)) from error
 
     def to_json(self) -> str:
@@ -127,6 +162,16 @@ class CellResult:
     def place(self) -> tuple[str, str, str, int]:
         """What the result is about; a later one about the same replaces an earlier one."""
         return self.agent, self.scenario_hash, self.prompt, self.block
+
+
+def _numbers(value: Any) -> list[float]:
+    """Return the numbers of a field, NaN for what is none; none are missing."""
+    values = value if isinstance(value, list) else [value]
+    return [
+        float(v) if isinstance(v, int | float) and abs(v) <= sys.float_info.max else math.nan
+        for v in values
+        if v is not None
+    ]
 
 
 def finite_or_none(values: Iterable[float]) -> Values:
@@ -177,10 +222,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         "manifest", str(path), path.is_file(), "the manifest.json that `lambo bench` wrote"
     )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT or not isinstance(manifest["sweep"]["scenarios"], dict):
-            raise ValueError("another format")
-    except (ValueError, KeyError, TypeError) as error:
+        manifest = jsons.loads(path.read_text(encoding="utf-8"))
+        jsons.check("manifest", manifest, _MANIFEST)
+        validate.check(
+            "manifest.format", manifest["format"], manifest["format"] == FORMAT, str(FORMAT)
+        )
+        runs_of = manifest["runs"]
+        validate.check("manifest.runs", runs_of, len(runs_of) > 0, "one or more")
+        for entry in runs_of:
+            jsons.check("manifest.runs.commit", entry.get("commit"), (str, type(None)))
+        for name in ("empty", "failed"):
+            jsons.check(f"manifest.{name}", manifest.get(name, {}), dict)
+        for name, entry in manifest["sweep"]["scenarios"].items():
+            jsons.check(f"manifest.sweep.scenarios.{name}", entry, {"hash": str})
+    except ValueError as error:
         raise ValueError(
             f"manifest is {str(path)!r}; allowed: a whole manifest.json of `lambo bench` ({error})"
         ) from error

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lambo_env.utils import files, validate
+from lambo_env.utils import files, jsons, validate
 
 LOCK, OPTIONS = ".lock", "run.json"
 _LOCKED_BYTE = 1 << 30  # far behind the text: Windows lets nobody read a byte that is locked
@@ -89,7 +89,7 @@ def check_same(
     wanted = json.loads(json.dumps(options))
     if path.is_file():
         try:
-            found = dict(json.loads(path.read_text(encoding="utf-8")))
+            found = dict(jsons.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             allowed = f"whole JSON of a run's options ({error}); remove it or choose another --out"
             validate.check("options", str(path), False, allowed)

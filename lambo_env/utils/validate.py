@@ -46,7 +46,10 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         refuse(field, value, allowed)
-    out = float(value)
+    try:
+        out = float(value)
+    except OverflowError:  # an integer beyond every float
+        refuse(field, value, allowed)
     check(field, value, not math.isnan(out) and (out > low if strict else out >= low), allowed)
     return out
 
