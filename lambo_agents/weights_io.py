@@ -111,7 +111,7 @@ def reader(read: Callable[Concatenate[_Path, _P], _T]) -> Callable[Concatenate[_
     """Return a function whose first argument is a file, with ``reading`` around it."""
 
     @functools.wraps(read)
-    def read_or_tell(path: _Path, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def read_or_tell(path: _Path, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         with reading(path):
             return read(path, *args, **kwargs)
 
