@@ -7,6 +7,8 @@ energy" differ; gated convolutions bind numbers to what they count.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,6 +17,18 @@ from lambo_agents.network.config import VOCABULARY, AEDConfig
 
 _STRIDE = 3  # characters a place, after the first two convolutions
 _DROPOUT = 0.1  # while it is trained
+_KEPT = 256  # readings
+_FEW = 16  # texts of a reading that is kept
+
+Summary = tuple[Tensor, Tensor | None, Tensor]
+
+
+class Readings(NamedTuple):
+    """What was read with the weights as they were; aliases keep their memory from new ones."""
+
+    weights: list[Tensor]
+    state: list[tuple[int, int]]
+    by_tokens: dict[tuple[tuple[int, ...], bytes], Summary]
 
 
 class Gated(nn.Module):
@@ -86,6 +100,11 @@ class PromptSummary(nn.Module):
         bins = config.prompt_bins
         self.reader = Reader(config, bins or config.d_model)
         self.meanings = nn.Linear(bins, config.d_model, bias=False) if bins else None
+        self._readings = Readings([], [], {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: no readings."""
+        return {**self.__dict__, "_readings": Readings([], [], {})}
 
     def read(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-probabilities: meaning, first quantity's share [U, bins], its kind [U, 2].
@@ -96,8 +115,33 @@ class PromptSummary(nn.Module):
         share, first = (logits.log_softmax(-1) for logits in self.reader(tokens))
         return torch.logaddexp(first[:, :1] + share, first[:, 1:] + share.flip(-1)), share, first
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return one token [U, 1, D], None (it counts), and itself [U, D]."""
+    def forward(self, tokens: Tensor) -> Summary:
+        """Return one token [U, 1, D], None (it counts), and itself [U, D].
+
+        In inference mode the last readings are kept, each of the very texts that it was made of, so
+        that what is decided does not hinge on what was read before. A change of the weights drops
+        them; one through ``.data``, which PyTorch does not count, is seen only where it moves them.
+        """
+        inference = torch.is_inference_mode_enabled() and not torch.compiler.is_compiling()
+        if not inference or self.training or len(tokens) > _FEW:
+            return self._summary(tokens)
+        weights = [w for part in self.modules() for w in part._parameters.values() if w is not None]
+        if any(weight.is_inference() for weight in weights):  # whose changes are not counted
+            return self._summary(tokens)
+        state, readings = (
+            [(weight.data_ptr(), weight._version) for weight in weights],
+            self._readings,
+        )
+        if state != readings.state or len(readings.by_tokens) >= _KEPT:
+            readings = Readings([weight.detach() for weight in weights], state, {})
+            self._readings = readings
+        key = (tuple(tokens.shape), tokens.cpu().numpy().tobytes())
+        found = readings.by_tokens.get(key)
+        if found is None:
+            found = readings.by_tokens[key] = self._summary(tokens)
+        return found
+
+    def _summary(self, tokens: Tensor) -> Summary:
         summary = (
             self.reader(tokens)[0]
             if self.meanings is None

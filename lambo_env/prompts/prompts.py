@@ -165,12 +165,6 @@ class Prompts:
         first, other = self.latency_weight, self.other
         return {PAIR[0]: first, PAIR[1]: 1 - sum(other.values(), first), **other}
 
-    def distinct(self) -> tuple[Tokens, NDArray[np.intp]]:
-        """Return the different texts' tokens [U, 160], sorted, and each prompt's row among them."""
-        used, row = np.unique(self._index, return_inverse=True)
-        tokens, place = np.unique(self._table.tokens[used], axis=0, return_inverse=True)
-        return tokens, place.reshape(-1)[row]
-
     @classmethod
     def of(cls, texts: str | Sequence[str], batch: int | None = None) -> Prompts:
         """Parse texts that name known objectives.

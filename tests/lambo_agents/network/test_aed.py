@@ -1,6 +1,9 @@
 """The network: sizes, causality, and that the parallel pass says what the steps say."""
 
+import copy
 import dataclasses
+import pickle
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -207,3 +210,58 @@ def test_config_goes_to_a_dict_and_back() -> None:
         config.AEDConfig.from_dict({"d_modle": 3})
     with pytest.raises(ValueError, match="lambo_s"):
         config.preset("lambo_sx")
+
+
+def test_a_text_is_read_once_until_the_weights_change():
+    summary, read = network("per_server").prompt, []
+    summary.reader.register_forward_hook(lambda *_: read.append(1))
+    texts = torch.randint(97, 120, (300, 1, 20), dtype=torch.uint8)
+
+    def reads(tokens=texts[0]):
+        before = len(read)
+        with torch.inference_mode():
+            found = summary(tokens)[2]
+            assert torch.equal(found, summary._summary(tokens)[2])
+        return len(read) - before - 1
+
+    assert [reads(), reads(), reads(texts[1]), reads(), reads(texts[1])] == [1, 0, 1, 0, 0]
+    weight = summary.reader.out.weight
+    with torch.no_grad():
+        weight.mul_(2)
+    assert [reads(), reads()] == [1, 0]
+    with torch.inference_mode():
+        weight.mul_(2)
+    assert [reads(), reads()] == [1, 0]
+    weight.data = weight.data * 2
+    assert [reads(), reads()] == [1, 0]
+    summary.load_state_dict({name: w * 2 for name, w in summary.state_dict().items()}, assign=True)
+    assert [reads(), reads()] == [1, 0]
+    summary.reader._forward_hooks.clear()
+    copied = pickle.loads(pickle.dumps(summary))
+    assert not copied._readings.by_tokens and not copy.deepcopy(summary)._readings.by_tokens
+    with torch.inference_mode():
+        for text in texts:
+            summary(text)
+    assert len(summary._readings.by_tokens) <= 256
+    summary.train()
+    with torch.inference_mode():
+        assert not torch.equal(summary(texts[0])[2], summary(texts[0])[2])  # dropout
+    summary.eval().requires_grad_(True)
+    summary(texts[0])[2].sum().backward()
+
+
+def test_a_seen_prompt_changes_no_decision_in_threads_either():
+    aed, given = network("per_server"), slots()
+    fresh = decoding.decide_all(copy.deepcopy(aed), given)[0]
+    with torch.inference_mode():
+        alone = [decoding.decide_all(aed, given.take(slice(k, k + 1)))[0] for k in range(3)]
+        assert torch.equal(decoding.decide_all(aed, given)[0], fresh)
+        again = [decoding.decide_all(aed, given.take(slice(k, k + 1)))[0] for k in range(3)]
+    assert all(map(torch.equal, alone, again))
+
+    def one(_):
+        with torch.inference_mode():
+            return decoding.decide_all(aed, given)[0]
+
+    with futures.ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(found, fresh) for found in pool.map(one, range(16)))

@@ -494,15 +494,6 @@ def test_one_uniform_picks_one_prompt():
             chosen.pick(u)
 
 
-def test_distinct_keeps_each_text_once_whatever_its_weight_or_case():
-    prompts = Prompts(["b", "a", "B", "b"], [0.0, 0.5, 1.0, 1.0]).take([0, 0, 2, 3, 1])
-    tokens, row = prompts.distinct()
-    expected = np.unique(prompts.tokens, axis=0, return_inverse=True)
-    np.testing.assert_array_equal(tokens, expected[0])
-    np.testing.assert_array_equal(row, expected[1].reshape(-1))
-    assert len(tokens) == 2 and prompts.take([4]).distinct()[0].tolist() == [[97] + [0] * 159]
-
-
 def test_concat_joins_prompts_of_different_tables():
     one, other = Prompts(["a", "b", "a"], [0.0, 0.5, 0.0]), Prompts(["a", "c"], [0.0, 1.0])
     both = Prompts.concat([one.take([2, 1]), other, one.take([])])
