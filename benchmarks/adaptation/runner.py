@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.adaptation.plan import FORMAT, Adaptation, StreamCell
 from benchmarks.sweep import bounds, provenance
-from benchmarks.sweep.engines.joblib import default_jobs, start_engine
+from benchmarks.sweep.engines.joblib import start_engine
 from benchmarks.sweep.results import MANIFEST
 from lambo_agents import guard, registry
 from lambo_agents.protocol import Adaptive, Solver, unsupported
@@ -64,14 +64,14 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
         plan: what to play.
         folder: where results are kept; a second run continues, also within a stream, and asks no
             expert twice.
-        jobs: worker processes of one thread each; 0: one a core, or one in all without joblib.
+        jobs: worker processes of one thread each; 0: as ``start_engine`` chooses.
         tell: called with each cell's file as it is there.
 
     Raises:
         ValueError: a bad number of jobs, or another run holds the folder or played it otherwise.
         ExpertError: an expert failed; what is finished is kept.
     """
-    jobs = validate.integer("--jobs", jobs, low=0) or default_jobs()
+    jobs = validate.integer("--jobs", jobs, low=0)
     validate.check(
         "--out",
         str(folder),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ class SweepCell:
         """What agents share: (hash, prompt, block)."""
         return self.source.hash, self.prompt, self.block
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """Content hash of everything that the result depends on, 16 hex digits."""
         parts = (

@@ -62,7 +62,8 @@ def run_sweep(
     Args:
         sweep: what to play.
         folder: where results are kept; a second run continues.
-        jobs: worker processes of one thread each; 0 means one per core, or one without joblib.
+        jobs: worker processes of one thread each; 0 means one per core (or one without
+            joblib) for what is left after some seconds in this process.
         fresh: play the sweep's cells anew even where results are there.
         on_progress: called at the start, and after each bound, result and empty cell.
 
@@ -71,7 +72,7 @@ def run_sweep(
             bad arguments of an agent.
         WorkerDiedError: a worker process is gone; what is finished is kept.
     """
-    jobs = validate.integer("--jobs", jobs, low=0) or default_jobs()
+    jobs = validate.integer("--jobs", jobs, low=0)
     specs, missing = _specs(sweep)
     versions = {
         name: f"{spec.origin} {provenance.version_of(spec.origin)}" for name, spec in specs.items()
@@ -150,7 +151,7 @@ class _SweepRun:
             if cell.id not in results and cell.agent.name in playable
         ]
         cached = len(results)
-        entry = {**provenance.describe(self.jobs), "cells": len(todo)}
+        entry = {**provenance.describe(self.jobs or default_jobs()), "cells": len(todo)}
         earlier = self._earlier_runs()
         self._write_manifest([*earlier, entry])
         self.on_progress(self.progress)

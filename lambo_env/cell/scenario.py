@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -136,7 +137,7 @@ class CellScenario(Ruled):
         wavelength_m = SPEED_OF_LIGHT_MPS / self.carrier_hz
         return (wavelength_m / (4 * math.pi)) ** 2 if self.free_space_reference else 1.0
 
-    @property
+    @functools.cached_property
     def hash(self) -> str:
         """Content hash, 16 hex digits.
 

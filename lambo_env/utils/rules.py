@@ -59,6 +59,10 @@ class Ruled:
         validate.known_keys(cls.__name__, fields, cls.field_names())
         return cls(**fields)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields: what is computed from them is neither copied nor pickled."""
+        return {name: getattr(self, name) for name in self.field_names()}
+
     @classmethod
     def field_names(cls) -> list[str]:
         """Names of the fields."""

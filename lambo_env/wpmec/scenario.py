@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ class WpmecScenario(Ruled):
         """Return the fields as plain values, with the world."""
         return {"world": "wpmec", **super().to_dict()}
 
-    @property
+    @functools.cached_property
     def hash(self) -> str:
         """Content hash, 16 hex digits."""
         text = json.dumps(self.to_dict(), sort_keys=True)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks.report import statistics
 from benchmarks.report.statistics import compare, mean_interval
 from lambo_env.utils.gaps import gap_percent
 
@@ -76,3 +77,18 @@ def test_a_comparison_needs_as_many_values_of_both():
 def test_gap_is_in_percent_of_the_bound():
     np.testing.assert_allclose(gap_percent([2.0, 1.02, 0.0], [1.0, 1.0, 0.0]), [100.0, 2.0, 0.0])
     assert np.isnan(gap_percent([1.0], [np.nan])).all()
+
+
+def test_intervals_share_their_resamples_and_have_scipys_digits(monkeypatch):
+    from scipy.stats import bootstrap
+
+    drawn, generator = [], np.random.default_rng
+    monkeypatch.setattr(
+        np.random, "default_rng", lambda *seed: drawn.append(seed) or generator(*seed)
+    )
+    statistics._drawn.cache_clear()
+    for values in generator(5).gamma(2.0, size=(4, 60)):
+        found, seed = mean_interval(values), generator(statistics._SEED)
+        ends = bootstrap((values,), np.mean, n_resamples=statistics.RESAMPLES, rng=seed)
+        assert (found.low, found.high) == tuple(ends.confidence_interval)
+    assert drawn.count((statistics._SEED,)) == 1
