@@ -94,11 +94,10 @@ class LamboAgent:
             f"a number in (0, {HOTTEST}], or None",
         )
         search: Any = make_agent(polish) if isinstance(polish, str) else polish
-        improves = search is None or callable(getattr(search, "improve", None))
         validate.check(
             "LamboAgent.polish",
             polish,
-            improves,
+            search is None or callable(getattr(search, "improve", None)),
             "None or an agent with improve(instances, prompts, decision, rng)",
         )
         self.polish, self.device = search, known_device("LamboAgent.device", device)
@@ -159,13 +158,12 @@ class LamboAgent:
             )
             for k in range(0, size, step)
         ]
-        decision = Decision(
+        return Decision(
             *(
                 np.concatenate(part)
                 for part in zip(*((p.place, p.cpu_hz) for p in parts), strict=True)
             )
-        )
-        return decision.to(instances)
+        ).to(instances)
 
     def _decide(
         self, arrays: Instances, prompts: Prompts, count: int, rng: np.random.Generator

@@ -60,11 +60,10 @@ class AgentSpec:
         """
         if self.error:
             return
-        named = isinstance(self.name, str) and _NAME.fullmatch(self.name) is not None
         validate.check(
             "AgentSpec.name",
             self.name,
-            named,
+            isinstance(self.name, str) and _NAME.fullmatch(self.name) is not None,
             "letters, digits and _ . + -, a letter or digit first",
         )
         pointed = (
@@ -213,8 +212,7 @@ def _from_points(name: str, points: list[importlib.metadata.EntryPoint]) -> Agen
         error = f"entry point {name!r} = {point.value!r} of {origin}; allowed: {allowed}"
     if error:
         return AgentSpec(name, entry, origin=origin, error=error)
-    spec = AgentSpec(name, entry, origin=origin, extra=next(iter(point.extras), None))
-    return _described(spec)
+    return _described(AgentSpec(name, entry, origin=origin, extra=next(iter(point.extras), None)))
 
 
 def _described(spec: AgentSpec) -> AgentSpec:

@@ -72,10 +72,9 @@ def play(tables: physics.PlaceTables, order: str) -> Places:
     """Return the greedy's places [B, N], the next UE chosen by ``order``."""
     batch, ues, places = tables.fixed.shape
     step = max(1, _CACHED // (ues * places))
-    chunks = [
-        _play_chunk(tables, slice(k, k + step), _ORDERS[order]) for k in range(0, batch, step)
-    ]
-    return np.concatenate(chunks)
+    return np.concatenate(
+        [_play_chunk(tables, slice(k, k + step), _ORDERS[order]) for k in range(0, batch, step)]
+    )
 
 
 def _play_chunk(

@@ -36,8 +36,7 @@ def save_policy(
     parts = getattr(policy.observation_space, "spaces", {})
     named = {"num_ues": "ues", "num_servers": "servers"}
     sizes = {name: parts[part].shape[0] for name, part in named.items() if part in parts}
-    meta = {"sb3": config.to_dict(), **sizes, **card}
-    weights_io.save(path, policy.state_dict(), FORMAT, meta)
+    weights_io.save(path, policy.state_dict(), FORMAT, {"sb3": config.to_dict(), **sizes, **card})
 
 
 @weights_io.reader
@@ -74,15 +73,6 @@ def _policy(
     policy.load_state_dict(tensors)
     policy.set_training_mode(False)
     return policy
-
-
-def export_zip(path: str | Path, config: SB3Config, target: str | os.PathLike[str]) -> None:
-    """Turn a model that you saved with SB3 into safetensors.
-
-    SB3's zip holds pickles: open none from anybody else.
-    """
-    model = config.algorithm_class().load(Path(path), device="cpu")
-    save_policy(target, model.policy, config)
 
 
 class SB3Agent:

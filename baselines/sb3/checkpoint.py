@@ -62,8 +62,7 @@ def restore(path: Path, model: BaseAlgorithm) -> dict[str, Any]:
     """
     tensors, meta = weights_io.load(path, FORMAT)
     try:
-        state = meta.pop("state")
-        _restore(model, tensors, state)
+        _restore(model, tensors, meta.pop("state"))
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         allowed = f"a checkpoint of this very training ({error}); remove it to begin anew"
         validate.check("checkpoint", str(path), False, allowed)

@@ -164,5 +164,4 @@ def load_config(source: str | os.PathLike[str], **overrides: Any) -> SB3Config:
         else presets()[validate.known(name, presets(), "config")]
     )
     validate.check("config", name, path.is_file(), "an existing .toml file")
-    fields = toml.load(path, "config file")
-    return SB3Config.of({**fields, **overrides})
+    return SB3Config.of({**toml.load(path, "config file"), **overrides})

@@ -114,8 +114,7 @@ class _Search:
         known = optuna.create_study(sampler=sampler)
         known.add_trials(self.study.trials)
         trial = known.ask()
-        value = self._score(f"trial-{number}", _proposed(self.config, trial))
-        known.tell(trial, value)
+        known.tell(trial, self._score(f"trial-{number}", _proposed(self.config, trial)))
         self.study.add_trial(known.trials[-1])
         return known.trials[-1]
 

@@ -174,8 +174,7 @@ class NativeVecEnv(VecEnv):
     def _rescale(self) -> None:
         """Take the cost of every slot when run locally as its unit."""
         if self._relative:
-            local_cost = self._world.get("local_cost")
-            self._scale = local_cost(self.venv.instances, self.venv.prompts)
+            self._scale = self._world.get("local_cost")(self.venv.instances, self.venv.prompts)
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -218,11 +217,10 @@ class NativeVecEnv(VecEnv):
             ValueError: a name that the environment defines: its arguments are fixed when it is
                 made.
         """
-        free = attr_name in self._own or not hasattr(self.venv, attr_name)
         validate.check(
             "set_attr(attr_name)",
             attr_name,
-            free,
+            attr_name in self._own or not hasattr(self.venv, attr_name),
             "a name that the environment does not define itself",
         )
         self._own.setdefault(attr_name, {}).update(dict.fromkeys(self._get_indices(indices), value))
@@ -287,11 +285,10 @@ def _merged(options: Sequence[dict[str, Any]], num_envs: int) -> dict[str, Any] 
     if not any(options):
         return None
     keys = set(options[0])
-    same = len(options) == num_envs and all(set(one) == keys for one in options)
     validate.check(
         "set_options(options)",
         [sorted(one) for one in options],
-        same,
+        len(options) == num_envs and all(set(one) == keys for one in options),
         "the same keys for each environment",
     )
     merged: dict[str, Any] = {key: [one[key] for one in options] for key in keys}

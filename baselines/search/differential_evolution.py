@@ -148,8 +148,7 @@ class _Score:
 
     def places(self, genes: Floats) -> Places:
         """Return the places [S, N] that genes [N, S] stand for."""
-        rank = np.minimum(genes.T.astype(np.int64), len(self.rank) - 1)
-        return self.rank[rank, self.ues]
+        return self.rank[np.minimum(genes.T.astype(np.int64), len(self.rank) - 1), self.ues]
 
     def __call__(self, genes: Floats) -> Floats:
         """Return the cost [S] of genes [N, S]."""

@@ -56,8 +56,7 @@ class LocalSearch:
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return a local optimum reached from the dual's start."""
         arrays = instances.to("numpy")
-        problem = Problem.of(arrays, prompts.objective(arrays))
-        place = self.search(problem)
+        place = self.search(Problem.of(arrays, prompts.objective(arrays)))
         return Decision(place, physics.allocate(arrays, place)).to(instances)
 
     def improve(

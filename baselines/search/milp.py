@@ -133,13 +133,12 @@ class Model:
         bounds = Bounds(0.0, np.where(binary, 1.0, np.inf))
         options = {"mip_rel_gap": gap / self.scale / max(budget, 1e-9), "time_limit": time_limit_s}
         for presolve in (True, False):  # HiGHS now and then fails on its own reductions
-            run = options | {"presolve": presolve}
             result = milp(
                 objective,
                 integrality=whole.astype(int),
                 bounds=bounds,
                 constraints=rows,
-                options=run,
+                options=options | {"presolve": presolve},
             )
             if result.status != _FAILED:
                 break

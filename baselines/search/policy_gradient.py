@@ -61,8 +61,7 @@ class PolicyGradient:
         """Return the cheapest association that was sampled, with its optimal allocation."""
         arrays = instances.to("numpy")
         objective = prompts.objective(arrays)
-        size = self.samples * arrays.num_ues * (arrays.num_servers + 1)
-        step = max(1, _CHUNK // size)
+        step = max(1, _CHUNK // (self.samples * arrays.num_ues * (arrays.num_servers + 1)))
         parts = [slice(first, first + step) for first in range(0, arrays.batch_size, step)]
         place = np.concatenate(
             [self._search(arrays.take(part), objective.take(part), rng) for part in parts]
@@ -79,8 +78,7 @@ class PolicyGradient:
         best = logits.argmax(-1)
         least = physics.association_cost(instances, best, objective)
         for turn in range(self.iterations):
-            chance = _softmax(logits)
-            place = _draw(chance, self.samples, rng)
+            place = _draw(_softmax(logits), self.samples, rng)
             cost = physics.association_cost(many, place.reshape(-1, place.shape[-1]), objectives)
             cost = cost.reshape(-1, self.samples)
             best, least = _best(best, least, place, cost)

@@ -27,8 +27,7 @@ class CoordinateDescent:
         rate, active = physics.rate_bps(instances, mode), np.arange(len(mode))
         flip = np.eye(instances.num_devices, dtype=np.bool_)
         while active.size:
-            flipped = mode[active, None] ^ flip
-            gained = physics.rate_bps(instances.take(active), flipped)
+            gained = physics.rate_bps(instances.take(active), mode[active, None] ^ flip)
             best, rows = np.argmax(gained, axis=1), np.arange(active.size)
             better = gained[rows, best] > rate[active] * (1 + _LEAST_GAIN)
             rows, best, active = rows[better], best[better], active[better]

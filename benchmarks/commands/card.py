@@ -44,20 +44,19 @@ def card(
         Path(out),
         note,
     )
-    rows = [
-        (
-            row["prompt"],
-            row["decoding"],
-            f"{row['gap_percent']:.3f}",
-            "[{:.3f}, {:.3f}]".format(*row["interval"]),
-            str(row["late"]),
-            f"{row['ms_per_instance']:.2f}",
-        )
-        for row in made["measured"]["rows"]
-    ]
     print_table(
         ("prompt", "decoding", "gap %", "95 % interval", "late", "ms per instance"),
-        rows,
+        [
+            (
+                row["prompt"],
+                row["decoding"],
+                f"{row['gap_percent']:.3f}",
+                "[{:.3f}, {:.3f}]".format(*row["interval"]),
+                str(row["late"]),
+                f"{row['ms_per_instance']:.2f}",
+            )
+            for row in made["measured"]["rows"]
+        ],
         f"{name}, {count} instances",
     )
     print(

@@ -18,8 +18,7 @@ def agent(name: str, *, scenario: str = "tiny") -> int:
     from lambo_agents.registry import make_agent
     from lambo_agents.testing.agent_checks import check_agent
 
-    report = check_agent(make_agent(name), scenario, raise_on_failure=False)
-    return _tell(report, f"agent {name}")
+    return _tell(check_agent(make_agent(name), scenario, raise_on_failure=False), f"agent {name}")
 
 
 def env(id: str) -> int:  # noqa: A002

@@ -45,14 +45,12 @@ def scenarios() -> None:
     rows = []
     for name in list_scenarios():
         preset = load_scenario(name)
-        capacity = f"{min(preset.server_cpu_hz) / 1e9:g}-{max(preset.server_cpu_hz) / 1e9:g}"
-        deadline = "-".join(f"{end:g}" for end in dict.fromkeys(preset.deadline_s))
         sizes = (
             str(preset.num_ues),
             str(len(preset.server_cpu_hz)),
             f"{preset.side_m:g}",
-            capacity,
-            deadline,
+            f"{min(preset.server_cpu_hz) / 1e9:g}-{max(preset.server_cpu_hz) / 1e9:g}",
+            "-".join(f"{end:g}" for end in dict.fromkeys(preset.deadline_s)),
         )
         rows.append((name, *sizes, f"{preset.slot_s:g}", preset.hash))
     print_table(

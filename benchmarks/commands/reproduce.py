@@ -58,8 +58,7 @@ def are(
     from benchmarks.studies.reproductions import are as study
 
     if optimum:
-        quantities = study.compare_labels(data)
-        _print(quantities, f"the optimum and the labels of {data}", ())
+        _print(study.compare_labels(data), f"the optimum and the labels of {data}", ())
         return
     _print(
         study.reproduce(data, seeds),

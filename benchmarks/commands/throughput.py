@@ -54,11 +54,10 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
     for field in dataclasses.fields(options):
         unread = field.name not in _READ.get(options.what, ("scenario",)) and field.name != "what"
         value = getattr(options, field.name)
-        fits = not unread or value == field.default
         validate.check(
             f"--{field.name.replace('_', '-')}",
             value,
-            fits,
+            not unread or value == field.default,
             f"nothing: `{options.what}` does not read it",
         )
     scenario = "paper" if options.scenario is None else options.scenario

@@ -106,8 +106,7 @@ def picture(figure: Figure) -> Picture:
     """Return a figure as PNG and SVG."""
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", metadata={"Software": MARK})
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(svg, format="svg", metadata=nothing)
+    figure.savefig(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = svg.getvalue()
     return Picture(png.getvalue(), text[text.index("<svg") :])
 
@@ -152,11 +151,10 @@ def bars(table: Table) -> Figure:
         )
     if table.bound is not None:
         axes.axhline(table.bound, color=BOUND, lw=1.2, ls=(0, (4, 2)), zorder=3)
-        label = f"certified optimum {digits(table.bound)}"
         axes.text(
             0.995,
             0.985,
-            label,
+            f"certified optimum {digits(table.bound)}",
             color=BOUND,
             ha="right",
             va="top",

@@ -113,10 +113,9 @@ def _gap_cell(gap: Interval | None) -> str:
 def missing_of(results: Results) -> list[str]:
     """Return why agents of the sweep have no result."""
     manifest = results.manifest
-    empty = [f"{what}: no result: {reason}" for what, reason in manifest.get("empty", {}).items()]
-    return empty + [
-        f"{what}: FAILED: {reason}" for what, reason in manifest.get("failed", {}).items()
-    ]
+    return [
+        f"{what}: no result: {reason}" for what, reason in manifest.get("empty", {}).items()
+    ] + [f"{what}: FAILED: {reason}" for what, reason in manifest.get("failed", {}).items()]
 
 
 def origin(results: Results) -> str:
@@ -258,13 +257,12 @@ def comparison_rows(results: Results, a: str, b: str) -> list[tuple[str, ...]]:
 
 
 def _compared(comparison: Comparison, unit: str, a: str, b: str) -> tuple[str, ...]:
-    verdict = comparison.verdict.replace("A is", f"{a} is").replace("B is", f"{b} is")
     return (
         f"{comparison.difference.mean:+.4g} {unit}".strip(),
         interval_text(comparison.difference),
         f"{100 * comparison.wins:.0f} %",
         str(comparison.instances),
-        verdict,
+        comparison.verdict.replace("A is", f"{a} is").replace("B is", f"{b} is"),
     )
 
 

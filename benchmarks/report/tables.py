@@ -189,8 +189,7 @@ def line_of(agent: str, rows: list[CellResult], unit: str) -> AgentLine:
 
 def _notes(lines: list[AgentLine]) -> list[str]:
     notes = []
-    counts = {line.instances for line in lines}
-    if len(counts) > 1:
+    if len({line.instances for line in lines}) > 1:
         notes.append(
             "Not every agent has every block yet: "
             "means over different instances are not comparable."
@@ -222,8 +221,7 @@ def compare_agents(results: Results, a: str, b: str) -> list[tuple[str, str, str
         shared = sorted(first.keys() & second.keys())
         if shared:
             cost = [values([rows[block] for block in shared], "cost") for rows in (first, second)]
-            unit = unit_of(parse_weights(prompt))
-            found.append((scenario, prompt, unit, compare(*cost)))
+            found.append((scenario, prompt, unit_of(parse_weights(prompt)), compare(*cost)))
     validate.check(f"blocks shared by {a} and {b}", len(found), len(found) > 0, "one or more")
     return found
 

@@ -231,7 +231,6 @@ def _mobile_env(repeats: int, steps: int = 100) -> EnvSpeed:
             if terminated or truncated:
                 env.reset()
 
-    users = len(actions[0])
-    speeds = _speeds(run, steps * users, repeats)
+    speeds = _speeds(run, steps * len(actions[0]), repeats)
     env.close()
     return EnvSpeed(MOBILE_ENV_ID, "single, gym.make", 1, *speeds)

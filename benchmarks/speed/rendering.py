@@ -32,8 +32,7 @@ def picture_times(scenario: Any = "paper", seed: int = 0, rounds: int = 3) -> Pi
 
     The best of ``rounds`` of each moment.
     """
-    arguments = JointArguments(scenario, "minimum latency", render_mode="rgb_array")
-    env: Any = WorldEnv(arguments)
+    env: Any = WorldEnv(JointArguments(scenario, "minimum latency", render_mode="rgb_array"))
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     frames, over = [env.frame()], False

@@ -65,8 +65,7 @@ def _steps_per_s(env: Any, steps: int) -> float:
         for _ in range(steps):
             masks = np.stack(env.env_method("action_masks"))
             place = (rng.random(masks.shape) * masks).argmax(1)
-            share = rng.random(len(place))
-            unit = np.stack([(place + 0.5) / places, share], axis=1)
+            unit = np.stack([(place + 0.5) / places, rng.random(len(place))], axis=1)
             env.step((2 * unit - 1).astype(np.float32) if joint else place)
 
     return steps * env.num_envs / float(measure(play).cpu_s[0])
@@ -75,12 +74,11 @@ def _steps_per_s(env: Any, steps: int) -> float:
 def print_sb3_throughput(scenario: str = "paper") -> None:
     """Print the table of the environments of a cell."""
     found = [sb3_speed(env_id, scenario) for env_id in cell_ids()]
-    rows = [
-        (s.env_id, str(s.num_envs), f"{s.native:,.0f}", f"{s.dummy:,.0f}", f"{s.ratio:.1f}")
-        for s in found
-    ]
     print_table(
         ("environment", "rows", "as_sb3, steps/s", "DummyVecEnv, steps/s", "ratio"),
-        rows,
+        [
+            (s.env_id, str(s.num_envs), f"{s.native:,.0f}", f"{s.dummy:,.0f}", f"{s.ratio:.1f}")
+            for s in found
+        ],
         f"SB3 on {scenario}",
     )

@@ -127,9 +127,8 @@ def print_training_throughput(scenario: str = "paper", slots: int = 64, rounds: 
     rows = [("ACL", f"{speed.acl:,.0f}", "1")]
     for algo, found in speed.sb3.items():
         rows.append((f"SB3 {algo.upper()}", f"{found:,.0f}", f"{speed.ratio[algo]:.1f}"))
-    header = ("training", "decisions/CPU s", "ACL over it")
     print_table(
-        header,
+        ("training", "decisions/CPU s", "ACL over it"),
         rows,
         f"rollout + update of {PRESET} on {scenario}, {slots} slots per update, one thread",
     )

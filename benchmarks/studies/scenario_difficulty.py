@@ -77,8 +77,7 @@ def deadlines(instances: Instances, optimal: Decision, rng: np.random.Generator)
 
 def _at_floor(instances: Instances, decision: Decision) -> NDArray[np.bool_]:
     """Return which UEs are allotted no more than their floor."""
-    place = decision.place
-    offloaded = (place != LOCAL) & (decision.cpu_hz > 0)
+    offloaded = (decision.place != LOCAL) & (decision.cpu_hz > 0)
     latency = physics.evaluate(
         instances, decision, Prompts.of(PROMPTS[0], len(instances)).objective(instances)
     ).latency_s

@@ -175,16 +175,14 @@ def load_sweep(source: str) -> Sweep:
         validate.check(
             "sweep", source, path.is_file(), "a shipped sweep's name or an existing .toml file"
         )
-    fields = toml.load(path, "sweep file")
-    return sweep_from(fields, path.stem, path.parent)
+    return sweep_from(toml.load(path, "sweep file"), path.stem, path.parent)
 
 
 def sweep_from(fields: Mapping[str, Any], name: str, folder: Path | None = None) -> Sweep:
     """Return the sweep of a mapping, as TOML gives it; unknown keys are errors."""
     validate.known_keys("Sweep", fields, {*Sweep.field_names()} - {"name"})
     for key in ("agents", "prompts", "scenarios"):
-        allowed = "a list (the key is missing)"
-        validate.check(f"Sweep.{key}", None, key in fields, allowed)
+        validate.check(f"Sweep.{key}", None, key in fields, "a list (the key is missing)")
     for key in ("agents", "prompts", "scenarios", "seeds"):
         value = fields.get(key, [])
         validate.check(f"Sweep.{key}", value, isinstance(value, (list, tuple)), "a list")

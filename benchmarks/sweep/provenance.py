@@ -91,8 +91,7 @@ def commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        head = _git(root, "rev-parse", "HEAD")
-        return head + (
+        return _git(root, "rev-parse", "HEAD") + (
             "+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else ""
         )
     except (OSError, subprocess.SubprocessError):
@@ -100,10 +99,9 @@ def commit() -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    return subprocess.run(
         ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip()
+    ).stdout.strip()
 
 
 def describe(jobs: int) -> dict[str, Any]:

@@ -131,8 +131,7 @@ def play(player: str | Agent, setting: Setting, optima: Optima) -> Iterator[Fram
         frame = dataclasses.replace(env.frame(), **shown)
         yield frame
         while frame.current is not None:
-            info = env.step(_action(frame, decision))[-1]
-            outcome = info.get("outcome")
+            outcome = env.step(_action(frame, decision))[-1].get("outcome")
             frame = (
                 dataclasses.replace(env.frame(), **shown)
                 if outcome is None
@@ -146,10 +145,9 @@ def _action(frame: Frame, decision: Decision) -> Any:
     assert frame.current is not None
     ue, instances = slice(frame.current, frame.current + 1), frame.instances
     place = np.asarray(decision.place)[:, ue].astype(np.int64)
-    floor_hz = at_server(physics.floors_hz(instances)[:, ue], place, np)
     share = share_of(
         np.asarray(decision.cpu_hz)[:, ue],
-        floor_hz,
+        at_server(physics.floors_hz(instances)[:, ue], place, np),
         at_server(frame.left_hz[None, None], place, np),
     )
     return encode_action(

@@ -56,8 +56,7 @@ def take_shares(share: Tensor, need: Tensor, place: Tensor) -> Tensor:
         need: float64 [B, O or 1, N, P]; inf where infeasible.
         place: int64 [B, O, N]; local and infeasible ones take nothing.
     """
-    places = need.shape[-1]
-    chosen = (place[..., None] == torch.arange(places, device=place.device)).to(need.dtype)
+    chosen = (place[..., None] == torch.arange(need.shape[-1], device=place.device)).to(need.dtype)
     chosen = torch.cat([torch.zeros_like(chosen[..., :1]), chosen[..., 1:]], dim=-1)
     floor = torch.where(need.isfinite(), need, 0.0)
     left, taken = torch.ones_like(chosen[:, :, 0]), []
@@ -110,10 +109,9 @@ def share_imitation(
     left = 1 - (chosen.cumsum(2) - chosen)
     target = target_shares(need, left, place, taken).to(share_logit)
     weight = ((place > 0) & shares[:, None, None]).to(share_logit)
-    loss = functional.binary_cross_entropy_with_logits(
+    return functional.binary_cross_entropy_with_logits(
         share_logit, target, weight=weight, reduction="sum"
-    )
-    return loss / weight.sum().clamp(min=1)
+    ) / weight.sum().clamp(min=1)
 
 
 def prior_log_prob(plan: DecoderInputs, need: Tensor, place: Tensor) -> Tensor:

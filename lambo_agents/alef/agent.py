@@ -187,11 +187,10 @@ class ALEF:
         """
         arrays = instances.to("numpy")
         sizes = (arrays.num_ues, arrays.num_servers)
-        same = self._sizes in (None, sizes)
         validate.check(
             "ALEF.adapt(instances) (num_ues, num_servers)",
             sizes,
-            same,
+            self._sizes in (None, sizes),
             f"{self._sizes}, as before; {_ADVICE}",
         )
         seed = int(rng.integers(2**62))
@@ -260,8 +259,7 @@ class ALEF:
         with finetune.restored_on_failure(self.agent.aed):
             if self.fallback is not None:
                 self.fallback.use_learned()
-            known = self.replay_buffer.kept
-            finetune.learn(self.agent, batch, len(new), known, self.update, seed)
+            finetune.learn(self.agent, batch, len(new), self.replay_buffer.kept, self.update, seed)
         if self.fallback is not None:
             self.fallback.adopt()
         self.agent.aed.eval()

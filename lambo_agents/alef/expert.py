@@ -65,12 +65,11 @@ class Label:
                 instances = Instances(**{name: kept[name] for name in _FIELDS})
                 prompts = Prompts((str(kept["text"]),), kept["weight"])
                 place = kept["place"].astype(np.int64)
-                legal = (
+                if not (
                     place.shape == (instances.num_ues,)
                     and place.min() >= 0
                     and place.max() <= instances.num_servers
-                )
-                if not legal:
+                ):
                     raise ValueError("places that do not fit the instance")
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
@@ -153,9 +152,8 @@ class Expert:
 def joined(labels: Sequence[Label]) -> tuple[Instances, Prompts, NDArray[np.int64]]:
     """Return labels as one batch: instances [L], prompts [L], places [L, N]."""
     validate.check("labels", len(labels), len(labels) > 0, "at least one")
-    instances = Instances.concat([label.instances for label in labels])
     return (
-        instances,
+        Instances.concat([label.instances for label in labels]),
         Prompts.concat([label.prompts for label in labels]),
         np.stack([label.place for label in labels]),
     )

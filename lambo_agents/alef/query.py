@@ -179,8 +179,7 @@ def _spread(pool: Pool, ranked: NDArray[np.intp], count: int) -> NDArray[np.intp
 def embeddings(agent: LamboAgent, instances: Instances, prompts: Prompts) -> Floats:
     """Return the mean of the encoder's UE tokens of each instance [B, D]."""
     slots = decoding.slot(instances, prompts.tokens, agent.allocation == "share", agent.device)
-    tokens = agent.aed.encode(slots.inputs).tokens
-    return _numpy(tokens[:, -instances.num_ues :].mean(1))
+    return _numpy(agent.aed.encode(slots.inputs).tokens[:, -instances.num_ues :].mean(1))
 
 
 def _numpy(values: Tensor) -> Floats:

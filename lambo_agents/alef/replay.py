@@ -155,7 +155,6 @@ def loss_of(aed: AED, encoded: Encoded, need: Tensor, known: Trace, shares: bool
     if not shares:
         return gap
     remote = (known.place > 0).to(share)
-    drift = functional.binary_cross_entropy_with_logits(
+    return gap + functional.binary_cross_entropy_with_logits(
         share[:, 0], known.share.sigmoid(), weight=remote, reduction="sum"
-    )
-    return gap + drift / remote.sum().clamp(min=1)
+    ) / remote.sum().clamp(min=1)

@@ -185,12 +185,11 @@ class DecoderLayer(nn.Module):
     def remember(self, x: Tensor, cache: Tensor | None, step: int) -> Tensor:
         """Return the self-attention of all T steps (no cache), or of one step to those cached."""
         normed = self.norm1(x).flatten(0, 1)
-        mixed = (
+        return (
             self.attention(normed, causal=True)
             if cache is None
             else self.attention.cached(normed[:, 0], cache, step)
-        )
-        return mixed.view(x.shape)
+        ).view(x.shape)
 
     def forward(
         self, x: Tensor, plan: DecoderInputs, depth: int, cache: Tensor | None, step: int

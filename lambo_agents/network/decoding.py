@@ -182,8 +182,7 @@ def fixed_point(
         passes += 1
         taken = take.expand(-1, count, -1, -1).gather(-1, place[..., None])[..., 0]
         state, left = states(plan, place, taken, places)
-        logits = aed.steps(plan, state)[0]
-        better = (torch.where(need <= left, logits, fallback) + noise).argmax(-1)
+        better = (torch.where(need <= left, aed.steps(plan, state)[0], fallback) + noise).argmax(-1)
         if torch.equal(better, place):
             return Rollout(place, taken), passes
         place = better

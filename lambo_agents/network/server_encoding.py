@@ -118,8 +118,7 @@ class LinearServers(nn.Module):
     def enter(self, plan: DecoderInputs, state: DecoderState) -> tuple[Tensor, Tensor]:
         """Return the MEC embedding [B, O, T, D] of the state left."""
         left = state.left[..., 1:].clamp(min=0)
-        columns = torch.stack([left, plan.size.expand_as(left)], dim=-1)
-        return self.mec(columns.flatten(-2)), _NONE
+        return self.mec(torch.stack([left, plan.size.expand_as(left)], dim=-1).flatten(-2)), _NONE
 
     def leave(self, x: Tensor, seen: Tensor, plan: DecoderInputs) -> tuple[Tensor, Tensor]:
         """Return logits of the places and of the share at each, both [B, O, T, P]."""
@@ -213,8 +212,7 @@ class PointerServers(nn.Module):
     def embed(self, ues: Tensor, size: Tensor) -> Embedded:
         """Return UE and place tokens and the columns of their pairs."""
         pairs, log_root = pair_columns(ues, size)
-        servers = functional.pad(size[..., None], (0, 1))
-        places = functional.pad(servers, (0, 0, 1, 0))
+        places = functional.pad(functional.pad(size[..., None], (0, 1)), (0, 0, 1, 0))
         places[:, 0, 1] = 1
         return Embedded(
             self.ue(ues[..., size.shape[-1] :]), size, self.place(places), pairs, log_root

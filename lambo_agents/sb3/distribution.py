@@ -53,8 +53,7 @@ class PlaceShare(Distribution):
             for part in decode_action(numpy, self.share.shape[1] - 1)
         )
         share = share.clamp(_EDGE, 1 - _EDGE)
-        logit = (share / (1 - share)).log()
-        noise = (logit - self._center(place)) / self.log_std.exp()
+        noise = ((share / (1 - share)).log() - self._center(place)) / self.log_std.exp()
         density = (
             -0.5 * noise.square()
             - self.log_std

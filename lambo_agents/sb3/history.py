@@ -132,8 +132,7 @@ def _history(plan: DecoderInputs, seen: Seen, lanes: int) -> DecoderState:
 
 def _only(state: DecoderState, ue: Tensor) -> DecoderState:
     """Return the state of one step [U, K, 1, ...] out of all."""
-    picked = [part if part.ndim < 3 else _pick(part, ue) for part in state]
-    return DecoderState(*picked)
+    return DecoderState(*[part if part.ndim < 3 else _pick(part, ue) for part in state])
 
 
 def _pick(part: Tensor, ue: Tensor) -> Tensor:

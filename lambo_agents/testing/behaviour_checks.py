@@ -229,11 +229,10 @@ def _torch(probe: Probe) -> str:
         return f"refused: {refusal}"
     for name in ("place", "cpu_hz"):
         value = getattr(decision, name)
-        torch_too = isinstance(value, torch.Tensor)
         validate.check(
             f"type of Decision.{name}",
             type(value).__name__,
-            torch_too,
+            isinstance(value, torch.Tensor),
             "Tensor for torch instances",
         )
         device = array_api_compat.device(value)

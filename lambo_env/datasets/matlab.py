@@ -35,11 +35,10 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str], what: str) -> d
         raise ValueError(
             f"path is {str(path)!r}; allowed: a whole MATLAB 5 file of {what} ({error})"
         ) from error
-    missing = [name for name in names if name not in found]
     validate.check(
         f"variables of {path}",
         sorted(k for k in found if k[:2] != "__"),
-        not missing,
+        all(name in found for name in names),
         f"{what}: {', '.join(names)}",
     )
     return {name: found[name] for name in names}

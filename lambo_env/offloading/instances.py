@@ -51,8 +51,7 @@ def server_of(place: Array) -> Array:
 
 def one_hot_servers(place: Array, num_servers: int, xp: Any) -> Array:
     """Return whether UE n is on server m, bool [..., N, M]."""
-    servers = xp.arange(1, num_servers + 1, device=array_api_compat.device(place))
-    return place[..., None] == servers
+    return place[..., None] == xp.arange(1, num_servers + 1, device=array_api_compat.device(place))
 
 
 def set_at(array: Array, index: Any, value: Array) -> Array:
@@ -254,10 +253,9 @@ class Instances:
             name: xp.take_along_axis(getattr(self, name), permutation, axis=1) for name in per_ue
         }
         index = xp.broadcast_to(permutation[..., None], self.uplink_bps.shape)
-        links = xp.take_along_axis(self.uplink_bps, index, axis=1)
         return Instances.unchecked(
             **fields,
-            uplink_bps=links,
+            uplink_bps=xp.take_along_axis(self.uplink_bps, index, axis=1),
             server_cpu_hz=self.server_cpu_hz,
             late_penalty=self.late_penalty,
         )

@@ -40,8 +40,7 @@ def static_columns(instances: Instances) -> Array:
     l = C_i / T_i, the share of all servers' cycles that N such tasks would need; deadline over the
     slot's mean deadline; transmit over local power.
     """
-    xp = instances.xp
-    return xp.concat(static_parts(instances), axis=-1)
+    return instances.xp.concat(static_parts(instances), axis=-1)
 
 
 def static_parts(instances: Instances, upload: Array | None = None) -> list[Array]:
@@ -74,8 +73,7 @@ def static_parts(instances: Instances, upload: Array | None = None) -> list[Arra
 def server_columns(left_hz: Array, server_cpu_hz: Array, xp: Any) -> Array:
     """Return (left / total, at least 0; total / largest) of each server [..., M, 2]."""
     left = left_hz / server_cpu_hz
-    largest = xp.max(server_cpu_hz, axis=-1)[..., None]
-    size = xp.broadcast_to(server_cpu_hz / largest, left.shape)
+    size = xp.broadcast_to(server_cpu_hz / xp.max(server_cpu_hz, axis=-1)[..., None], left.shape)
     return xp.stack([xp.where(left > 0, left, 0.0), size], axis=-1)
 
 
@@ -84,8 +82,7 @@ class Observations:
 
     def __init__(self, num_envs: int, num_ues: int, num_servers: int) -> None:
         self._static = num_static(num_servers)
-        width = self._static + NUM_DYNAMIC
-        self.ues = np.zeros((num_envs, num_ues, width), dtype=np.float32)
+        self.ues = np.zeros((num_envs, num_ues, self._static + NUM_DYNAMIC), dtype=np.float32)
         # places, so that a place is an index; the local one's are never shown
         self._places = np.zeros((num_envs, num_servers + 1, 2), dtype=np.float32)
 

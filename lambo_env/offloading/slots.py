@@ -45,11 +45,10 @@ def snapshot(cell: CellState, scenario: Scenario, uniforms: Array, xp: Any = np)
         cell.scatter, scenario
     )
     like = {"dtype": gain.dtype, "device": gain.device}
-    capacity = xp.asarray(scenario.server_cpu_hz, **like)
     return Instances.unchecked(
         **tasks,
         uplink_bps=channel.rate_bps(gain, tasks["tx_power_w"], scenario, xp),
-        server_cpu_hz=xp.zeros((batch, 1), **like) + capacity,
+        server_cpu_hz=xp.zeros((batch, 1), **like) + xp.asarray(scenario.server_cpu_hz, **like),
         late_penalty=xp.full((batch,), scenario.late_penalty, **like),
     )
 
@@ -211,8 +210,7 @@ class SourceSlots:
         Raises:
             ValueError: what came is no Instances of the source's own size.
         """
-        batch = len(draws.uniforms)
-        count = batch // len(draws.rngs)
+        count = len(draws.uniforms) // len(draws.rngs)
         return None, Instances.concat([self._sample(count, rng) for rng in draws.rngs])
 
     def next(self, before: None, slot: Array, draws: Draws) -> tuple[None, Instances]:
@@ -247,8 +245,7 @@ def stream(
     now, instances = slots.first(draw(rng, batch, slots.first_draws))
     yield 0, instances
     for slot in range(1, num_slots):
-        draws = draw(rng, batch, slots.next_draws)
-        now, instances = slots.next(now, np.full(batch, slot), draws)
+        now, instances = slots.next(now, np.full(batch, slot), draw(rng, batch, slots.next_draws))
         yield slot, instances
 
 

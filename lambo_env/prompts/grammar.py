@@ -103,9 +103,8 @@ def _noun() -> re.Pattern[str]:
 def _signature(text: str) -> tuple[str, list[str], list[str]]:
     """Split a text into its wording (# a number, @ a quantity), its numbers and its quantities."""
     text, first = normalise(text), data.nouns()[0]
-    wording = _NUMBER.sub("#", _noun().sub("@", text))
     return (
-        wording,
+        _NUMBER.sub("#", _noun().sub("@", text)),
         _NUMBER.findall(text),
         [PAIR[noun not in first] for noun in _noun().findall(text)],
     )

@@ -166,9 +166,8 @@ def _scene() -> Any:
     if not getattr(
         scene.pygame, "IS_CE", False
     ):  # pygame's other branch installs the same package name
-        text = (
+        raise PygameMissingError(
             "pictures need pygame-ce, found pygame; "
             'pip uninstall pygame, then pip install "lambo-mec[render]"'
         )
-        raise PygameMissingError(text)
     return scene

@@ -227,8 +227,7 @@ def _rates(frame: Frame) -> tuple[float, float]:
 def _map(surface: pygame.Surface, frame: Frame) -> None:
     ues, servers = _pixels(frame)
     if frame.current is not None:
-        best = np.argsort(-frame.instances.uplink_bps[0, frame.current])[:_LINKS_OFFERED]
-        for server in best:
+        for server in np.argsort(-frame.instances.uplink_bps[0, frame.current])[:_LINKS_OFFERED]:
             shapes.dashes(
                 surface, shapes.blend(MUTED, PAPER, 0.3), ues[frame.current], servers[server]
             )
@@ -322,8 +321,7 @@ def _pixels(frame: Frame) -> tuple[list[Point], list[Point]]:
 def _beside(at: Point, servers: list[Point]) -> Point:
     """Return where a UE is drawn: pushed out to the edge of the badge that would cover it."""
     for x, y in servers:
-        distance = math.dist(at, (x, y))
-        if distance < _BADGE_REACH:
+        if math.dist(at, (x, y)) < _BADGE_REACH:
             angle = math.atan2(at[1] - y, at[0] - x)
             at = (x + _BADGE_REACH * math.cos(angle), y + _BADGE_REACH * math.sin(angle))
     room = _MAP.inflate(-20, -20)

@@ -97,8 +97,7 @@ def generate(num_devices: int, batch: int, rng: np.random.Generator) -> Frames:
     """
     validate.integer("batch", batch)
     validate.generator(rng)
-    means = mean_gains(num_devices)
-    return Frames(means * rng.standard_exponential((batch, num_devices)))
+    return Frames(mean_gains(num_devices) * rng.standard_exponential((batch, num_devices)))
 
 
 def _floats(field: str, value: Any) -> Floats:

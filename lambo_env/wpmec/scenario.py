@@ -33,8 +33,7 @@ class WpmecScenario(Ruled):
     @functools.cached_property
     def hash(self) -> str:
         """Content hash, 16 hex digits."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_scenario(source: Mapping[str, Any] | WpmecScenario) -> WpmecScenario:

@@ -154,9 +154,8 @@ def tune(options: TuneOptions = TuneOptions()) -> None:
         config, out / "journal.log", trials=options.trials, best=options.best, seeds=options.seeds
     )
     tuned.sort(key=lambda row: statistics.median(row.fresh))
-    header = ("settings", "gap in its trial, %", "on fresh seeds, %", "95 %")
     print_table(
-        header,
+        ("settings", "gap in its trial, %", "on fresh seeds, %", "95 %"),
         [_row(row) for row in tuned],
         f"{config.algo} on {config.scenario}, gaps to LocalSearch",
     )

@@ -65,9 +65,8 @@ def reproduce(
     given = Frames(data.gain)
     error = float(np.max(np.abs(wpmec.rate_bps(given, data.mode) / data.rate_bps - 1)))
     config = ORIGINAL if variant == "original" else DrooWpmecConfig()
-    traces = [run(given, config, seed) for seed in range(seeds)]
     return [
-        *_quantities(traces, data.rate_bps),
+        *_quantities([run(given, config, seed) for seed in range(seeds)], data.rate_bps),
         Quantity(
             "allocation against the file",
             seeds_interval([error]),

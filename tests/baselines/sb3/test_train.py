@@ -83,15 +83,6 @@ def test_it_trains_and_comes_back_as_an_agent(algo: str, tmp_path: Path, validat
         check_agent(agent)
 
 
-def test_a_model_of_sb3_becomes_weights(tmp_path: Path) -> None:
-    made = short("a2c")
-    model = train.build(made)
-    model.save(tmp_path / "model.zip")
-    agents.export_zip(tmp_path / "model.zip", made, tmp_path / "zip.safetensors")
-    weights = agents.load_policy(tmp_path / "zip.safetensors")[0].state_dict()
-    assert all(torch.equal(weights[k], v) for k, v in model.policy.state_dict().items())
-
-
 @pytest.mark.parametrize("algo", SHORT)
 def test_a_stopped_and_killed_training_ends_with_the_same_bytes(
     algo: str, tmp_path: Path, validation: Validation, monkeypatch: pytest.MonkeyPatch
