@@ -106,11 +106,6 @@ def _play_chunk(
     return place
 
 
-def _gain(cost: Floats) -> Floats:
-    """Saving of each UE's best place against local [B, N], from costs [B, P, N]."""
-    return cost[:, LOCAL] - np.min(cost, axis=1)
-
-
 def _regret(cost: Floats) -> Floats:
     """Second lowest minus lowest cost of each UE [B, N] from costs [B, P, N].
 
@@ -124,4 +119,8 @@ def _regret(cost: Floats) -> Floats:
     return second - lowest
 
 
-_ORDERS: dict[str, Callable[[Floats], Floats]] = {"gain": _gain, "regret": _regret}
+_ORDERS: dict[str, Callable[[Floats], Floats]] = {
+    # saving of each UE's best place against local [B, N], from costs [B, P, N]
+    "gain": lambda cost: cost[:, LOCAL] - np.min(cost, axis=1),
+    "regret": _regret,
+}

@@ -32,10 +32,11 @@ class Random:
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return a random association under the chosen allocation; one uniform per UE is drawn."""
         uniform = rng.random((instances.batch_size, instances.num_ues))
-        if self.feasible:
-            place = _draw_feasible(instances.to("numpy"), uniform)
-        else:
-            place = np.floor(uniform * (instances.num_servers + 1)).astype(np.int64)
+        place = (
+            _draw_feasible(instances.to("numpy"), uniform)
+            if self.feasible
+            else np.floor(uniform * (instances.num_servers + 1)).astype(np.int64)
+        )
         return allotted(instances, place, self.allocation)
 
 

@@ -119,14 +119,6 @@ def _each_once(field: str, values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _methods(field: str, values: Sequence[Any]) -> tuple[Any, ...]:
-    return _each_once(field, [Method.read(entry) for entry in values])
-
-
-def _agent_name(field: str, value: Any) -> str:
-    return validate.known(value, registry.list_agents(), "agent")
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adaptation(Ruled):
     """What is played: drifts x methods x seeds, on equal streams with equal label budgets.
@@ -137,7 +129,8 @@ class Adaptation(Ruled):
 
     drifts: tuple[str, ...] = ruled(tuple(suite.list_drifts()), _each_once)
     methods: tuple[Any, ...] = ruled(
-        DEFAULT_METHODS, _methods
+        DEFAULT_METHODS,
+        lambda field, entries: _each_once(field, [Method.read(entry) for entry in entries]),
     )  # names, or tables; Methods once read
     seeds: int = ruled(5, validate.integer)
     scenario: str = ruled("paper", rules.instance_of(str))
@@ -150,7 +143,9 @@ class Adaptation(Ruled):
     stride: int = ruled(5, validate.integer)
     labels: int = ruled(64, validate.integer)  # budget per stream
     labels_per_slot: int = ruled(16, validate.integer)
-    expert: str = ruled("local-search", _agent_name)
+    expert: str = ruled(
+        "local-search", lambda field, name: validate.known(name, registry.list_agents(), "agent")
+    )
     weights: str = ruled("lambo-s", rules.instance_of(str))
 
     def __post_init__(self) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from benchmarks.report.console import print_table
 
 if TYPE_CHECKING:
-    from benchmarks.report.statistics import Interval
     from benchmarks.studies.reproductions.quantity import Quantity
 
 
@@ -68,13 +67,18 @@ def are(
 
 
 def _print(quantities: Iterable[Quantity], title: str, differences: Sequence[str]) -> None:
-    rows = [(q.name, f"{q.value.mean:.6g}", _ends(q.value), q.theirs, q.note) for q in quantities]
+    rows = [
+        (
+            q.name,
+            f"{q.value.mean:.6g}",
+            "-" if math.isnan(q.value.low) else f"{q.value.low:.6g} .. {q.value.high:.6g}",
+            q.theirs,
+            q.note,
+        )
+        for q in quantities
+    ]
     print_table(("", "ours", "95 %", "theirs", ""), rows, title)
     if differences:
         print("What differs:")
     for line in differences:
         print(f"- {line}")
-
-
-def _ends(value: Interval) -> str:
-    return "-" if math.isnan(value.low) else f"{value.low:.6g} .. {value.high:.6g}"

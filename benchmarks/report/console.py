@@ -38,7 +38,7 @@ def print_table(
         title_style="bold",
     )
     for column, name in enumerate(header):
-        numbers = column > 0 and all(_numeric(row[column]) for row in rows)
+        numbers = column > 0 and all(row[column][:1] in "-+0123456789[" for row in rows)
         table.add_column(Text(plain(name)), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
@@ -46,7 +46,3 @@ def print_table(
     if not out.is_terminal:  # a pipe has no width: let nothing be folded
         out = console(width=200)
     out.print(table)
-
-
-def _numeric(text: str) -> bool:
-    return text[:1] in "-+0123456789[" or text == ""

@@ -58,8 +58,9 @@ def env_throughput(
     for env_id in cell_ids():
         rows += [_vector(env_id, scenario, large, repeats, copy) for copy in (True, False)]
         rows.append(_single(env_id, scenario, repeats))
-        for way in (SyncVectorEnv, AsyncVectorEnv):
-            rows.append(_wrapped(env_id, scenario, way, repeats))
+        rows += [
+            _wrapped(env_id, scenario, way, repeats) for way in (SyncVectorEnv, AsyncVectorEnv)
+        ]
     if importlib.util.find_spec("mobile_env") is not None:
         rows.append(_mobile_env(repeats))
     return rows
@@ -76,16 +77,15 @@ def print_env_throughput(scenario: str | Scenario = "paper", repeats: int = REPE
         )
         for s in env_throughput(scenario, repeats)
     ]
-    header = (
-        "environment",
-        "run as",
-        "environments",
-        "UE decisions/s, best",
-        "median",
-        "best per CPU second",
-    )
     print_table(
-        header,
+        (
+            "environment",
+            "run as",
+            "environments",
+            "UE decisions/s, best",
+            "median",
+            "best per CPU second",
+        ),
         rows,
         f"scenario {getattr(scenario, 'hash', scenario)}, "
         f"one process but Async, {repeats} runs each",

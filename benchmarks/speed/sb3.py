@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -26,7 +25,6 @@ class SB3Speed:
     CPU seconds, so that a busy machine does not count.
     """
 
-    env_id: str
     num_envs: int
     native: float
     dummy: float
@@ -40,18 +38,16 @@ def sb3_speed(
     from stable_baselines3.common.vec_env import DummyVecEnv
 
     native = as_sb3(env_id, num_envs, scenario=scenario, num_slots=1)
-    dummy = DummyVecEnv([_maker(env_id, scenario)] * num_envs)
+    dummy = DummyVecEnv(
+        [lambda: gym.make(f"lambo_env:{env_id}", scenario=scenario, num_slots=1)] * num_envs
+    )
     steps = episodes * native.get_attr("scenario")[0].num_ues
     speeds = [(_steps_per_s(native, steps), _steps_per_s(dummy, steps)) for _ in range(rounds)]
     native.close()
     dummy.close()
     ours, theirs = zip(*speeds, strict=True)
     ratio = statistics.median(one / other for one, other in speeds)
-    return SB3Speed(env_id, num_envs, statistics.median(ours), statistics.median(theirs), ratio)
-
-
-def _maker(env_id: str, scenario: str) -> Callable[[], gym.Env[Any, Any]]:
-    return lambda: gym.make(f"lambo_env:{env_id}", scenario=scenario, num_slots=1)
+    return SB3Speed(num_envs, statistics.median(ours), statistics.median(theirs), ratio)
 
 
 def _steps_per_s(env: Any, steps: int) -> float:
@@ -73,12 +69,12 @@ def _steps_per_s(env: Any, steps: int) -> float:
 
 def print_sb3_throughput(scenario: str = "paper") -> None:
     """Print the table of the environments of a cell."""
-    found = [sb3_speed(env_id, scenario) for env_id in cell_ids()]
+    found = {env_id: sb3_speed(env_id, scenario) for env_id in cell_ids()}
     print_table(
         ("environment", "rows", "as_sb3, steps/s", "DummyVecEnv, steps/s", "ratio"),
         [
-            (s.env_id, str(s.num_envs), f"{s.native:,.0f}", f"{s.dummy:,.0f}", f"{s.ratio:.1f}")
-            for s in found
+            (env_id, str(s.num_envs), f"{s.native:,.0f}", f"{s.dummy:,.0f}", f"{s.ratio:.1f}")
+            for env_id, s in found.items()
         ],
         f"SB3 on {scenario}",
     )

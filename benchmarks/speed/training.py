@@ -124,9 +124,10 @@ def _sb3(algo: str, scenario: str, preset: str, slots: int) -> Callable[[], obje
 def print_training_throughput(scenario: str = "paper", slots: int = 64, rounds: int = 1) -> None:
     """Print the decisions per second of each, and how many times as many ACL does."""
     speed = training_speed(scenario, slots=slots, rounds=rounds)
-    rows = [("ACL", f"{speed.acl:,.0f}", "1")]
-    for algo, found in speed.sb3.items():
-        rows.append((f"SB3 {algo.upper()}", f"{found:,.0f}", f"{speed.ratio[algo]:.1f}"))
+    rows = [("ACL", f"{speed.acl:,.0f}", "1")] + [
+        (f"SB3 {algo.upper()}", f"{found:,.0f}", f"{speed.ratio[algo]:.1f}")
+        for algo, found in speed.sb3.items()
+    ]
     print_table(
         ("training", "decisions/CPU s", "ACL over it"),
         rows,

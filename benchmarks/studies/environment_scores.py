@@ -29,6 +29,7 @@ JOINT, ASSOCIATION, WPMEC = IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0", "
 SCENARIOS, PROMPTS = ("tiny", "paper", "hetero"), PURE_PROMPTS
 AGENTS = ("local", "random", "greedy")  # and exact, which is solved for the bound already
 INSTANCES, FRAMES, DEVICES = 64, 200, 10
+UNIFORM = {"uniform actions": False, "uniform legal actions": True}  # whether masks are kept
 Scores = dict[str, Any]
 
 
@@ -71,7 +72,14 @@ def measure_offloading(scenarios: tuple[str, ...] = SCENARIOS) -> Scores:
             }
             for env_id, by_scenario in scores.items():
                 decisions = {
-                    **_uniform(env_id, instances, prompts),
+                    **{
+                        words: _decided(
+                            PolicyAgent(UniformPlayer(env_id == JOINT, legal), env_id),
+                            instances,
+                            prompts,
+                        )
+                        for words, legal in UNIFORM.items()
+                    },
                     **of_agents,
                     "`exact`": solved.decision,
                 }
@@ -84,15 +92,6 @@ def measure_offloading(scenarios: tuple[str, ...] = SCENARIOS) -> Scores:
 
 def _decided(agent: Any, instances: Instances, prompts: Prompts) -> Decision:
     return agent.decide(instances, prompts, np.random.default_rng(0))
-
-
-def _uniform(env_id: str, instances: Instances, prompts: Prompts) -> dict[str, Decision]:
-    return {
-        words: _decided(
-            PolicyAgent(UniformPlayer(env_id == JOINT, legal), env_id), instances, prompts
-        )
-        for words, legal in (("uniform actions", False), ("uniform legal actions", True))
-    }
 
 
 def _scores_of(

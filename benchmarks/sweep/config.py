@@ -192,12 +192,8 @@ def sweep_from(fields: Mapping[str, Any], name: str, folder: Path | None = None)
         scenarios=tuple(scenario_source(entry, folder) for entry in fields["scenarios"]),
         prompts=tuple(fields["prompts"]),
         **{
-            key: _frozen(value)
+            key: tuple(value) if isinstance(value, list) else value
             for key, value in fields.items()
             if key not in ("agents", "scenarios", "prompts")
         },
     )
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -239,7 +239,8 @@ def _curve(out: Path, tensorboard: bool, step: int) -> Iterator[Callable[[Row], 
     Rows behind ``step``, where the training goes on, are dropped: it comes by there again.
     """
     path, writer = out / "curve.jsonl", None
-    files.write_text(path, "".join(line for line in _lines(path) if _step_of(line) <= step))
+    kept = (line for line in _lines(path) if int(json.loads(line)["step"]) <= step)
+    files.write_text(path, "".join(kept))
     if tensorboard:
         from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
 
@@ -262,10 +263,6 @@ def _lines(path: Path) -> list[str]:
     """Return the whole lines of a file, none where there is no file."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _step_of(line: str) -> int:
-    return int(json.loads(line)["step"])
 
 
 @contextlib.contextmanager

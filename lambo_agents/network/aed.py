@@ -316,7 +316,7 @@ class AED(nn.Module):
         """
         if not self.config.self_attention:
             return None
-        c, like = self.config, self.decoder_norm.weight
-        return like.new_empty(
+        c = self.config
+        return self.decoder_norm.weight.new_empty(
             c.decoder_layers, 2, rows, c.num_heads, steps, c.d_model // c.num_heads
         )

@@ -66,13 +66,13 @@ def slot(
     instances: Instances, tokens: np.ndarray[Any, Any], shares: bool | Tensor, device: str = "cpu"
 ) -> Slot:
     """Return NumPy instances and their prompts' tokens as what the network and the rules read."""
-    batch, capacity = instances.batch_size, instances.server_cpu_hz
+    capacity = instances.server_cpu_hz
     floors = physics.floors_hz(instances) / capacity[:, None, :]
     local = np.where(physics.is_late(physics.local_s(instances), instances.deadline_s), np.inf, 0.0)
     size = observation.server_columns(capacity, capacity, np)[..., 1]
     texts, text = distinct_texts(tokens)
     columns = torch.from_numpy(observation.static_columns(instances)).float()
-    mode = shares if isinstance(shares, Tensor) else torch.full((batch,), shares)
+    mode = shares if isinstance(shares, Tensor) else torch.full((instances.batch_size,), shares)
     inputs = Inputs(columns, torch.from_numpy(size).float(), texts, text, mode)
     inputs = Inputs(*(part.to(device) for part in inputs))
     return Slot(inputs, torch.from_numpy(over_places(local, floors, np)).to(device))

@@ -196,25 +196,17 @@ def _cut(instances: Instances, ues: int, servers: int) -> Instances:
 _PER_UE = {"data_bits", "cycles", "deadline_s", "local_cpu_hz", "local_power_w", "tx_power_w"}
 
 
-def _scarce(instances: Instances) -> Instances:
-    """Few can be served in time, and nobody can stay local."""
-    return instances.replace(
-        server_cpu_hz=instances.server_cpu_hz * 0.02, local_cpu_hz=instances.local_cpu_hz * 0.1
-    )
-
-
 # instances that an agent has to decide soundly too
 ODD: dict[str, Callable[[Instances], Instances]] = {
     "one UE": lambda given: _cut(given, 1, given.num_servers),
     "one server": lambda given: _cut(given, given.num_ues, 1),
     # no place can meet a deadline of a nanosecond
     "hopeless deadline": lambda given: given.replace(deadline_s=given.deadline_s * 0 + 1e-9),
-    "scarce servers": _scarce,
+    # few can be served in time, and nobody can stay local
+    "scarce servers": lambda given: given.replace(
+        server_cpu_hz=given.server_cpu_hz * 0.02, local_cpu_hz=given.local_cpu_hz * 0.1
+    ),
 }
-
-
-def _odd(name: str) -> Callable[[Probe], str | None]:
-    return lambda probe: probe.valid(ODD[name](probe.instances), probe.prompts)
 
 
 def _torch(probe: Probe) -> str:
@@ -262,7 +254,10 @@ BEHAVIOUR: dict[str, Callable[[Probe], str | None]] = {
     "input untouched": _input_untouched,
     "batch = one by one": _one_by_one,
     "every prompt": _every_prompt,
-    **{name: _odd(name) for name in ODD},
+    **{
+        name: lambda probe, odd=odd: probe.valid(odd(probe.instances), probe.prompts)
+        for name, odd in ODD.items()
+    },
     "torch": _torch,
     "time": _time,
 }

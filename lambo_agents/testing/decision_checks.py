@@ -42,28 +42,6 @@ def dtypes(instances: Instances, decision: Decision) -> None:
     validate.check("Decision.cpu_hz.dtype", str(cpu), cpu.kind == "f", "a floating dtype")
 
 
-def legal_places(instances: Instances, decision: Decision) -> None:
-    """Refuse a place that is not there."""
-    place, servers = decision.place, instances.num_servers
-    validate.each(
-        "Decision.place", place, (place >= LOCAL) & (place <= servers), f"0 (local) .. {servers}"
-    )
-
-
-def legal_cpu(instances: Instances, decision: Decision) -> None:
-    """Refuse NaN, infinite or negative CPU."""
-    cpu = decision.cpu_hz
-    validate.each("Decision.cpu_hz", cpu, np.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
-
-
-def local_without_server(instances: Instances, decision: Decision) -> None:
-    """Refuse server CPU for a local task."""
-    cpu = decision.cpu_hz
-    validate.each(
-        "Decision.cpu_hz", cpu, (decision.place != LOCAL) | (cpu == 0), "0 for a local task"
-    )
-
-
 def capacity(instances: Instances, decision: Decision) -> None:
     """Refuse a server that allots more than it has."""
     member = one_hot_servers(decision.place, instances.num_servers, np)
@@ -82,8 +60,23 @@ FAULTS: dict[str, Callable[[Instances, Any], None]] = {
     "type": a_decision,
     "shapes": shapes,
     "dtypes": dtypes,
-    "legal places": legal_places,
-    "legal cpu": legal_cpu,
-    "local without server": local_without_server,
+    "legal places": lambda instances, made: validate.each(
+        "Decision.place",
+        made.place,
+        (made.place >= LOCAL) & (made.place <= instances.num_servers),
+        f"0 (local) .. {instances.num_servers}",
+    ),
+    "legal cpu": lambda instances, made: validate.each(
+        "Decision.cpu_hz",
+        made.cpu_hz,
+        np.isfinite(made.cpu_hz) & (made.cpu_hz >= 0),
+        "finite and >= 0",
+    ),
+    "local without server": lambda instances, made: validate.each(
+        "Decision.cpu_hz",
+        made.cpu_hz,
+        (made.place != LOCAL) | (made.cpu_hz == 0),
+        "0 for a local task",
+    ),
     "capacity": capacity,
 }

@@ -166,14 +166,12 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
             and chosen.dtype == bool
             and chosen.shape == (self.num_envs,)
         )
-        allowed = (
-            f"a bool array of shape ({self.num_envs},) with a true one, all true at the first reset"
-        )
         validate.check(
             'options["reset_mask"]',
             chosen,
             ok and bool(chosen.any() if self._playing else chosen.all()),
-            allowed,
+            f"a bool array of shape ({self.num_envs},) with a true one, "
+            "all true at the first reset",
         )
         return np.flatnonzero(chosen)
 
@@ -301,8 +299,7 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         ValueError where there is no such row.
         """
         batch, allowed = self._started(), f"0..{self.num_envs - 1}"
-        fits = validate.integer("row", row, low=0) < self.num_envs
-        validate.check("row", row, fits, allowed)
+        validate.check("row", row, validate.integer("row", row, low=0) < self.num_envs, allowed)
         return registration.frame_of(self.arguments.world, batch, row)
 
     def render(self) -> tuple[Any, ...] | None:

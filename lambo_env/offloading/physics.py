@@ -81,9 +81,8 @@ def on_time(instances: Instances) -> Array:
 
     Local in time, or floor within the server.
     """
-    xp = instances.xp
     fits = floors_hz(instances) <= instances.server_cpu_hz[:, None, :] * (1 + FIT_TOLERANCE)
-    return over_places(~is_late(local_s(instances), instances.deadline_s), fits, xp)
+    return over_places(~is_late(local_s(instances), instances.deadline_s), fits, instances.xp)
 
 
 # ---- objective -----------------------------------------------------------------------------------

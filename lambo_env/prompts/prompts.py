@@ -34,10 +34,9 @@ def _texts(field: str, texts: Any) -> tuple[str, ...]:
     """Return one text or a sequence of them as a tuple, each different one checked once."""
     if isinstance(texts, str):
         return (grammar.check_text(texts, field),)
-    allowed = "a str or a sequence of at least one str"
     texts = list(texts) if isinstance(texts, np.ndarray) and texts.ndim else texts
     ok = isinstance(texts, Sequence) and not isinstance(texts, (bytes, bytearray))
-    validate.check(field, texts, ok and len(texts) > 0, allowed)
+    validate.check(field, texts, ok and len(texts) > 0, "a str or a sequence of at least one str")
     good: dict[str, str] = {}
     for row, text in enumerate(texts):
         if not isinstance(text, str) or text not in good:

@@ -26,6 +26,7 @@ _INSET = 22  # between the map's border and the area's: marks at the edge stay w
 _SERVERS_TOP, _LEGEND_TOP = 196, 474
 _BADGE, _BADGE_REACH = 30, 24  # side of a server's mark; how near to its centre a UE is drawn
 _WIDEST_LINK = 4
+_WAITING_EDGE = shapes.blend(MUTED, PAPER, 0.35)  # of a UE that is to decide
 _LINKS_OFFERED = 4  # of the UE whose turn it is: its best
 
 
@@ -68,8 +69,8 @@ def _ground() -> pygame.Surface:
 
 
 def _legend(surface: pygame.Surface) -> None:
-    left, right, top = _PANEL.left, _PANEL.right, _LEGEND_TOP
-    pygame.draw.line(surface, RULE, (left, top - 14), (right, top - 14))
+    left, top = _PANEL.left, _LEGEND_TOP
+    pygame.draw.line(surface, RULE, (left, top - 14), (_PANEL.right, top - 14))
     shapes.write(surface, "latency / deadline", (left, top), 17, MUTED)
     width = 150
     for x in range(width):
@@ -87,7 +88,7 @@ def _legend(surface: pygame.Surface) -> None:
     )
     shapes.write(surface, "late", (left + width + 37, top + 19), 17, MUTED)
     rows = (
-        (0, "to decide", ("circle", 6, PAPER, _waiting_edge())),
+        (0, "to decide", ("circle", 6, PAPER, _WAITING_EDGE)),
         (88, "local", ("circle", 7, shapes.ramp(0.2), INK)),
     )
     for offset, label, mark in (
@@ -99,10 +100,6 @@ def _legend(surface: pygame.Surface) -> None:
     for k, width in enumerate((1, 2, 4)):
         y = top + 83 + 7 * k
         shapes.line(surface, shapes.server_colour(3), (left, y), (left + 30, y), width)
-
-
-def _waiting_edge() -> shapes.Colour:
-    return shapes.blend(MUTED, PAPER, 0.35)
 
 
 # ---- header, cost, servers -----------------------------------------------------------------------
@@ -163,11 +160,10 @@ def _cost(surface: pygame.Surface, frame: Frame) -> None:
 
 
 def _servers(surface: pygame.Surface, frame: Frame) -> None:
-    left, right, servers = _PANEL.left, _PANEL.right, frame.left_hz.size
     local = frame.ues_on(LOCAL)
-    shapes.write(surface, "server CPU committed", (left, _SERVERS_TOP), 17, MUTED)
-    shapes.write(surface, f"{local} local", (right, _SERVERS_TOP), 17, MUTED, "midright")
-    shown = min(servers, 16)
+    shapes.write(surface, "server CPU committed", (_PANEL.left, _SERVERS_TOP), 17, MUTED)
+    shapes.write(surface, f"{local} local", (_PANEL.right, _SERVERS_TOP), 17, MUTED, "midright")
+    shown = min(frame.left_hz.size, 16)
     height = min((_LEGEND_TOP - 26 - _SERVERS_TOP - 10) / shown, 54)
     for server in range(shown):
         _server_row(surface, frame, server, _SERVERS_TOP + 12 + height * (server + 0.5), height)
@@ -240,7 +236,7 @@ def _map(surface: pygame.Surface, frame: Frame) -> None:
         place = frame.place[ue]
         if not frame.decided[ue]:
             mark = shapes.mark(
-                "circle", radius - 1, PAPER, INK if ue == frame.current else _waiting_edge()
+                "circle", radius - 1, PAPER, INK if ue == frame.current else _WAITING_EDGE
             )
         else:
             fill = shapes.LATE if frame.late[ue] else shapes.ramp(float(ratio[ue]))

@@ -33,7 +33,7 @@ class Ruled:
     def __post_init__(self) -> None:
         """Hold every field that has a rule against it, so that none with a bad value can exist."""
         for field in dataclasses.fields(self):
-            rule: Rule = field.metadata.get("rule", _anything)
+            rule: Rule = field.metadata.get("rule", lambda field, value: value)
             value = rule(f"{type(self).__name__}.{field.name}", getattr(self, field.name))
             object.__setattr__(self, field.name, value)
 
@@ -67,10 +67,6 @@ class Ruled:
     def field_names(cls) -> list[str]:
         """Names of the fields."""
         return [field.name for field in dataclasses.fields(cls)]
-
-
-def _anything(field: str, value: Any) -> Any:
-    return value
 
 
 # ---- rules ---------------------------------------------------------------------------------------
