@@ -186,14 +186,15 @@ def sweep_from(fields: Mapping[str, Any], name: str, folder: Path | None = None)
     for key in ("agents", "prompts", "scenarios", "seeds"):
         value = fields.get(key, [])
         validate.check(f"Sweep.{key}", value, isinstance(value, (list, tuple)), "a list")
+    others: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in fields.items()
+        if key not in ("agents", "scenarios", "prompts")
+    }
     return Sweep(
         name=name,
         agents=tuple(AgentEntry.read(entry) for entry in fields["agents"]),
         scenarios=tuple(scenario_source(entry, folder) for entry in fields["scenarios"]),
         prompts=tuple(fields["prompts"]),
-        **{
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in fields.items()
-            if key not in ("agents", "scenarios", "prompts")
-        },
+        **others,
     )

@@ -209,6 +209,10 @@ ODD: dict[str, Callable[[Instances], Instances]] = {
 }
 
 
+def _odd(name: str) -> Callable[[Probe], str | None]:
+    return lambda probe: probe.valid(ODD[name](probe.instances), probe.prompts)
+
+
 def _torch(probe: Probe) -> str:
     if probe.torch_device is None:
         raise NotChecked('ask for it with torch_device="cpu"')
@@ -254,10 +258,7 @@ BEHAVIOUR: dict[str, Callable[[Probe], str | None]] = {
     "input untouched": _input_untouched,
     "batch = one by one": _one_by_one,
     "every prompt": _every_prompt,
-    **{
-        name: lambda probe, odd=odd: probe.valid(odd(probe.instances), probe.prompts)
-        for name, odd in ODD.items()
-    },
+    **{name: _odd(name) for name in ODD},
     "torch": _torch,
     "time": _time,
 }

@@ -89,13 +89,6 @@ def _drift(
     return reflect(xy + step, scenario.side_m, xp), waypoint, step / scenario.slot_s
 
 
-def _stay(
-    xy: Array, waypoint: Array, velocity: Array, draws: Array, scenario: CellScenario, xp: Any
-) -> tuple[Array, Array, Array]:
-    """Stay."""
-    return xy, waypoint, velocity
-
-
 class MobilityModel(NamedTuple):
     """How UEs move: one row is all that there is to a model.
 
@@ -120,5 +113,7 @@ MODELS = {
     "waypoint": MobilityModel(_waypoint, uniforms=3),
     "gauss-markov": MobilityModel(_gauss_markov, normals=2, velocity=initial_velocity),
     "drift": MobilityModel(_drift, uniforms=2),
-    "static": MobilityModel(_stay),
+    "static": MobilityModel(
+        lambda xy, waypoint, velocity, draws, scenario, xp: (xy, waypoint, velocity)
+    ),
 }
