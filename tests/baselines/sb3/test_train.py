@@ -56,7 +56,7 @@ def validation() -> Validation:
 
 def test_every_algorithm_has_a_config_a_space_to_tune_and_a_test():
     assert set(ALGORITHMS) == set(SHORT)
-    assert set(config.presets()) == {*ALGORITHMS, "maskable_ppo_paper"}
+    assert set(config.presets()) == {*ALGORITHMS, "maskable_ppo_paper", "dqn_paper"}
     for name in config.presets():
         assert train.build(config.load_config(name, scenario="tiny")).num_timesteps == 0
 
