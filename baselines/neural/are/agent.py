@@ -121,11 +121,8 @@ class Are:
         place = np.argmax(logits, axis=-1)
         if self.allocation == "head" and share is not None:
             cpu = features.rescaled(arrays, place, 1 / (1 + np.exp(-share)))
-        else:
-            cpu = physics.allocate(arrays, place)
-            # dropped tasks are sent back, as the authors do; nobody else's share changes
-            place = np.where(cpu == 0, LOCAL, place)
-        return Decision(place, cpu).to(instances)
+            return Decision(place, cpu).to(instances)
+        return features.allotted(arrays, place).to(instances)
 
     def _logits(self, arrays: Instances, prompts: Prompts) -> tuple[Floats, Floats | None]:
         columns = self.net.columns(arrays, prompts.latency_weight)

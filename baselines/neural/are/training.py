@@ -44,7 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "60fc": {
         "labels": 20_000,
         "epochs": 6,
-        "width": 128,
+        "width": 192,
         "batch": 128,
         "learning_rate": 2e-3,
     },

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from baselines.neural import checkpoint
+from baselines.neural import checkpoint, features
 from baselines.neural.features import Columns, Floats, Places
 from baselines.neural.networks import NetConfig, PlaceNet, parameters, place_logits
 from baselines.neural.replay import OnlineLearner, ReplayBuffer, ReplayConfig
@@ -154,7 +154,7 @@ class Droo(OnlineLearner):
         arrays = instances.to("numpy")
         inputs = self.net.columns(arrays, prompts.latency_weight)
         place = self.choose(arrays, prompts.objective(arrays), inputs)[0]
-        return Decision(place, physics.allocate(arrays, place)).to(instances)
+        return features.allotted(arrays, place).to(instances)
 
     def choose(
         self, instances: Instances, goal: Objective, inputs: Columns
