@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.neural.features import pooled_columns
+from baselines.neural.features import allotted, pooled_columns
 from baselines.neural.networks import FlatConfig, PooledConfig, parameters, place_logits
 from baselines.neural.replay import shuffled_ues
 from lambo_env.offloading import physics
@@ -52,6 +52,15 @@ def test_the_pooled_network_knows_no_order_of_ues_or_servers(rng):
     order = torch.cat([torch.zeros(1, dtype=torch.int64), servers + 1])
     torch.testing.assert_close(moved, place[:, ues][:, :, order], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(moved_share, share[:, ues], rtol=1e-4, atol=1e-5)
+
+
+def test_tasks_that_the_closed_form_drops_are_sent_back(rng):
+    instances = sample_instances(load_scenario("paper"), 4, rng)
+    crowd = np.ones((4, 50), dtype=int)
+    decision, cpu = allotted(instances, crowd), physics.allocate(instances, crowd)
+    assert np.any(cpu == 0)
+    np.testing.assert_array_equal(decision.cpu_hz, cpu)
+    np.testing.assert_array_equal(decision.place, np.where(cpu == 0, 0, 1))
 
 
 @pytest.mark.parametrize(("ues", "servers"), [(1, 1), (1, 5), (9, 1), (30, 16)])
