@@ -21,22 +21,14 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
 def save_net(path: Path, net: nn.Module, card: Mapping[str, Any]) -> None:
-    """Write a network for use, its size and its card within, and the same as JSON beside it."""
+    """Write a network for use, its size and its card within, and the same as JSON beside it.
+
+    Seconds are in the JSON alone: the weights' file is the same on every run.
+    """
     size = {"net": dataclasses.asdict(net.config)} if isinstance(net, PlaceNet) else {}
-    weights_io.save(path, net.state_dict(), FORMAT, {**size, **card})
+    timeless = {name: value for name, value in card.items() if not name.endswith("seconds")}
+    weights_io.save(path, net.state_dict(), FORMAT, {**size, **timeless})
     files.write_text(path.with_suffix(".json"), json.dumps({**size, **card}, indent=2) + "\n")
-
-
-def check_options(path: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for the first option in which a saved run differs from ``wanted``."""
-    for name, value in wanted.items():
-        same = json.dumps(found.get(name)) == json.dumps(value)
-        validate.check(
-            f"{name} of the run saved in {path}",
-            found.get(name),
-            same,
-            f"{value!r}; or remove the file",
-        )
 
 
 @weights_io.reader

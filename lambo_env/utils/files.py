@@ -59,9 +59,9 @@ def write_text(path: str | os.PathLike[str], text: str, *marks: bytes) -> None:
         file.write(text.encode("utf-8"))
 
 
-def remove_parts(folder: Path) -> None:
+def remove_parts(folder: Path, stem: str = "*") -> None:
     """Remove the temporary files of ``folder`` and below that killed writers left behind."""
-    for path in folder.rglob(".*.part"):
+    for path in folder.rglob(f".{stem}.*.part"):
         path.unlink(missing_ok=True)
 
 

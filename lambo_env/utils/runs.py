@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import json
 import os
 import signal
@@ -74,6 +75,19 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def held_file(path: Path) -> Iterator[None]:
+    """Hold a file to be, and those of its name beside it, against other runs.
+
+    Raises:
+        ValueError: another run holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock"), path):
+        files.remove_parts(path.parent, glob.escape(path.stem))
+        yield
+
+
 def check_same(
     path: Path,
     options: Mapping[str, Any],
@@ -130,7 +144,7 @@ def locked(path: Path, what: Path) -> Iterator[None]:
             handle.seek(0)
             other = handle.read(20).strip() or "unknown"
             raise ValueError(
-                f"--out is {str(what)!r}; allowed: a folder that no other run is writing "
+                f"--out is {str(what)!r}; allowed: a place that no other run is writing "
                 f"(process {other} is)"
             ) from error
         handle.truncate(0)

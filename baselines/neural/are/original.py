@@ -29,7 +29,7 @@ from lambo_agents.protocol import refuse_unsupported
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, one_hot_servers
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import validate
+from lambo_env.utils import runs, validate
 from lambo_env.utils.timing import one_thread
 
 HIDDEN = (64, 32)
@@ -283,7 +283,7 @@ def train(
 
     Weights go to ``path`` (.safetensors), the card beside them.
     """
-    with one_thread():
+    with runs.held_file(Path(path)), one_thread():
         start = time.process_time()
         agent = fit_static(instances, labels, config, seed)
         seconds = time.process_time() - start

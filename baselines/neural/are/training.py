@@ -25,7 +25,7 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files, validate
+from lambo_env.utils import files, runs, validate
 from lambo_env.utils.rules import ruled
 from lambo_env.utils.timing import one_thread
 
@@ -82,7 +82,8 @@ def train(options: AreTraining, expert: Agent, path: str | os.PathLike[str]) -> 
             other options.
     """
     path = Path(path)
-    with one_thread():
+    with runs.held_file(path), one_thread():
+        files.remove_parts(path.with_suffix(".labels"))
         start = time.process_time()
         with seeded(options.seed):
             net = options.net(share_head=True).network()
@@ -150,11 +151,13 @@ class _Fit:
 
     def run(self) -> dict[str, Any]:
         begun = time.process_time() - self.seconds
-        while self.epoch < self.values["epochs"]:
-            self.losses.append(self._one_epoch())
-            self.epoch += 1
-            self.seconds = time.process_time() - begun
-            self._save()
+        with runs.deferred() as pause:
+            while self.epoch < self.values["epochs"]:
+                self.losses.append(self._one_epoch())
+                self.epoch += 1
+                self.seconds = time.process_time() - begun
+                self._save()
+                pause(lambda: None)
         card = {
             "agent": checkpoint.agent_name("are", self.options.size),
             "options": self.values,
@@ -187,6 +190,7 @@ class _Fit:
 
     def _resume(self) -> None:
         tensors, meta = weights_io.load(self.state_path, checkpoint.FORMAT)
-        checkpoint.check_options(str(self.state_path), meta["options"], self.values)
+        grow = ("epochs", "labels")
+        runs.check_options(str(self.state_path), meta["options"], self.values, grow=grow)
         checkpoint.unpack(tensors, self.net, self.optimiser)
         self.epoch, self.seconds, self.losses = meta["epoch"], meta["seconds"], meta["losses"]

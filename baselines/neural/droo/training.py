@@ -25,8 +25,12 @@ from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
+<<<<<<< HEAD
 from lambo_env.utils import validate
 from lambo_env.utils.rules import ruled
+=======
+from lambo_env.utils import runs, validate
+>>>>>>> 272e113 (DROO and ARE: locks, signals after a saved state, more slots and epochs extend a run)
 from lambo_env.utils.timing import one_thread
 
 # by size, from `lambo tune neural`
@@ -62,7 +66,7 @@ def train(options: DrooTraining, path: str | os.PathLike[str]) -> dict[str, Any]
     Raises:
         ValueError: the state beside ``path`` belongs to other options.
     """
-    with one_thread():
+    with runs.held_file(Path(path)), one_thread():
         return _Run(options, Path(path)).run()
 
 
@@ -89,14 +93,25 @@ class _Run:
         each = self.agent.config.train_every
         blocks = -(-self.values["slots"] // each)
         begun = time.process_time() - self.seconds
+<<<<<<< HEAD
         while self.block < blocks:
             left = 1 - 0.99 * self.block / blocks
             self.agent.optimiser.param_groups[0]["lr"] = self.values["learning_rate"] * left
             self._play(*self._draw(self.block + 1, each))
             self.block += 1
             if self.block % self.options.save_every == 0 or self.block == blocks:
+=======
+        with runs.deferred() as pause:
+            while self.block < blocks:
+                left = 1 - 0.99 * self.block / blocks
+                self.agent.optimiser.param_groups[0]["lr"] = self.options.learning_rate * left
+                self._play(*self._draw(self.block + 1, each))
+                self.block += 1
+>>>>>>> 272e113 (DROO and ARE: locks, signals after a saved state, more slots and epochs extend a run)
                 self.seconds = time.process_time() - begun
-                self._save()
+                if self.block % self.options.save_every == 0 or self.block == blocks:
+                    self._save()
+                pause(self._save)
         return self._finish(blocks)
 
     def _draw(self, stream: int, count: int) -> tuple[Instances, Prompts, np.random.Generator]:
@@ -130,7 +145,13 @@ class _Run:
 
     def _resume(self) -> None:
         tensors, meta = weights_io.load(self.state_path, checkpoint.FORMAT)
+<<<<<<< HEAD
         checkpoint.check_options(str(self.state_path), meta["options"], self.values)
+=======
+        options = dataclasses.asdict(self.options)
+        where, free = str(self.state_path), ("save_every",)
+        runs.check_options(where, meta["options"], options, grow=("slots",), free=free)
+>>>>>>> 272e113 (DROO and ARE: locks, signals after a saved state, more slots and epochs extend a run)
         agent = self.agent
         checkpoint.unpack(tensors, agent.net, agent.optimiser)
         agent.memory.inputs, agent.memory.labels = (

@@ -324,7 +324,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
 def test_a_state_of_other_options_is_refused(tmp_path):
     droo_training.train(DrooTraining(scenario="tiny", slots=10), tmp_path / "a.safetensors")
     with pytest.raises(
-        ValueError, match="seed of the run saved in .*a.state is 0; allowed: 1; or remove the file"
+        ValueError, match="seed is 1; allowed: 0, as in .*a.state; or another --out"
     ):
         droo_training.train(
             DrooTraining(scenario="tiny", slots=10, seed=1),
