@@ -25,12 +25,8 @@ from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
-<<<<<<< HEAD
-from lambo_env.utils import validate
-from lambo_env.utils.rules import ruled
-=======
 from lambo_env.utils import runs, validate
->>>>>>> 272e113 (DROO and ARE: locks, signals after a saved state, more slots and epochs extend a run)
+from lambo_env.utils.rules import ruled
 from lambo_env.utils.timing import one_thread
 
 # by size, from `lambo tune neural`
@@ -93,21 +89,12 @@ class _Run:
         each = self.agent.config.train_every
         blocks = -(-self.values["slots"] // each)
         begun = time.process_time() - self.seconds
-<<<<<<< HEAD
-        while self.block < blocks:
-            left = 1 - 0.99 * self.block / blocks
-            self.agent.optimiser.param_groups[0]["lr"] = self.values["learning_rate"] * left
-            self._play(*self._draw(self.block + 1, each))
-            self.block += 1
-            if self.block % self.options.save_every == 0 or self.block == blocks:
-=======
         with runs.deferred() as pause:
             while self.block < blocks:
                 left = 1 - 0.99 * self.block / blocks
-                self.agent.optimiser.param_groups[0]["lr"] = self.options.learning_rate * left
+                self.agent.optimiser.param_groups[0]["lr"] = self.values["learning_rate"] * left
                 self._play(*self._draw(self.block + 1, each))
                 self.block += 1
->>>>>>> 272e113 (DROO and ARE: locks, signals after a saved state, more slots and epochs extend a run)
                 self.seconds = time.process_time() - begun
                 if self.block % self.options.save_every == 0 or self.block == blocks:
                     self._save()
@@ -145,13 +132,8 @@ class _Run:
 
     def _resume(self) -> None:
         tensors, meta = weights_io.load(self.state_path, checkpoint.FORMAT)
-<<<<<<< HEAD
-        checkpoint.check_options(str(self.state_path), meta["options"], self.values)
-=======
-        options = dataclasses.asdict(self.options)
         where, free = str(self.state_path), ("save_every",)
-        runs.check_options(where, meta["options"], options, grow=("slots",), free=free)
->>>>>>> 272e113 (DROO and ARE: locks, signals after a saved state, more slots and epochs extend a run)
+        runs.check_options(where, meta["options"], self.values, grow=("slots",), free=free)
         agent = self.agent
         checkpoint.unpack(tensors, agent.net, agent.optimiser)
         agent.memory.inputs, agent.memory.labels = (
