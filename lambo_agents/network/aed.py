@@ -28,6 +28,7 @@ from lambo_agents.network.server_encoding import (
 )
 
 PROMPT_TYPE, UE_TYPE, MEC_TYPE = range(3)
+_SCORES = 2**19  # of an instance's attention at once: they stay in a processor's cache
 Cache = Tensor  # [layers, 2, B * O, H, N, D / H]: keys and values of the steps so far
 
 
@@ -131,13 +132,21 @@ class CrossAttention(nn.Module):
             if self.shared
             else query.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         )
-        scores = (rows @ keys) * self.head_width**-0.5
-        if valid is not None:
-            scores = scores.masked_fill(~(valid[:, 0] if self.shared else valid), -torch.inf)
-        mixed = scores.softmax(-1) @ values
+        if valid is not None and self.shared:
+            valid = valid[:, 0]
+        at_once = max(1, _SCORES // keys.shape[-1])
+        mixed = torch.cat(
+            [self._mixed(part, keys, values, valid) for part in rows.split(at_once, dim=-2)], dim=-2
+        )
         return self.out(
             mixed.view(query.shape) if self.shared else mixed.transpose(1, 2).flatten(2)
         )
+
+    def _mixed(self, rows: Tensor, keys: Tensor, values: Tensor, valid: Tensor | None) -> Tensor:
+        scores = (rows @ keys) * self.head_width**-0.5
+        if valid is not None:
+            scores = scores.masked_fill(~valid, -torch.inf)
+        return scores.softmax(-1) @ values
 
 
 class FeedForward(nn.Module):

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lambo_agents.acl import losses
+from lambo_agents.network import aed as aed_room
 from lambo_agents.network import config, decoding
 from lambo_agents.network.aed import AED
 from lambo_agents.network.server_encoding import DecoderState, pair_columns
@@ -265,3 +266,15 @@ def test_a_seen_prompt_changes_no_decision_in_threads_either():
 
     with futures.ThreadPoolExecutor(4) as pool:
         assert all(torch.equal(found, fresh) for found in pool.map(one, range(16)))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_attention_to_many_tokens_holds_few_scores_at_once(shared, monkeypatch):
+    torch.manual_seed(0)
+    cross, x, rows = aed_room.CrossAttention(8, 2, shared), torch.randn(2, 30, 8), []
+    keys_values, valid = cross.keys_values(torch.randn(2, 10, 8)), torch.rand(2, 1, 1, 10) > 0.3
+    whole, mixed = cross(x, keys_values, valid), cross._mixed
+    monkeypatch.setattr(aed_room, "_SCORES", 70)
+    monkeypatch.setattr(cross, "_mixed", lambda q, *a: rows.append(q.shape[-2]) or mixed(q, *a))
+    torch.testing.assert_close(cross(x, keys_values, valid), whole)
+    assert max(rows) == 7 and sum(rows) == (60 if shared else 30)
