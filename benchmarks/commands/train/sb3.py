@@ -1,4 +1,4 @@
-"""``lambo train sb3`` and ``lambo tune``.
+"""``lambo train sb3`` and ``lambo tune sb3``.
 
 Stable-Baselines3's algorithms, every one on the same path.
 """
@@ -133,7 +133,7 @@ def _report(row: dict[str, float]) -> None:
 @Parameter(name="*")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TuneOptions(SB3Options):
-    """What ``lambo tune`` takes beside a training's options."""
+    """What ``lambo tune sb3`` takes beside a training's options."""
 
     trials: int = 50
     """Finished trials in all; a journal that holds some already is gone on with."""
