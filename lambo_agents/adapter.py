@@ -73,6 +73,7 @@ class PolicyAgent:
 
     def decide(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
         """Return what the policy's steps decide; late offloaded tasks have cpu_hz 0."""
+        validate.generator(rng)
         size = len(prompts)
         parts = [
             self._play(instances.take(rows), prompts.take(rows), rng)

@@ -134,6 +134,7 @@ class LamboAgent:
         Raises:
             ValueError: instances that ``supports`` refuses, or not as many prompts.
         """
+        validate.generator(rng)
         reason = unsupported(self, instances, prompts)
         validate.check(
             "LamboAgent.decide(instances)", instances.num_servers, reason is None, f"{reason}"

@@ -13,6 +13,7 @@ import numpy as np
 from lambo_env.offloading.instances import Array, Decision, Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.registration import DEFAULT_WORLD, world_of
+from lambo_env.utils.rows import ArrayHolder
 
 
 @runtime_checkable
@@ -64,8 +65,8 @@ class Improver(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Solved:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solved(ArrayHolder):
     """A decision with a proof.
 
     No decision of the instance costs less than ``lower_bound`` (to 1e-5, the tolerances).

@@ -54,6 +54,7 @@ class Greedy:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheaper of the associations that the orders lead to."""
+        validate.generator(rng)
         arrays = instances.to("numpy")
         objective = prompts.objective(arrays)
         tables = physics.place_tables(arrays, objective)

@@ -31,6 +31,7 @@ class Random:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return a random association under the chosen allocation; one uniform per UE is drawn."""
+        validate.generator(rng)
         uniform = rng.random((instances.batch_size, instances.num_ues))
         place = (
             _draw_feasible(instances.to("numpy"), uniform)

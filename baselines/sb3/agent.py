@@ -107,6 +107,7 @@ class SB3Agent:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return places and CPU of B instances under their prompts."""
+        validate.generator(rng)
         return self._player(instances).decide(instances, prompts, rng)
 
     def _player(self, instances: Instances) -> PolicyAgent:

@@ -87,6 +87,7 @@ class DE:
 
         Instances draw from ``rng`` one after the other.
         """
+        validate.generator(rng)
         arrays = instances.to("numpy")
         problem = Problem.of(arrays, prompts.objective(arrays))
         rows = range(arrays.batch_size)

@@ -55,8 +55,10 @@ class Exact:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the decision of ``solve``."""
+        validate.generator(rng)
         return self.solve(instances, prompts, rng).decision
 
+    @np.errstate(under="ignore")
     def solve(
         self, instances: Instances, prompts: Prompts, rng: np.random.Generator | None = None
     ) -> Solved:

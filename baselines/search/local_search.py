@@ -55,6 +55,7 @@ class LocalSearch:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return a local optimum reached from the dual's start."""
+        validate.generator(rng)
         arrays = instances.to("numpy")
         place = self.search(Problem.of(arrays, prompts.objective(arrays)))
         return Decision(place, physics.allocate(arrays, place)).to(instances)

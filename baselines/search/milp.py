@@ -10,7 +10,10 @@ Shapes: N UEs, M servers, P = M + 1 places, K places still open (of the UEs that
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,22 @@ from lambo_env.offloading import physics
 
 _ROW = 100.0  # capacity rows are scaled to this, so that the solver's 1e-6 is 1e-8 of a server
 _INFEASIBLE, _FAILED = 2, 4  # of scipy's statuses
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Send to the error stream what HiGHS prints past Python, a line of its own debugging."""
+    try:
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # there are no such streams
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,13 +152,14 @@ class Model:
         bounds = Bounds(0.0, np.where(binary, 1.0, np.inf))
         options = {"mip_rel_gap": gap / self.scale / max(budget, 1e-9), "time_limit": time_limit_s}
         for presolve in (True, False):  # HiGHS now and then fails on its own reductions
-            result = milp(
-                objective,
-                integrality=whole.astype(int),
-                bounds=bounds,
-                constraints=rows,
-                options=options | {"presolve": presolve},
-            )
+            with _quiet():
+                result = milp(
+                    objective,
+                    integrality=whole.astype(int),
+                    bounds=bounds,
+                    constraints=rows,
+                    options=options | {"presolve": presolve},
+                )
             if result.status != _FAILED:
                 break
         if result.status == _INFEASIBLE:

@@ -59,6 +59,7 @@ class PolicyGradient:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheapest association that was sampled, with its optimal allocation."""
+        validate.generator(rng)
         arrays = instances.to("numpy")
         objective = prompts.objective(arrays)
         step = max(1, _CHUNK // (self.samples * arrays.num_ues * (arrays.num_servers + 1)))

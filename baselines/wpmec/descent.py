@@ -9,6 +9,7 @@ import numpy as np
 
 from lambo_env.offloading.instances import Decision
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import validate
 from lambo_env.wpmec import physics
 from lambo_env.wpmec.instances import Frames
 
@@ -23,6 +24,7 @@ class CoordinateDescent:
 
     def decide(self, instances: Frames, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the modes [B, N] as places, 1 where offloaded; servers allot nothing."""
+        validate.generator(rng)
         mode = np.zeros(instances.gain.shape, dtype=bool)
         rate, active = physics.rate_bps(instances, mode), np.arange(len(mode))
         flip = np.eye(instances.num_devices, dtype=np.bool_)

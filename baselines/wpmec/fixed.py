@@ -24,5 +24,6 @@ class FixedMode:
 
     def decide(self, instances: Frames, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the modes [B, N] as places, 1 where offloaded; servers allot nothing."""
+        validate.generator(rng)
         place = np.full(instances.gain.shape, int(self.offload))
         return Decision(place, np.zeros(place.shape))

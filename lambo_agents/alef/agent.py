@@ -170,6 +170,7 @@ class ALEF:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return places and CPU of B instances under their prompts, by the network as it is now."""
+        validate.generator(rng)
         if self.fallback is not None:
             self.fallback.recognise(instances.to("numpy"))
         return self.agent.decide(instances, prompts, rng)

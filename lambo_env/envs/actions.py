@@ -78,7 +78,9 @@ class ActionCheck:
 def as_array(value: Any) -> NDArray[Any]:
     """Return ``value`` as an array; of objects, which no space holds, where it cannot be one."""
     try:
-        return np.asarray(value)
+        return np.asarray(
+            value.detach() if hasattr(value, "detach") else value
+        )  # torch's, with grad
     except (TypeError, ValueError):  # lists of unequal lengths
         return np.asarray(None)
 

@@ -26,8 +26,15 @@ from lambo_env.envs.shell import Shell
 from lambo_env.rendering.renderer import TILES, Renderer
 from lambo_env.utils import malloc, validate
 
+_SINGLE = {name: f"single_{name}" for name in ("observation_space", "action_space")}
+_BATCHED = ("action_masks", "instances", "prompts", "np_random", "np_random_seed", "render")
 Infos = dict[str, Any]
-OWN = ("num_envs", "autoreset_mode", "copy")  # arguments of the vector environment alone
+OWN = (
+    "num_envs",
+    "autoreset_mode",
+    "copy",
+    "max_episode_steps",
+)  # arguments of the vector environment alone
 
 
 def __getattr__(name: str) -> Any:
@@ -53,6 +60,8 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
             ...})`` restarts rows), or the enum.
         copy: False hands out the observation buffers, which the next step overwrites: faster where
             the reader copies anyway.
+        max_episode_steps: steps after which a row is truncated, as by ``gym.make``; not in SameStep
+            mode.
 
     Raises:
         ValueError: naming the argument, its value and what is allowed.
@@ -64,6 +73,7 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         num_envs: int = 1,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         copy: bool = True,
+        max_episode_steps: int | None = None,
     ) -> None:
         """Lay out the spaces; nothing is drawn before ``reset``."""
         self.num_envs = validate.integer("num_envs", num_envs)
@@ -78,6 +88,13 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._actions = ActionCheck(self.single_action_space)
         self._copy = validate.boolean("copy", copy)
+        self._limit = max_episode_steps
+        if max_episode_steps is not None:
+            validate.integer("max_episode_steps", max_episode_steps)
+            fits = self.autoreset_mode is not AutoresetMode.SAME_STEP
+            validate.check("max_episode_steps", max_episode_steps, fits, "None in SameStep mode")
+        self._steps = np.zeros(self.num_envs, dtype=np.int64)
+        self._own: dict[str, list[Any]] = {}  # attributes that a caller gave the rows
         self._all_rows = np.arange(self.num_envs)
         self._rngs: list[np.random.Generator] | None = None
         self._seeds: tuple[int, ...] = ()
@@ -181,7 +198,7 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         if self.on_start is not None:
             self.on_start(rows)
         self._batch.reset(rows, self._generators(), **given)
-        self._over[rows] = False
+        self._over[rows], self._steps[rows] = False, 0
 
     # ---- step ------------------------------------------------------------------------------------
 
@@ -217,10 +234,15 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         if resets is not None:
             self._start(resets)
         self._add_mask(infos, self._all_rows)
-        terminated = self._over.copy()
+        terminated, truncated = self._over.copy(), np.zeros(self.num_envs, dtype=bool)
+        if self._limit is not None:
+            self._steps[rows] += 1
+            truncated = self._steps >= self._limit
+            truncated[resets if resets is not None else []] = False
+            self._over = terminated | truncated
         if "final_info" in infos:  # SameStep: the rows that ended run again
             terminated, self._over = self._over, np.zeros(self.num_envs, dtype=bool)
-        return self._seen(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), infos
+        return self._seen(), rewards, terminated, truncated, infos
 
     def _decoded(self, actions: Any, rows: Ints) -> tuple[Any, ...]:
         return self.arguments.decode(self._actions.many(actions, rows, self.num_envs))
@@ -303,17 +325,61 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         return registration.frame_of(self.arguments.world, batch, row)
 
     def render(self) -> tuple[Any, ...] | None:
-        """Return pictures or texts of the first few rows, or show them as tiles.
+        """Return the picture or text of each row, or show the first few as tiles.
 
         As ``render_mode`` says; None without one.
         """
         if self.render_mode is None:
             warn("render() does nothing without a render_mode")
             return None
-        frames = [self.frame(row) for row in range(min(self.num_envs, TILES))]
+        count = min(self.num_envs, TILES) if self.render_mode == "human" else self.num_envs
+        frames = [self.frame(row) for row in range(count)]
         if self._renderer is None:
             self._renderer = Renderer(self.render_mode, self.metadata["render_fps"])
         return self._renderer.render_all(frames)
+
+    # ---- attributes and methods, row by row ------------------------------------------------------
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Return each row's attribute, or what its method of that name returns.
+
+        Raises:
+            AttributeError: the environment has no such attribute.
+        """
+        if name == "frame":
+            return tuple(self.frame(row, *args, **kwargs) for row in range(self.num_envs))
+        if name in self._own:
+            return tuple(self._own[name])
+        value: Any = getattr(self, _SINGLE.get(name, name))
+        if name in ("reset", "step", "close"):
+            raise AttributeError(f"call({name!r}): rows have no {name} of their own")
+        value = value(*args, **kwargs) if callable(value) else value
+        if name in _BATCHED and value is not None:
+            return tuple(row_of_any(value, row) for row in range(self.num_envs))
+        return (value,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return each row's attribute."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Give the rows an attribute of the caller's own: one value, or a list of one per row.
+
+        Raises:
+            ValueError: a name that the environment defines, since its arguments are fixed when it
+                is made, or not one value per row.
+        """
+        free = name in self._own or not hasattr(self, _SINGLE.get(name, name))
+        validate.check("set_attr(name)", name, free, "a name that the environment does not define")
+        each = list(values) if isinstance(values, list | tuple) else [values] * self.num_envs
+        fits = len(each) == self.num_envs
+        validate.check("set_attr(values)", values, fits, f"one value, or {self.num_envs} of them")
+        self._own[name] = each
+
+
+def row_of_any(values: Any, row: int) -> Any:
+    """Return one row of what holds all rows: an array, a tuple, or instances and prompts."""
+    return values[row] if isinstance(values, np.ndarray | tuple) else values.take([row])
 
 
 def row_of(values: Any, row: int) -> Any:

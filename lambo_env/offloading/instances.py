@@ -6,6 +6,7 @@ Shapes: B instances, N UEs, M edge servers, P = M + 1 places (0 is local, m is s
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 
 from lambo_env.prompts.objectives import OBJECTIVES, PAIR
 from lambo_env.utils import files, validate
-from lambo_env.utils.rows import content_hash
+from lambo_env.utils.rows import ArrayHolder, content_hash
 
 # an array of any array-API namespace (NumPy, torch); the standard has no static type for it
 Array = Any
@@ -68,8 +69,8 @@ def set_at(array: Array, index: Any, value: Array) -> Array:
     return array.index_put(index, value)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Instances:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Instances(ArrayHolder):
     """A batch of single-slot offloading problems.
 
     Every number that physics reads, and nothing else.
@@ -262,7 +263,9 @@ class Instances:
 
     def to(self, xp: Any, device: Any = None, dtype: Any = None) -> Instances:
         """Return the instances in another namespace ("numpy" or a module), device or dtype."""
-        if xp is np or xp == "numpy":
+        if isinstance(xp, str):
+            xp = importlib.import_module(validate.known(xp, ("numpy", "torch"), "namespace"))
+        if xp is np:
             return self._map(lambda value: np.asarray(_detached(value), dtype=dtype or np.float64))
         xp = array_api_compat.array_namespace(
             xp.asarray(0.0)
@@ -342,8 +345,8 @@ def _float_array(field: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]
         validate.refuse(field, value, "an array of numbers")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Objective:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Objective(ArrayHolder):
     """What to minimise.
 
     Cost = cost_per_s x mean latency + cost_per_j x total energy + lateness (c_L, c_E), and the
@@ -370,8 +373,8 @@ class Objective:
         return Objective.of({name: values[rows] for name, values in self.coefficients.items()})
 
 
-@dataclasses.dataclass(frozen=True)
-class Decision:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decision(ArrayHolder):
     """Where each UE's task runs and the server CPU that it gets; ``check`` looks at the values."""
 
     place: Array  # int [B, N], 0 local, m server m
@@ -419,8 +422,8 @@ class Decision:
         validate.each("Decision.cpu_hz summed over server", total, fits, "at most server_cpu_hz")
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome(ArrayHolder):
     """What a decision costs: the physical quantities per UE, and the cost of the objective."""
 
     latency_s: Array  # [B, N], inf where dropped

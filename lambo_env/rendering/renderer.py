@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
+from gymnasium.logger import warn
 from numpy.typing import NDArray
 
 from lambo_env.rendering import ansi
@@ -130,6 +132,10 @@ class Renderer:
         scale = 1.0 if len(frames) == 1 else 0.7
         if self._window is None:
             pygame.display.init()
+            driver = pygame.display.get_driver()
+            unseen = driver in ("dummy", "offscreen")
+            if unseen and os.environ.get("SDL_VIDEODRIVER") != driver:  # nobody asked for that
+                warn("there is no display to show a window on; take render_mode='rgb_array'")
             self._window = pygame.display.set_mode((round(width * scale), round(height * scale)))
             pygame.display.set_caption("LAMBO")
             self._clock = pygame.time.Clock()

@@ -97,6 +97,26 @@ def _sealed(array: Array) -> Array:
     return array
 
 
+class ArrayHolder:
+    """A dataclass of arrays: two are equal when they hold the same kinds of arrays and values."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all arrays are of one kind, shape and content."""
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_same(value, vars(other)[name]) for name, value in vars(self).items())
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other or type(one) is not type(other) or not hasattr(one, "shape"):
+        return one is other or (type(one) is type(other) and bool(one == other))
+    if one.shape != other.shape or getattr(one, "device", None) != getattr(other, "device", None):
+        return False
+    return bool(((one == other) | ((one != one) & (other != other))).all())  # NaN is itself
+
+
 def content_hash(holder: Any, text: str = "") -> str:
     """Return the hash of a text and of the arrays of a dataclass, in their order: 64 hex digits."""
     digest = hashlib.sha256(text.encode())

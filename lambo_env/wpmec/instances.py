@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env.utils import validate
+from lambo_env.utils.rows import ArrayHolder
 
 Floats = NDArray[np.float64]
 
@@ -34,8 +35,8 @@ def mean_gains(num_devices: int) -> Floats:
     return np.asarray(ANTENNA_GAIN * loss**PATH_LOSS_EXPONENT, dtype=np.float64)
 
 
-@dataclasses.dataclass(frozen=True)
-class Frames:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frames(ArrayHolder):
     """B frames of a network of N devices.
 
     Args:

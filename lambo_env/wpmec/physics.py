@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env.utils import validate
+from lambo_env.utils.rows import ArrayHolder
 from lambo_env.wpmec.instances import Floats, Frames
 
 CYCLES_PER_BIT = 100.0
@@ -55,8 +56,8 @@ _TINY, _HUGE = 1e-60, 1e12
 _MOST_LOG = 700.0  # caps ln(1 + z) where it no longer matters, before exp overflows
 
 
-@dataclasses.dataclass(frozen=True)
-class Allocation:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Allocation(ArrayHolder):
     """The optimal shares of a frame and the rate that they give."""
 
     rate_bps: Floats  # [...] weighted sum computation rate
@@ -95,8 +96,8 @@ def allocate(frames: Frames, mode: Any, *, alone: bool = False) -> Allocation:
     return Allocation(rate, harvest, share)
 
 
-@dataclasses.dataclass(frozen=True)
-class FrameOutcome:
+@dataclasses.dataclass(frozen=True, eq=False)
+class FrameOutcome(ArrayHolder):
     """What modes are worth."""
 
     rate_bps: Floats  # [B] weighted sum computation rate

@@ -115,6 +115,7 @@ class Are:
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return everyone's most likely place and its CPU."""
+        validate.generator(rng)
         refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
         logits, share = self._logits(arrays, prompts)

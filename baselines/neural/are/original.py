@@ -170,6 +170,7 @@ class AreSmall:
 
         The prompt is not read.
         """
+        validate.generator(rng)
         refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
         out = self.outputs(arrays)

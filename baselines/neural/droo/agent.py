@@ -150,6 +150,7 @@ class Droo(OnlineLearner):
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheapest of K candidates under the closed form."""
+        validate.generator(rng)
         refuse_unsupported(self, instances, prompts)
         arrays = instances.to("numpy")
         inputs = self.net.columns(arrays, prompts.latency_weight)

@@ -208,6 +208,7 @@ class DrooOfFrames:
 
     def decide(self, instances: Frames, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the modes [B, N] as places, 1 where offloaded; servers allot nothing."""
+        validate.generator(rng)
         learner = DrooWpmec(instances.num_devices, self.config, int(rng.integers(2**31)))
         place = learner.play(instances)[-1].astype(np.int64)
         return Decision(place, np.zeros(place.shape))

@@ -303,15 +303,15 @@ def test_picture_times_cover_an_episode():
     assert 0 < times.median_ms <= times.q95_ms
 
 
-@pytest.mark.parametrize(("num_envs", "shown"), [(2, 2), (9, renderer.TILES)])
-def test_a_vector_environment_shows_its_first_rows(num_envs: int, shown: int):
+@pytest.mark.parametrize("num_envs", [2, 4, 6])
+def test_a_vector_environment_shows_its_rows(num_envs: int):
     envs = gym.make_vec(ID, num_envs, scenario="tiny", render_mode="rgb_array")
     envs.reset(seed=0)
     pictures = envs.render()
     single = gym.make(ID, scenario="tiny", render_mode="rgb_array")
     single.reset(seed=1)
-    assert len(pictures) == shown
+    assert len(pictures) == num_envs
     assert np.array_equal(pictures[1], single.render())
-    assert renderer.tile(pictures).shape == (600 * shown // 2, 1600, 3)
+    assert renderer.tile(pictures).shape == (600 * num_envs // 2, 1600, 3)
     envs.close()
     single.close()
