@@ -131,6 +131,8 @@ class CellResult:
             for value in _numbers(getattr(self, name))
             if not (0 <= value <= high)
         ]
+        wrong += ["bound"] * any(map(math.isnan, _numbers(self.bound)))
+        wrong += ["proven"] * any(not isinstance(ok, bool) for ok in self.proven)
         if wrong or self.instances < 1:
             raise ValueError(f"wrong {', '.join(dict.fromkeys(wrong)) or 'instances'}")
 

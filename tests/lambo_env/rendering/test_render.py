@@ -303,8 +303,8 @@ def test_picture_times_cover_an_episode():
     assert 0 < times.median_ms <= times.q95_ms
 
 
-@pytest.mark.parametrize("num_envs", [2, 4, 6])
-def test_a_vector_environment_shows_its_rows(num_envs: int):
+@pytest.mark.parametrize(("num_envs", "shape"), [(2, (600, 1600, 3)), (6, (1200, 2400, 3))])
+def test_a_vector_environment_shows_its_rows(num_envs: int, shape: tuple[int, ...]):
     envs = gym.make_vec(ID, num_envs, scenario="tiny", render_mode="rgb_array")
     envs.reset(seed=0)
     pictures = envs.render()
@@ -312,6 +312,6 @@ def test_a_vector_environment_shows_its_rows(num_envs: int):
     single.reset(seed=1)
     assert len(pictures) == num_envs
     assert np.array_equal(pictures[1], single.render())
-    assert renderer.tile(pictures).shape == (600 * num_envs // 2, 1600, 3)
+    assert renderer.tile(pictures).shape == shape
     envs.close()
     single.close()
