@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 SUFFIX = ".safetensors"
+CARD = b'seconds"'  # in the card beside weights, which tells what the training took
 _Path = str | os.PathLike[str]
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -68,6 +69,7 @@ def check_target(path: str | os.PathLike[str], form: str) -> Path:
     validate.check(
         "weights", str(path), Path(path).suffix == SUFFIX, f"a name that ends in {SUFFIX}"
     )
+    files.check_target(Path(path).with_suffix(".json"), CARD)
     return files.check_target(path, _mark(form))
 
 

@@ -28,7 +28,8 @@ def save_net(path: Path, net: nn.Module, card: Mapping[str, Any]) -> None:
     size = {"net": dataclasses.asdict(net.config)} if isinstance(net, PlaceNet) else {}
     timeless = {name: value for name, value in card.items() if not name.endswith("seconds")}
     weights_io.save(path, net.state_dict(), FORMAT, {**size, **timeless})
-    files.write_text(path.with_suffix(".json"), json.dumps({**size, **card}, indent=2) + "\n")
+    text = json.dumps({**size, **card}, indent=2) + "\n"
+    files.write_text(path.with_suffix(".json"), text, weights_io.CARD)
 
 
 @weights_io.reader

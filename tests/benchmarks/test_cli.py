@@ -251,7 +251,9 @@ def test_every_verb_has_a_help_text_and_a_function():
 
 
 @pytest.mark.parametrize("verb", ["droo", "are"])
-@pytest.mark.parametrize("kind", ["link", "fifo", "notes", "other weights", "no suffix"])
+@pytest.mark.parametrize(
+    "kind", ["link", "fifo", "notes", "other weights", "no suffix", "a card of others"]
+)
 def test_trained_weights_replace_no_link_device_or_file_of_others(
     verb: str,
     kind: str,
@@ -269,13 +271,22 @@ def test_trained_weights_replace_no_link_device_or_file_of_others(
         out.write_text("precious")
     elif kind == "other weights":
         weights_io.save(out, {}, "another-1", {})
-    else:
+    elif kind == "no suffix":
         out = victim
-    before = sorted((path, path.lstat()) for path in tmp_path.iterdir())
+    card = out.with_suffix(".json")
+    if kind == "a card of others":
+        card.write_text("{}")
+    before = state(tmp_path)
     size = "--labels=10" if verb == "are" else "--slots=10"
     assert cli.main(["train", verb, f"--out={out}", "--scenario=tiny", size]) == 2
-    assert str(out) in capsys.readouterr().err
-    assert sorted((path, path.lstat()) for path in tmp_path.iterdir()) == before
+    assert str(card if kind == "a card of others" else out) in capsys.readouterr().err
+    assert state(tmp_path) == before
+
+
+def state(folder: Path) -> list[tuple[object, ...]]:
+    """Return what would change if a file of a folder were written."""
+    files = ((path, path.lstat()) for path in sorted(folder.iterdir()))
+    return [(path, stat.st_ino, stat.st_mode, stat.st_size, stat.st_mtime) for path, stat in files]
 
 
 EVIL_SWEEP = """
