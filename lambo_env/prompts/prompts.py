@@ -121,6 +121,8 @@ class Prompts:
     ) -> None:
         checked = _texts("Prompts.texts", texts)
         weights = {PAIR[0]: _weights("Prompts.latency_weight", latency_weight, len(checked))}
+        allowed = "a mapping of further objectives to weights"
+        validate.check("Prompts.other", other, isinstance(other, Mapping), allowed)
         for name, weight in other.items():
             validate.known(name, set(OBJECTIVES) - set(PAIR), "further objective of Prompts.other")
             weights[name] = _weights(f"Prompts.other[{name!r}]", weight, len(checked))
