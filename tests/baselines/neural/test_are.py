@@ -305,8 +305,8 @@ def test_it_learns_places_from_few_scenarios(authors):
     agent = original.fit_static(instances, labels, config)
     test, wanted = (part.take(slice(440, 460)) for part in authors)
     prompts = Prompts.of("minimum latency", 20)
-    before = AreSmall(None, shares=agent.shares).decide(test, prompts, None)
-    after = agent.decide(test, prompts, None)
+    before = AreSmall(None, shares=agent.shares).decide(test, prompts, np.random.default_rng(0))
+    after = agent.decide(test, prompts, np.random.default_rng(0))
     assert np.mean(after.place == wanted.place) > max(0.5, np.mean(before.place == wanted.place))
     outcome = physics.evaluate(test, after, prompts.objective(test))
     assert outcome.latency_s.mean() < 0.75
@@ -339,7 +339,7 @@ def test_small_weights_are_written_and_read(authors, tmp_path):
 def test_shipped_small_weights_are_near_the_labels(authors):
     test, wanted = (part.take(slice(440, 500)) for part in authors)
     agent, prompts = AreSmall(), Prompts.of("minimum latency", 60)
-    decision = agent.decide(test, prompts, None)
+    decision = agent.decide(test, prompts, np.random.default_rng(0))
     assert agent.labels_used == 440
     assert np.mean(decision.place == wanted.place) > 0.8
     assert physics.evaluate(test, decision, prompts.objective(test)).latency_s.mean() < 0.52
