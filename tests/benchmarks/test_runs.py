@@ -1,0 +1,218 @@
+"""Every command that writes a folder: killed and stopped at random points, it ends the same.
+
+What a clock says differs: the fields below, and provenance (machine, dates).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from lambo_agents.weights_io import SUFFIX
+
+TIMED = {"cpu_s", "seconds", "cpu_seconds", "labelling_cpu_seconds", "single_ms", "batched_ms"}
+TIMED |= {"finished", "made", "runs", "update_s", "expert_s", "decide_s", "gap_percent"}
+LEFT_OUT = {"times.json", "run.log", "report.md", "report.html", "journal.log"}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+EXITS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+_LAMBO = (
+    *("--preset", "lambo_xs", "--scenario", "tiny", "--num-ues", "4", "8"),
+    *("--pretraining-steps", "2", "--pretraining-texts", "8", "--imitation-steps", "8"),
+    *("--steps", "24", "--instances", "8", "--imitation-instances", "8", "--rollouts", "2"),
+    *("--validation-instances", "4", "--validate-every", "3", "--checkpoint-every", "5"),
+    *("--threads", "1"),
+)
+_SB3 = ("--algo", "dqn", "--timesteps", "6000", "--num-envs", "8")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "bench": (
+        *("bench", "quick", "--agents", "local,random,greedy", "--scenarios", "tiny"),
+        *("--jobs", "2", "--no-figures"),
+    ),
+    "train lambo": ("train", "lambo", *_LAMBO),
+    "train sb3": ("train", "sb3", *_SB3, "--scores", "4"),
+    "train droo": ("train", "droo", "--scenario", "tiny", "--slots", "400", "--save-every", "7"),
+    "train are": ("train", "are", "--scenario", "tiny", "--labels", "250", "--epochs", "5"),
+    "tune": (
+        *("tune", *_SB3[:2], "--timesteps", "600", "--num-envs", "8"),
+        *("--trials", "2", "--best", "1", "--seeds", "1"),
+    ),
+    "adapt": (
+        *("adapt", "--drifts", "capacity-abrupt", "--methods", "greedy,alef-entropy"),
+        *("--scenario", "tiny", "--seeds", "1", "--batch", "4", "--slots", "50"),
+        *("--labels", "4", "--labels-per-slot", "2", "--jobs", "2", "--no-figures"),
+    ),
+}
+
+
+QUICK = ("bench", "train sb3", "train droo")  # a pool, a folder, a file
+
+
+def start(command: str, out: Path) -> subprocess.Popen[bytes]:
+    """Start a command in a session of its own."""
+    out.mkdir(exist_ok=True)
+    target = [str(out / "net.safetensors")] if command in ("train droo", "train are") else []
+    line = [sys.executable, "-m", "benchmarks.cli", *COMMANDS[command]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LAMBO_CACHE": f"{out}-cache"}
+    with (out / "run.log").open("ab") as log:
+        return subprocess.Popen(
+            [*line, *(target or ["--out", str(out)])],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=environment,
+        )
+
+
+def group(number: int) -> list[str]:
+    """Return the living processes of a session that we started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == number and fields[0] != "Z":
+            found.append(entry.parent.name)
+    return found
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """Return what is compared of a folder: bytes, or JSON without what a clock says."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_dir() or path.name in LEFT_OUT:
+            continue
+        if path.suffix in (".json", ".jsonl"):
+            lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+            rows = [json.dumps(untimed(json.loads(line)), sort_keys=True) for line in lines]
+            found[name] = sorted(rows)
+        elif path.suffix != ".state":  # whose header counts seconds
+            found[name] = path.read_bytes()
+    return found
+
+
+def untimed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: untimed(part) for name, part in value.items() if name not in TIMED}
+    return [untimed(part) for part in value] if isinstance(value, list) else value
+
+
+def disturbed(command: str, out: Path, points: int, lasts_s: float, seed: int) -> int:
+    """Run a command to its end through ``points`` signals; return how many met it running."""
+    rng, met = random.Random(seed), 0
+    for k in range(points):
+        process = start(command, out)
+        number = SIGNALS[k % len(SIGNALS)]
+        try:
+            process.wait(rng.uniform(0.15, 0.9) * lasts_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            met += 1
+        # a signal before the command has begun finds no handler
+        early = process.wait(60) == -number
+        assert early or process.returncode in (EXITS[number], 0), (out / "run.log").read_text()
+        deadline = time.monotonic() + 2
+        while group(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not group(process.pid)
+    process = start(command, out)
+    assert process.wait(300) == 0, (out / "run.log").read_text()
+    return met
+
+
+def check(command: str, tmp_path: Path, points: int) -> None:
+    begun = time.monotonic()
+    whole = start(command, tmp_path / "whole")
+    assert whole.wait(300) == 0, (tmp_path / "whole" / "run.log").read_text()
+    lasts_s = time.monotonic() - begun
+    assert disturbed(command, tmp_path / "parts", points, lasts_s, seed=points) > 0
+    first, second = content(tmp_path / "whole"), content(tmp_path / "parts")
+    assert sorted(first) == sorted(second)
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes of a session in /proc")
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in COMMANDS],
+)
+def test_a_killed_command_continues_to_the_same_files(command: str, tmp_path: Path) -> None:
+    check(command, tmp_path, points=3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes of a session in /proc")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_twenty_kills_change_nothing(command: str, tmp_path: Path) -> None:
+    check(command, tmp_path, points=20)
+
+
+def test_a_second_run_is_refused_by_the_number_of_the_first(tmp_path: Path) -> None:
+    from lambo_env.utils import runs
+
+    with (
+        runs.held(tmp_path),
+        pytest.raises(ValueError, match=rf"--out is .*\(process {os.getpid()} is\)"),
+        runs.held(tmp_path),
+    ):
+        pass
+    assert (tmp_path / ".lock").read_text() == ""
+    target = tmp_path / f"net{SUFFIX}"
+    with runs.held_file(target), pytest.raises(ValueError, match="no other run is writing"):
+        runs.held_file(target).__enter__()
+    with runs.held_file(target):
+        pass
+
+
+def test_options_are_the_same_or_extend_the_run(tmp_path: Path) -> None:
+    from lambo_env.utils import runs
+
+    def opened(**options: Any) -> None:
+        with runs.opened(tmp_path, "train x", options, grow=("steps",), free=("threads",)):
+            pass
+
+    opened(steps=3, seed=0, threads=1, pair=(1, 2))
+    opened(steps=3, seed=0, threads=2, pair=(1, 2))
+    opened(steps=5, seed=0, threads=2, pair=(1, 2))
+    for bad, text in (
+        ({"steps": 4, "seed": 0}, "steps is 4; allowed: 5 or more, as in "),
+        ({"steps": 5, "seed": 1}, "seed is 1; allowed: 0, as in "),
+    ):
+        with pytest.raises(ValueError, match=text):
+            opened(**bad)
+    with (
+        pytest.raises(ValueError, match="command is 'bench'; allowed: 'train x'"),
+        runs.opened(tmp_path, "bench", {}),
+    ):
+        pass
+    (tmp_path / "run.json").write_text("[[")
+    with pytest.raises(ValueError, match="options is .*run.json.*allowed: whole JSON"):
+        opened(steps=5)
+
+
+def test_a_signal_waits_for_a_safe_point_and_a_second_interrupt_does_not() -> None:
+    from lambo_env.utils import runs
+
+    saved: list[int] = []
+    with pytest.raises(runs.Stopped) as stopped, runs.deferred() as pause:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not saved
+        pause(lambda: saved.append(1))
+    assert saved == [1] and stopped.value.exit_code == 143
+    with pytest.raises(runs.Stopped) as stopped, runs.deferred():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        saved.append(2)
+    assert saved == [1] and stopped.value.exit_code == 130
