@@ -55,9 +55,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
-QUICK = ("bench", "train sb3", "train droo")  # a pool, a folder, a file
-
-
 def start(command: str, out: Path) -> subprocess.Popen[bytes]:
     """Start a command in a session of its own."""
     out.mkdir(exist_ok=True)
@@ -146,7 +143,7 @@ def check(command: str, tmp_path: Path, points: int) -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes of a session in /proc")
 @pytest.mark.parametrize(
     "command",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in COMMANDS],
+    [pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS],
 )
 def test_a_killed_command_continues_to_the_same_files(command: str, tmp_path: Path) -> None:
     check(command, tmp_path, points=3)
