@@ -32,7 +32,7 @@ from lambo_env.utils.timing import one_thread
 SHARD = 250  # labels per file
 
 
-# by size, from `lambo tune neural`
+# by size, chosen by hand; `lambo tune neural` searches around them
 SETTINGS: dict[str, dict[str, Any]] = {
     "pooled": {
         "labels": 10_000,

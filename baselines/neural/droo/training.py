@@ -29,7 +29,7 @@ from lambo_env.utils import runs, validate
 from lambo_env.utils.rules import ruled
 from lambo_env.utils.timing import one_thread
 
-# by size, from `lambo tune neural`
+# by size, chosen by hand; `lambo tune neural` searches around them
 SETTINGS: dict[str, dict[str, Any]] = {
     "pooled": {"slots": 30_000, "width": 32, "batch": 64, "learning_rate": 5e-3},
     "60fc": {"slots": 30_000, "width": 192, "batch": 128, "learning_rate": 3e-3},
