@@ -34,7 +34,7 @@ def _toward(
     gap = target - xy
     length = xp.sqrt(xp.sum(gap * gap, axis=-1))
     direction = gap / xp.where(length > 0, length, 1.0)[..., None]
-    needed = length / xp.where(speed > 0, speed, 1e-30)
+    needed = length / xp.maximum(speed, 1e-30)
     arrives = needed <= time_s
     walked = xp.where(arrives, length, speed * time_s)
     position = xp.where(arrives[..., None], target, xy + walked[..., None] * direction)
