@@ -20,25 +20,31 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from lambo_env import registration
+from lambo_env.envs.arguments import REWARD
 from lambo_env.envs.vector_env import WorldVectorEnv
+from lambo_env.offloading.batch import Reward
 from lambo_env.offloading.instances import Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
-REWARDS = ("native", "relative")
 _PER_ROW = ("action_masks", "frame")  # methods that answer for one row
 _TAKEN = ("instances", "prompts")  # attributes that hold all rows
 
 
-def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any) -> NativeVecEnv:  # noqa: A002
+def as_sb3(
+    id: str,  # noqa: A002
+    num_envs: int = 64,
+    *,
+    reward: str | Reward = "cost",
+    **kwargs: Any,
+) -> NativeVecEnv:
     """Return ``num_envs`` environments as one SB3 VecEnv.
 
     Args:
         id: an environment of any world, such as "LAMBO-MEC-v0", with or without "lambo_env:".
         num_envs: rows.
-        reward: "native" is the environment's, in units of the cost; "relative" divides by the cost
-            of running that slot all locally, so that instances and prompts weigh alike. Episode
-            infos stay native.
+        reward: as in the environments, for every world that knows what all-local play costs. Under
+            "relative" the episodes' returns in the infos stay in units of the cost.
         **kwargs: arguments of the environment.
 
     Raises:
@@ -49,6 +55,8 @@ def as_sb3(id: str, num_envs: int = 64, *, reward: str = "native", **kwargs: Any
         validate.known_keys("as_sb3", kwargs, row.argument_names())
     name = id if ":" in id else f"lambo_env:{id}"
     num_envs = validate.integer("num_envs", num_envs)
+    if callable(reward):
+        kwargs["reward"], reward = reward, "cost"
     venv = gym.make_vec(
         name,
         num_envs,
@@ -77,13 +85,13 @@ class NativeVecEnv(VecEnv):
     Row i is the single environment seeded ``seed + i``.
 
     The info of each row holds "action_mask"; at an episode's end also "terminal_observation",
-    "TimeLimit.truncated" (never), "episode" with native return r, length l and seconds t as from
-    Monitor, and "outcome".
+    "TimeLimit.truncated" (never), "episode" with return r in units of the cost, length l and
+    seconds t as from Monitor, and "outcome".
     """
 
-    def __init__(self, venv: WorldVectorEnv, reward: str = "native") -> None:
+    def __init__(self, venv: WorldVectorEnv, reward: str = "cost") -> None:
         self.venv = venv
-        self._relative = validate.known(reward, REWARDS, "reward") == "relative"
+        self._relative = validate.known(reward, REWARD, "reward") == "relative"
         self._own: dict[str, dict[int, Any]] = {}
         self._start = time.time()
         super().__init__(venv.num_envs, venv.single_observation_space, venv.single_action_space)

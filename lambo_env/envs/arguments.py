@@ -18,17 +18,22 @@ from numpy.typing import NDArray
 from lambo_env.envs.actions import decode_action
 from lambo_env.offloading import drift as drifts
 from lambo_env.offloading import observation
-from lambo_env.offloading.batch import EpisodeBatch
+from lambo_env.offloading.batch import EpisodeBatch, Reward
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.slots import Slots, slots_of
+from lambo_env.offloading.slots import Source as InstanceSource
+from lambo_env.prompts.arguments import Prompt, as_prompts
 from lambo_env.prompts.objectives import OBJECTIVES
 from lambo_env.prompts.prompts import MAX_CHARS, Prompts, env_prompts
 from lambo_env.utils import validate
 
 Observation = Any  # an array, or a dict of arrays
-Source = str | os.PathLike[str] | Mapping[str, Any] | Scenario
+Source = str | os.PathLike[str] | Mapping[str, Any] | Scenario | InstanceSource
 OBSERVE = ("prompt", "objective")
+MASK = ("info", "observation")
+MASK_KEY = "action_mask"
+REWARD = ("cost", "relative")
 RENDER_MODES = ["human", "rgb_array", "ansi"]
 
 
@@ -93,24 +98,33 @@ class EnvArguments:
     a slot's rewards sum to minus its cost.
 
     Args:
-        scenario: a preset's name, a TOML path, a Scenario, or a mapping of its fields.
-        prompt: None draws one of the frozen prompts at each reset; a str fixes it; a list is
-            drawn from.
+        scenario: a preset's name, a TOML path, a Scenario, a mapping of its fields, or any object
+            with num_ues, num_servers and sample(batch_size, rng) -> Instances, which is asked anew
+            for each slot.
+        prompt: None draws one of the frozen prompts at each reset; a text fixes it, as do a latency
+            weight and (any text, latency weight); of a list one is drawn.
         num_slots: time slots per episode; UEs move and the links change between them, tasks are
             new in each.
         render_mode: "human", "rgb_array", "ansi" or None.
         observe: "prompt" shows the text's tokens, "objective" (latency_weight, 1 - latency_weight)
             in their place.
+        mask: "info" tells the mask in info["action_mask"], "observation" also as the observation's
+            key action_mask.
+        reward: "cost"; "relative" divides it by the cost of running the same slot all locally, so
+            that all prompts have one scale; or a function (outcome, instances, objective) -> cost
+            [B], whose negative is paid at a slot's last step.
 
     Raises:
         ValueError: naming the argument, its value and what is allowed.
     """
 
     scenario: Source = "paper"
-    prompt: str | Sequence[str] | None = None
+    prompt: Prompt | Prompts | Sequence[Prompt] | None = None
     num_slots: int = 1
     render_mode: str | None = None
     observe: str = "prompt"
+    mask: str = "info"
+    reward: str | Reward = "cost"
 
     world: ClassVar[str] = "offloading"
     render_modes: ClassVar[Sequence[str]] = RENDER_MODES
@@ -120,11 +134,14 @@ class EnvArguments:
     def __post_init__(self) -> None:
         """Check every argument."""
         check_render_mode(self.render_mode)
-        object.__setattr__(self, "scenario", load_scenario(self.scenario))
-        texts = env_prompts() if self.prompt is None else Prompts.of(_texts("prompt", self.prompt))
+        object.__setattr__(self, "scenario", _source(self.scenario))
+        texts = env_prompts() if self.prompt is None else as_prompts("prompt", self.prompt)
         object.__setattr__(self, "texts", texts)
         object.__setattr__(self, "num_slots", validate.integer("num_slots", self.num_slots))
         validate.known(self.observe, OBSERVE, "observe")
+        validate.known(self.mask, MASK, "mask")
+        if not callable(self.reward):
+            validate.known(self.reward, REWARD, "reward")
         object.__setattr__(self, "num_servers", self.slots().num_servers)
 
     @classmethod
@@ -140,7 +157,7 @@ class EnvArguments:
 
     def slots(self) -> Slots:
         """Return how one slot follows another."""
-        return slots_of(cast(Scenario, self.scenario))
+        return slots_of(cast(Scenario | InstanceSource, self.scenario))
 
     def batch(self, num_envs: int) -> EpisodeBatch:
         """Return ``num_envs`` episodes that have not begun."""
@@ -151,6 +168,7 @@ class EnvArguments:
             self.num_slots,
             shares=self.shares,
             objective=self.observe == "objective",
+            reward=self.reward,
         )
 
     def observation_space(self) -> spaces.Space[Any]:
@@ -165,6 +183,8 @@ class EnvArguments:
             parts["objective"] = spaces.Box(0.0, 1.0, (len(OBJECTIVES),), np.float32)
         else:
             parts["prompt"] = spaces.Box(0, 127, (MAX_CHARS,), np.uint8)
+        if self.mask == "observation":
+            parts[MASK_KEY] = spaces.MultiBinary(slots.num_servers + 1)
         return spaces.Dict(parts)
 
     def action_space(self) -> spaces.Space[Any]:
@@ -229,7 +249,9 @@ class DriftArguments(JointArguments):
     def __post_init__(self) -> None:
         """Check every argument."""
         object.__setattr__(
-            self, "drift", drifts.load_drift(self.drift, load_scenario(self.scenario))
+            self,
+            "drift",
+            drifts.load_drift(self.drift, load_scenario(cast(Scenario, self.scenario))),
         )
         super().__post_init__()
 
@@ -244,27 +266,19 @@ def check_render_mode(render_mode: str | None) -> None:
         validate.known(render_mode, RENDER_MODES, "render_mode")
 
 
+def _source(given: Source) -> Scenario | InstanceSource:
+    """Return a scenario, or the object that samples instances as it is."""
+    return given if callable(getattr(given, "sample", None)) else load_scenario(given)  # type: ignore[arg-type, return-value]
+
+
 def _prompts(given: Any, num_envs: int) -> Prompts | None:
-    """Return Prompts [num_envs] of a text for all, a text per row, or Prompts as they are."""
+    """Return Prompts [num_envs] of one for all, one per row, or Prompts as they are."""
     if given is None:
         return None
-    if isinstance(given, Prompts):
-        what, fits = 'options["prompt"] (number of prompts)', len(given) == num_envs
-        validate.check(what, len(given), fits, f"{num_envs}")
-        return given
-    texts = _texts('options["prompt"]', given)
-    if not isinstance(texts, str):
-        allowed = "1" if num_envs == 1 else f"1, or {num_envs}, one per row"
-        what, fits = 'options["prompt"] (number of texts)', len(texts) in (1, num_envs)
-        validate.check(what, len(texts), fits, allowed)
-    return Prompts.of(texts, num_envs)
-
-
-def _texts(field: str, given: Any) -> str | Sequence[str]:
-    """Return one text or several; what they mean is not looked at yet."""
-    if isinstance(given, np.ndarray) and given.ndim == 1:
-        given = given.tolist()
-    several = isinstance(given, Sequence) and not isinstance(given, bytes | bytearray)
-    ok = isinstance(given, str) or (several and len(given) > 0)
-    validate.check(field, given, ok, "a str or a sequence of at least one str")
-    return given
+    field, ready = 'options["prompt"]', isinstance(given, Prompts)
+    prompts, exact = as_prompts(field, given), ready or num_envs == 1
+    field = f"{field} (number of {'prompts' if ready else 'texts'})"
+    allowed = f"{num_envs}" if exact else f"1, or {num_envs}, one per row"
+    fits = len(prompts) == num_envs or (len(prompts) == 1 and not exact)
+    validate.check(field, len(prompts), fits, allowed)
+    return prompts if len(prompts) == num_envs else prompts.repeat(num_envs)

@@ -101,7 +101,7 @@ class WorldEnv(Shell, gym.Env[Observation, Any]):
             info["action_mask"] = self._mask.astype(np.int8)  # what Discrete.sample(mask=) takes
         if self.render_mode == "human":
             self.render()
-        return first_row(self._batch.observe()), info
+        return first_row(self._observe()), info
 
     def action_masks(self) -> NDArray[np.bool_] | None:
         """Return which actions can still do their task in time, or None where nothing is masked.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from gymnasium.error import ResetNeeded
 
-from lambo_env.envs.arguments import Arguments
+from lambo_env.envs.arguments import MASK_KEY, Arguments, Observation
 from lambo_env.rendering.renderer import FPS, Renderer
 
 
@@ -25,6 +26,7 @@ class Shell:
         modes = list(arguments.render_modes)
         self.metadata: dict[str, Any] = {"render_modes": modes, "render_fps": FPS}
         self._batch: Any = arguments.batch(num_envs)
+        self._shows_mask = getattr(arguments, "mask", None) == "observation"
         self._playing: bool | None = None  # None: not reset yet
         self._renderer: Renderer | None = None
 
@@ -37,6 +39,11 @@ class Shell:
     def instances(self) -> Any:
         """What is being played [B]."""
         return self._started().instances
+
+    def _observe(self, copy: bool = True) -> Observation:
+        """Return what the batch shows [B, ...], the masks with it where they are asked for."""
+        seen = self._batch.observe(copy)
+        return {**seen, MASK_KEY: self._batch.mask().view(np.int8)} if self._shows_mask else seen
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the window, if there is one."""

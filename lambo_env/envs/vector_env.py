@@ -273,7 +273,7 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         return infos
 
     def _final_obs(self, rows: Ints) -> NDArray[np.object_]:
-        observed, out = self._batch.observe(), np.full(self.num_envs, None, dtype=object)
+        observed, out = self._observe(), np.full(self.num_envs, None, dtype=object)
         for row in rows.tolist():
             out[row] = row_of(observed, row)
         return out
@@ -308,7 +308,7 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
     def _seen(self) -> Observation:
         if self.render_mode == "human":
             self.render()
-        return self._batch.observe(self._copy)
+        return self._observe(self._copy)
 
     def action_masks(self) -> NDArray[np.bool_] | None:
         """Return which actions can still do their task in time [B, ...], None without masks."""

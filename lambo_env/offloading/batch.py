@@ -10,21 +10,23 @@ the draws is batched. The batch owns its arrays: what it hands out is fresh unle
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env.offloading import dynamics, physics
-from lambo_env.offloading.instances import LOCAL, Instances, Objective
+from lambo_env.offloading.instances import LOCAL, Instances, Objective, Outcome
 from lambo_env.offloading.masks import legal_places
 from lambo_env.offloading.observation import Observations
-from lambo_env.offloading.slots import Slots, draw
+from lambo_env.offloading.slots import Slots, SourceSlots, draw
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils.rows import Finished, Rows
+from lambo_env.utils import validate
+from lambo_env.utils.rows import Finished, Rows, read_only
 
 Generators = Sequence[np.random.Generator]
+Reward = Callable[[Outcome, Instances, Objective], NDArray[np.float64]]
 
 
 @dataclasses.dataclass
@@ -38,6 +40,16 @@ class Slot:
     objective: Objective
     tables: dynamics.SlotTables
     state: dynamics.SlotState
+    unit: dynamics.Floats | None  # [B] cost that a reward of 1 stands for; None: 1
+
+
+class _Following(NamedTuple):
+    """The slots that follow in some rows, drawn and not begun."""
+
+    rows: Rows
+    inherited: Any
+    number: dynamics.Ints
+    instances: Instances
 
 
 class EpisodeBatch:
@@ -55,6 +67,7 @@ class EpisodeBatch:
         *,
         shares: bool,
         objective: bool,
+        reward: str | Reward = "cost",
     ) -> None:
         """Lay out the buffers; the first ``reset`` must name every row.
 
@@ -65,11 +78,14 @@ class EpisodeBatch:
             num_slots: of an episode.
             shares: the action allots the CPU; else the closed form does.
             objective: observations show the objective in place of the prompt's tokens.
+            reward: "cost", "relative" to all-local play, or a function of a finished slot.
         """
         self.slots, self.texts, self.num_slots, self.shares = slots, texts, num_slots, shares
         self.num_envs, self.num_places = num_envs, slots.num_servers + 1
         self.all_rows = np.arange(num_envs)
-        self._objective = objective
+        self._objective, self._reward = objective, reward
+        # what a caller wrote may fail in mid-step: then nothing has been written yet
+        self._overwrite = isinstance(reward, str) and not isinstance(slots, SourceSlots)
         self._last = slots.num_ues - 1
         self._seen = Observations(num_envs, slots.num_ues, slots.num_servers)
         self._everyone = Rows(np.arange(num_envs), num_envs)
@@ -106,15 +122,6 @@ class EpisodeBatch:
         drawn = drawn if instances is None else instances
         self._begin(some, inherited, number, given, drawn, prompts)
 
-    def _advance(self, rows: dynamics.Ints, rngs: Generators) -> None:
-        """Bring the next slot to ``rows``."""
-        some = self._some(rows)
-        draws = draw([rngs[row] for row in rows], rows.size, self.slots.next_draws)
-        number = some.take(self.slot.number) + 1
-        inherited, drawn = self.slots.next(some.take(self.slot.inherited), number, draws)
-        prompts = self.prompts if some.everyone else self.prompts.take(rows)
-        self._begin(some, inherited, number, some.take(self.slot.given), drawn, prompts)
-
     def _begin(
         self,
         rows: Rows,
@@ -127,7 +134,9 @@ class EpisodeBatch:
         """Put a new slot and its first observation into ``rows``."""
         objective, upload = prompts.objective(instances), physics.upload_s(instances)
         tables, state = dynamics.start(instances, objective, upload)
-        slot = Slot(inherited, number, given, instances, objective, tables, state)
+        relative = self._reward == "relative"
+        unit = physics.all_local_cost(instances, prompts) if relative else None
+        slot = Slot(inherited, number, given, instances, objective, tables, state, unit)
         self.slot = slot if rows.everyone else rows.put(self.slot, slot)
         self._seen.begin(slice(None) if rows.everyone else rows.index, instances, upload)
 
@@ -145,23 +154,64 @@ class EpisodeBatch:
         Further slots have begun already.
         """
         some, slot = self._some(rows), self.slot
-        ue = some.take(slot.state.ue)
+        ue, before = some.take(slot.state.ue), slot.state
         move, slot.state = dynamics.step(
-            slot.tables, slot.state, some, place, share, overwrite=True
+            slot.tables, before, some, place, share, overwrite=self._overwrite
         )
+        last, finished, following = ue == self._last, None, None
+        reward = move.reward if slot.unit is None else move.reward / some.take(slot.unit)
+        if callable(self._reward):
+            reward = np.zeros(rows.size)
+        if np.count_nonzero(last):
+            try:
+                finished, following = self._finish(rows[last], rngs)
+                if callable(self._reward):
+                    reward[last] = self._own_reward(finished)
+            except Exception:
+                slot.state = before
+                raise
         capacity = move.capacity_hz
-        last = ue == self._last
         taken, left = move.taken_hz / capacity, move.left_hz / capacity
         self._seen.decide(rows, ue, place, taken, left)
-        return move.reward, self._finish(rows[last], rngs) if np.count_nonzero(last) else None
+        if following is not None:
+            self._go_on(following)
+        return reward, finished
 
-    def _finish(self, rows: dynamics.Ints, rngs: Generators) -> Finished:
-        """Score the slots of ``rows`` and begin the next one where there is one."""
+    def _finish(self, rows: dynamics.Ints, rngs: Generators) -> tuple[Finished, _Following | None]:
+        """Score the slots of ``rows`` and draw the next one where there is one."""
         over = self.slot.number[rows] + 1 == self.num_slots
         finished = Finished(rows, over, {"outcome": self._outcome(self._some(rows))})
-        if not over.all():
-            self._advance(rows[~over], rngs)
-        return finished
+        return finished, None if over.all() else self._following(rows[~over], rngs)
+
+    def _following(self, rows: dynamics.Ints, rngs: Generators) -> _Following:
+        some = self._some(rows)
+        draws = draw([rngs[row] for row in rows], rows.size, self.slots.next_draws)
+        number = some.take(self.slot.number) + 1
+        inherited, drawn = self.slots.next(some.take(self.slot.inherited), number, draws)
+        return _Following(some, inherited, number, drawn)
+
+    def _go_on(self, following: _Following) -> None:
+        """Begin the slots that follow."""
+        some = following.rows
+        prompts = self.prompts if some.everyone else self.prompts.take(some.index)
+        given = some.take(self.slot.given)
+        self._begin(
+            some, following.inherited, following.number, given, following.instances, prompts
+        )
+
+    def _own_reward(self, finished: Finished) -> dynamics.Floats:
+        """Return minus what the caller's function makes of finished slots [K]."""
+        slot = self._some(finished.rows).take(self.slot)
+        fields = [field.name for field in dataclasses.fields(Outcome)]
+        outcome = Outcome(**{name: finished.infos["outcome"][name] for name in fields})
+        given = read_only((outcome, slot.instances, slot.objective))
+        cost = np.asarray(self._reward(*given))  # type: ignore[operator]
+        want = (finished.rows.size,)
+        field, allowed = "what the reward function returned", f"finite numbers of shape {want}"
+        right = cost.dtype.kind in "fiu" and cost.shape == want
+        validate.check(f"{field} (shape, dtype)", (cost.shape, str(cost.dtype)), right, allowed)
+        validate.each(field, cost, np.isfinite(cost), allowed)
+        return -cost.astype(np.float64)
 
     def _outcome(self, rows: Rows) -> dict[str, NDArray[Any]]:
         slot = rows.take(self.slot)

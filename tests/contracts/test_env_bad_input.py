@@ -47,7 +47,7 @@ PROMPTS = [
     (b"minimum energy", r'options\["prompt"\] is b'),
     ([], r'options\["prompt"\] is \[\]'),
     (["minimum energy"] * 2, r'options\["prompt"\] \(number of texts\) is 2; allowed: 1'),
-    (["minimum energy", "minimum energy", 3], "(texts|number of texts)"),
+    (["minimum energy", "minimum energy", 3], r"number of texts|\[2\] is 3; allowed: a str"),
     (["minimum energy", "minimum energy", "make it so"], "(make it so|number of texts)"),
     (
         Prompts.of("minimum energy", 2),

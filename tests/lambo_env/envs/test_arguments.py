@@ -1,0 +1,198 @@
+"""Rewards, masks, prompts and sources of a caller's own, single and vector alike."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import lambo_env
+from baselines.sb3.vec_env import as_sb3
+from lambo_env.offloading.instances import Instances
+from lambo_env.offloading.physics import all_local_cost
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.testing.harness import same
+
+IDS = ("LAMBO-MEC-v0", "LAMBO-MEC-Association-v0")
+RNG = np.random.default_rng(0)
+TINY = lambo_env.load_scenario("tiny")
+
+
+class Site:
+    """A source: the tasks of `tiny` over links that carry a tenth."""
+
+    num_ues, num_servers = TINY.num_ues, TINY.num_servers
+
+    def __init__(self):
+        self.returns = lambda instances: instances
+
+    def sample(self, batch_size, rng):
+        drawn = sample_instances(TINY, batch_size, rng)
+        return self.returns(drawn.replace(uplink_bps=drawn.uplink_bps / 10))
+
+
+def worst_latency(outcome, instances, objective):
+    """A reward of one's own: the slowest task, in s, at most 10."""
+    assert not outcome.latency_s.flags.writeable
+    assert instances.batch_size == len(objective.cost_per_s) == len(outcome.cost)
+    return np.minimum(outcome.latency_s.max(axis=1), 10.0)
+
+
+def play(env, seed, steps, actions):
+    """Return what an environment showed: observations, rewards and infos."""
+    seen = [env.reset(seed=seed)]
+    for action in actions[:steps]:
+        seen.append(env.step(action))
+        if seen[-1][2] is True:
+            break
+    return seen
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("prompt", ["minimum latency", "minimum energy", 0.3])
+def test_relative_rewards_are_shares_of_all_local_play(env_id, prompt):
+    kwargs = {"scenario": "tiny", "prompt": prompt, "num_slots": 2}
+    env = gym.make(env_id, reward="relative", **kwargs)
+    env.reset(seed=3)
+    env.action_space.seed(3)
+    for _ in range(2):
+        unit = all_local_cost(env.unwrapped.instances, env.unwrapped.prompts)[0]
+        total = 0.0
+        for _ in range(6):
+            _, reward, _, _, info = env.step(env.action_space.sample())
+            total += reward
+        assert -total == pytest.approx(info["outcome"]["cost"] / unit, rel=1e-9)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_a_reward_function_is_called_once_per_slot_and_paid_at_its_end(env_id):
+    calls = []
+
+    def reward(outcome, instances, objective):
+        calls.append(outcome.cost.shape)
+        return worst_latency(outcome, instances, objective)
+
+    env = gym.make(env_id, scenario="tiny", num_slots=2, reward=reward)
+    env.reset(seed=0)
+    for step in range(12):
+        _, paid, over, _, info = env.step(env.action_space.sample() * 0)
+        if step % 6 < 5:
+            assert paid == 0
+        else:
+            assert paid == -min(info["outcome"]["latency_s"].max(), 10.0)
+    assert over and calls == [(1,), (1,)]
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"reward": "relative"},
+        {"reward": worst_latency},
+        {"mask": "observation"},
+        {"scenario": Site(), "mask": "observation", "reward": "relative"},
+        {"prompt": ["minimum latency", 0.25, ("As you like it", 0.6)], "observe": "objective"},
+    ],
+)
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_rows_equal_the_single_environment(env_id, kwargs, mode):
+    kwargs = {"scenario": "tiny", "num_slots": 2, **kwargs}
+    vector = gym.make_vec(env_id, 3, autoreset_mode=mode, **kwargs)
+    seen, infos = vector.reset(seed=5)
+    singles = [gym.make(env_id, **kwargs) for _ in range(3)]
+    for row, env in enumerate(singles):
+        mine, info = env.reset(seed=5 + row)
+        same(mine, {name: part[row] for name, part in seen.items()}, "observation")
+    assert vector.single_observation_space == singles[0].observation_space
+    vector.action_space.seed(1)
+    for _ in range(11):
+        actions = vector.action_space.sample()
+        seen, rewards, _, _, infos = vector.step(actions)
+        assert vector.observation_space.contains(seen)
+        for row, env in enumerate(singles):
+            mine, reward, _, _, info = env.step(actions[row])
+            assert reward == rewards[row]
+            same(mine, {name: part[row] for name, part in seen.items()}, "observation")
+            if "action_mask" in mine:
+                assert (mine["action_mask"] == info["action_mask"]).all()
+    seen, _, _, _, infos = vector.step(vector.action_space.sample())
+    if mode == "SameStep":
+        assert infos["final_obs"][0].keys() == seen.keys()
+
+
+def test_a_prompt_is_a_text_a_weight_or_both():
+    env = gym.make(IDS[1], scenario="tiny", prompt=("Sing, goddess, of the wrath", 0.9))
+    env.reset(seed=0)
+    assert env.unwrapped.prompts.latency_weight.tolist() == [0.9]
+    assert env.unwrapped.prompts.texts == ("Sing, goddess, of the wrath",)
+    env.reset(options={"prompt": 0.25})
+    assert env.unwrapped.prompts.texts == ("25% latency, 75% energy",)
+    for weight in np.linspace(0, 1, 41).tolist():
+        text = lambo_env.prompts.arguments.text_of(weight)
+        assert lambo_env.Prompts.of(text).latency_weight[0] == pytest.approx(weight, abs=1e-9)
+    vector = gym.make_vec(IDS[1], 2, scenario="tiny")
+    vector.reset(options={"prompt": [("one", 0.1), 0.2]})
+    assert vector.unwrapped.prompts.latency_weight.tolist() == [0.1, 0.2]
+    with pytest.raises(ValueError, match=r'options\["prompt"\]\[1\] is 2'):
+        vector.reset(options={"prompt": [0.1, 2]})
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        (lambda drawn: drawn.take([0, 0]), "batch_size, num_ues, num_servers"),
+        (lambda drawn: None, "source.sample returned"),
+        (lambda drawn: drawn.replace(cycles=drawn.cycles * np.nan), "Instances.cycles"),
+        (lambda _: sample_instances(lambo_env.load_scenario("paper"), 1, RNG), r"\(1, 50, 4\)"),
+    ],
+)
+def test_a_source_that_fails_leaves_the_episode_as_it_was(env_id, broken, text):
+    site = Site()
+    env = gym.make(env_id, scenario=site, num_slots=2).unwrapped
+    whole = Site()
+    twin = gym.make(env_id, scenario=whole, num_slots=2).unwrapped
+    env.reset(seed=0), twin.reset(seed=0)
+    action = env.action_space.sample()
+    for _ in range(5):
+        env.step(action), twin.step(action)
+    site.returns = broken
+    state = env.np_random.bit_generator.state
+    with pytest.raises(ValueError, match=text):
+        env.step(action)
+    with pytest.raises(ValueError, match=text):
+        env.reset()
+    site.returns = whole.returns
+    env.np_random.bit_generator.state = state
+    for _ in range(7):
+        same(env.step(action), twin.step(action), "step")
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("answer", [np.zeros(3), np.array([np.nan]), "much", 1.0])
+def test_a_reward_of_the_wrong_shape_leaves_the_episode_as_it_was(env_id, answer):
+    answers = [answer]
+
+    def reward(outcome, instances, objective):
+        return answers.pop() if answers else outcome.cost
+
+    env = gym.make(env_id, scenario="tiny", prompt="minimum latency", reward=reward)
+    twin = gym.make(env_id, scenario="tiny", prompt="minimum latency")
+    env.reset(seed=0), twin.reset(seed=0)
+    action, total = env.action_space.sample(), 0.0
+    for _ in range(5):
+        env.step(action)
+        total += twin.step(action)[1]
+    with pytest.raises(ValueError, match="what the reward function returned"):
+        env.step(action)
+    seen, paid, *_, info = env.step(action)
+    other, last, *_, told = twin.step(action)
+    same((seen, info), (other, told), "what is seen")
+    assert paid == pytest.approx(total + last)
+
+
+def test_sources_and_functions_go_through_sb3_too():
+    env = as_sb3(IDS[1], 2, scenario=Site(), reward=worst_latency, mask="observation")
+    env.reset()
+    for _ in range(6):
+        seen, rewards, dones, _ = env.step([0, 0])
+    assert dones.all() and (rewards < 0).all() and "action_mask" in seen
+    assert isinstance(env.get_attr("instances")[0], Instances)
