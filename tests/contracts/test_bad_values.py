@@ -43,6 +43,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "Source": ("", 3, 1.5, ["x"], {"num_uess": 3}),
     "str | os.PathLike[str] | Mapping[str, Any] | Scenario": ("", 3, 1.5, ["x"], {"num_uess": 3}),
     "str | Sequence[str]": ("", 3, b"minimum latency", [], ["be quick about it"]),
+    "Prompt | Prompts | Sequence[Prompt]": (3, b"minimum latency", [], ["x"], ("x", 1.5)),
+    "str | Reward": TEXT,
     "Sequence[str]": ([], 3, "no such thing", ["x"], [3]),
     "tuple[int, ...]": (3, "8", [0], [2.5], [-1]),
     "Frames | str | os.PathLike[str]": ("", 3, 1.5, ["x"], "absent.mat"),
