@@ -1,12 +1,13 @@
 """The LAMBO environment suite: multi-access edge computing (MEC) task offloading for Gymnasium."""
 
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective, Outcome
-from lambo_env.offloading.scenario import Scenario, list_scenarios
+from lambo_env.offloading.scenario import Scenario
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.registration import (
     allocate,
     evaluate,
     list_envs,
+    list_scenarios,
     load_scenario,
     register_env,
     register_world,

@@ -242,6 +242,12 @@ def sample_instances(scenario: Any, num_instances: int, rng: Any) -> Any:
     return world_of(scenario, "scenario").get("sample_instances")(scenario, num_instances, rng)
 
 
+def list_scenarios(world: str | None = None) -> list[str]:
+    """Return the names of the presets that ship with the package: all, or those of a world."""
+    names = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
+    return [n for n in names if world in (None, _fields(n).get("world", DEFAULT_WORLD))]
+
+
 def load_scenario(source: Any) -> Any:
     """Return the scenario of a preset's name, a TOML path, a mapping of fields, or as it is.
 
@@ -321,6 +327,13 @@ register_world(
     allocate="lambo_env.wpmec.physics:allocate",
     bound="lambo_env.wpmec.physics:best_cost",
     load_file="lambo_env.datasets.droo:load_frames",
+)
+register_world(
+    "queueing",
+    "Tasks that wait: queues at UEs, uplinks and servers, so that decisions have a tomorrow.",
+    scenario="lambo_env.queueing.scenario:QueueScenario",
+    load_scenario="lambo_env.queueing.scenario:load_scenario",
+    instances="lambo_env.queueing.instances:QueueInstances",
 )
 register_env(
     "LAMBO-MEC-v0",

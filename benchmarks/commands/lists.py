@@ -40,7 +40,7 @@ def envs() -> None:
 
 def scenarios() -> None:
     """Print the presets and their main numbers."""
-    from lambo_env.offloading.scenario import list_scenarios, load_scenario
+    from lambo_env.registration import list_scenarios, load_scenario
 
     rows = []
     for name in list_scenarios():

@@ -29,7 +29,7 @@ VERSION_0_1 = (
 )
 
 
-def _listed(field: str, value: Any, one: Within, ok: Callable[[int], bool], allowed: str) -> Any:
+def listed(field: str, value: Any, one: Within, ok: Callable[[int], bool], allowed: str) -> Any:
     """Return a list's numbers as a tuple, each held against a rule."""
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         validate.refuse(field, value, allowed)
@@ -48,7 +48,7 @@ class Span(Within):
         if isinstance(value, Real):
             value = (one(field, value),) * 2
         allowed = f"{self.allowed}, or [low, high] of such"
-        low, high = _listed(field, value, one, lambda count: count == 2, allowed)
+        low, high = listed(field, value, one, lambda count: count == 2, allowed)
         validate.check(field, [low, high], low <= high, f"{allowed} with low <= high")
         return low, high
 
@@ -61,7 +61,7 @@ class Capacities(Within):
         """Return the capacities."""
         many = f"a list of 1 .. {MOST_SERVERS} capacities in cycles/s, each {self.allowed}"
         one = Within(self.low, self.high)
-        return _listed(field, value, one, lambda count: 1 <= count <= MOST_SERVERS, many)
+        return listed(field, value, one, lambda count: 1 <= count <= MOST_SERVERS, many)
 
 
 def number_of_ues(field: str, value: Any) -> int:
@@ -145,7 +145,8 @@ class CellScenario(Ruled):
         """
         default = {f.name: f.default for f in dataclasses.fields(self)}
         counts = [n for n in default if n in VERSION_0_1 or getattr(self, n) != default[n]]
-        fields = {name: value for name, value in self.to_dict().items() if name in counts}
+        everything = self.to_dict()  # a world may add to the fields
+        fields = {n: value for n, value in everything.items() if n in counts or n not in default}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lambo_env.cell.draws import draw
 from lambo_env.offloading import dynamics, physics
 from lambo_env.offloading.instances import LOCAL, Instances, Objective, Outcome
 from lambo_env.offloading.masks import legal_places
 from lambo_env.offloading.observation import Observations
-from lambo_env.offloading.slots import Slots, SourceSlots, draw
+from lambo_env.offloading.slots import Slots, SourceSlots
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 from lambo_env.utils.rows import Finished, Rows, read_only

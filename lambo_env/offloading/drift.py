@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from lambo_env.cell import geometry
+from lambo_env.cell.draws import Draws
 from lambo_env.cell.geometry import CellState
 from lambo_env.offloading import slots
 from lambo_env.offloading.instances import Array, Instances
 from lambo_env.offloading.scenario import Scenario, load_scenario
-from lambo_env.offloading.slots import Draws, MovingSlots
+from lambo_env.offloading.slots import MovingSlots
 from lambo_env.utils import validate
 from lambo_env.utils.rows import Rows, map_arrays
 

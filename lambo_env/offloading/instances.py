@@ -6,24 +6,19 @@ Shapes: B instances, N UEs, M edge servers, P = M + 1 places (0 is local, m is s
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import io
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import array_api_compat
-import array_api_compat.numpy
 import numpy as np
 
+from lambo_env.cell.instances import CellInstances, detached
+from lambo_env.cell.places import LOCAL as LOCAL
 from lambo_env.prompts.objectives import OBJECTIVES, PAIR
-from lambo_env.utils import files, validate
-from lambo_env.utils.rows import ArrayHolder, content_hash
-
-# an array of any array-API namespace (NumPy, torch); the standard has no static type for it
-Array = Any
-LOCAL = 0
+from lambo_env.prompts.objectives import Objective as Objective
+from lambo_env.utils import validate
+from lambo_env.utils.rows import Array as Array
+from lambo_env.utils.rows import ArrayHolder
 
 
 def over_places(local: Array, remote: Array, xp: Any) -> Array:
@@ -70,7 +65,7 @@ def set_at(array: Array, index: Any, value: Array) -> Array:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Instances(ArrayHolder):
+class Instances(CellInstances):
     """A batch of single-slot offloading problems.
 
     Every number that physics reads, and nothing else.
@@ -91,89 +86,6 @@ class Instances(ArrayHolder):
     uplink_bps: Array  # [B, N, M]
     server_cpu_hz: Array  # [B, M] capacity in cycles/s
     late_penalty: Array  # [B] dimensionless, >= 0
-
-    def __post_init__(self) -> None:
-        """Turn lists into arrays, then check shapes and ranges."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not array_api_compat.is_array_api_obj(value) or array_api_compat.is_numpy_array(
-                value
-            ):
-                object.__setattr__(self, field.name, _float_array(f"Instances.{field.name}", value))
-        self._check_shapes()
-        self._check_values()
-
-    def _check_shapes(self) -> None:
-        links = tuple(self.uplink_bps.shape)
-        validate.check(
-            "Instances.uplink_bps.shape",
-            links,
-            len(links) == 3 and min(links) >= 1,
-            "[B, N, M], each >= 1",
-        )
-        batch, ues, servers = links
-        expected = {
-            "server_cpu_hz": (batch, servers),
-            "late_penalty": (batch,),
-            "uplink_bps": links,
-        }
-        for field in dataclasses.fields(self):
-            shape, want = (
-                tuple(getattr(self, field.name).shape),
-                expected.get(field.name, (batch, ues)),
-            )
-            validate.check(
-                f"Instances.{field.name}.shape",
-                shape,
-                shape == want,
-                f"{want} to go with uplink_bps {links}",
-            )
-
-    def _check_values(self) -> None:
-        xp = self.xp
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            zero_ok = field.name in ("late_penalty", "data_bits", "local_power_w", "tx_power_w")
-            ok = xp.isfinite(value) & ((value >= 0) if zero_ok else (value > 0))
-            validate.each(
-                f"Instances.{field.name}", value, ok, f"finite and {'>= 0' if zero_ok else '> 0'}"
-            )
-
-    @classmethod
-    def unchecked(cls, **fields: Array) -> Instances:
-        """Build from arrays that are right by construction (internal: skips every check)."""
-        self = object.__new__(cls)
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
-        return self
-
-    @property
-    def xp(self) -> Any:
-        """The array namespace of the fields."""
-        if (
-            type(self.uplink_bps) is np.ndarray
-        ):  # the general answer takes longer than a sum over one slot
-            return array_api_compat.numpy
-        return array_api_compat.array_namespace(self.uplink_bps)
-
-    @property
-    def batch_size(self) -> int:
-        """B, the number of instances."""
-        return self.uplink_bps.shape[0]
-
-    @property
-    def num_ues(self) -> int:
-        """N, the number of UEs per instance."""
-        return self.uplink_bps.shape[1]
-
-    @property
-    def num_servers(self) -> int:
-        """M, the number of edge servers per instance."""
-        return self.uplink_bps.shape[2]
-
-    def __len__(self) -> int:
-        """Return B."""
-        return self.batch_size
 
     def objective(
         self, latency_weight: Array, other: Mapping[str, Array] | None = None
@@ -217,31 +129,6 @@ class Instances(ArrayHolder):
         assert found is not None, name
         return found(self)
 
-    def _map(self, function: Any) -> Instances:
-        return Instances.unchecked(
-            **{f.name: function(getattr(self, f.name)) for f in dataclasses.fields(self)}
-        )
-
-    def take(self, rows: Any) -> Instances:
-        """Return the instances at ``rows`` (an int, slice, list, bool or index array)."""
-        if isinstance(rows, (int, np.integer)):
-            inside = bool(-self.batch_size <= rows < self.batch_size)
-            validate.check(
-                "Instances.take(rows)", rows, inside, f"a row of 0..{self.batch_size - 1}"
-            )
-            rows = [int(rows)]
-        return self._map(lambda value: value[rows])
-
-    def repeat(self, count: int) -> Instances:
-        """Return each instance ``count`` times in a row: [B * count]."""
-        count, xp = validate.integer("Instances.repeat(count)", count), self.xp
-        return self._map(lambda value: xp.repeat(value, count, axis=0))
-
-    def replace(self, **fields: Array) -> Instances:
-        """Return a copy with some fields replaced; checked like a new one."""
-        validate.known_keys("Instances", fields, [f.name for f in dataclasses.fields(self)])
-        return dataclasses.replace(self, **fields)
-
     def order(self, permutation: Array) -> Instances:
         """Return the instances with their UEs in the order of the old indices [B, N]."""
         xp = self.xp
@@ -261,116 +148,11 @@ class Instances(ArrayHolder):
             late_penalty=self.late_penalty,
         )
 
-    def to(self, xp: Any, device: Any = None, dtype: Any = None) -> Instances:
-        """Return the instances in another namespace ("numpy" or a module), device or dtype."""
-        if isinstance(xp, str):
-            xp = importlib.import_module(validate.known(xp, ("numpy", "torch"), "namespace"))
-        if xp is np:
-            return self._map(lambda value: np.asarray(_detached(value), dtype=dtype or np.float64))
-        xp = array_api_compat.array_namespace(
-            xp.asarray(0.0)
-        )  # a bare module such as torch -> its standard namespace
-
-        def moved(value: Array) -> Array:
-            sealed = isinstance(value, np.ndarray) and not value.flags.writeable
-            return xp.asarray(value, device=device, dtype=dtype, copy=True if sealed else None)
-
-        return self._map(moved)
-
-    @staticmethod
-    def concat(parts: Sequence[Instances]) -> Instances:
-        """Join batches of the same N and M along B."""
-        validate.check("Instances.concat(parts)", len(parts), len(parts) > 0, "at least one batch")
-        shapes = {(part.num_ues, part.num_servers) for part in parts}
-        validate.check(
-            "Instances.concat(parts)",
-            sorted(shapes),
-            len(shapes) == 1,
-            "batches of one (num_ues, num_servers)",
-        )
-        xp = parts[0].xp
-        names = [f.name for f in dataclasses.fields(Instances)]
-        return Instances.unchecked(
-            **{n: xp.concat([getattr(p, n) for p in parts], axis=0) for n in names}
-        )
-
-    def hash(self, text: str = "") -> str:
-        """Return the content hash of a text and all arrays, 64 hex digits."""
-        return content_hash(self, text)
-
     def capacity_hz(self, place: Array) -> Array:
         """Return the capacity [B, N] of the servers at ``place`` [B, N]; 1 at the local place."""
         xp, capacity = self.xp, self.server_cpu_hz
         table = xp.concat([xp.ones_like(capacity[:, :1]), capacity], axis=1)
         return xp.take_along_axis(table, xp.astype(place, xp.int64), axis=1)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to an ``.npz`` file, atomically."""
-        with files.atomic_writer(path, b"uplink_bps.npy") as file:
-            fields: dict[str, Any] = {
-                f.name: np.asarray(getattr(self, f.name)) for f in dataclasses.fields(self)
-            }
-            np.savez_compressed(file, **fields)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Instances:
-        """Read a file that ``save`` wrote; anything else is refused with the reason."""
-        names = [f.name for f in dataclasses.fields(cls)]
-        validate.check(
-            "Instances.load(path)", str(path), Path(path).is_file(), "an existing .npz file"
-        )
-        try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-                fields = {name: file[name] for name in names}
-        except Exception as error:  # a damaged archive raises whatever it likes
-            raise ValueError(
-                f"Instances.load(path) is {str(path)!r}; "
-                f"allowed: a whole .npz of Instances ({error})"
-            ) from error
-        return cls(**fields)
-
-
-def _detached(value: Array) -> Array:
-    return value.detach().cpu() if hasattr(value, "detach") else value
-
-
-def _float_array(field: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    try:
-        out = np.asarray(value)
-        validate.check(field, value, out.dtype.kind in "fiu", "an array of numbers")
-        return out.astype(np.float64, copy=False)
-    except (TypeError, ValueError) as error:
-        if "allowed" in str(error):
-            raise
-        validate.refuse(field, value, "an array of numbers")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Objective(ArrayHolder):
-    """What to minimise.
-
-    Cost = cost_per_s x mean latency + cost_per_j x total energy + lateness (c_L, c_E), and the
-    coefficient of each further objective x the sum of its ``quantity``.
-    """
-
-    cost_per_s: Array  # [B]
-    cost_per_j: Array  # [B]
-    other: Mapping[str, Array] = dataclasses.field(default_factory=dict)  # [B] by name
-
-    @classmethod
-    def of(cls, coefficients: Mapping[str, Array]) -> Objective:
-        """Return the objective of coefficients [B] by name."""
-        other = {name: values for name, values in coefficients.items() if name not in PAIR}
-        return cls(cost_per_s=coefficients[PAIR[0]], cost_per_j=coefficients[PAIR[1]], other=other)
-
-    @property
-    def coefficients(self) -> dict[str, Array]:
-        """The coefficients [B] by the objective's name."""
-        return {**dict(zip(PAIR, (self.cost_per_s, self.cost_per_j), strict=True)), **self.other}
-
-    def take(self, rows: Any) -> Objective:
-        """Return the objectives at ``rows``."""
-        return Objective.of({name: values[rows] for name, values in self.coefficients.items()})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -388,7 +170,7 @@ class Decision(ArrayHolder):
         """Return the decision in the namespace and on the device of ``like``, CPU in its dtype."""
         cycles = like.cycles
         if isinstance(cycles, np.ndarray):
-            return Decision(*(np.asarray(_detached(part)) for part in (self.place, self.cpu_hz)))
+            return Decision(*(np.asarray(detached(part)) for part in (self.place, self.cpu_hz)))
         xp, device = like.xp, array_api_compat.device(cycles)
         cpu_hz = xp.asarray(self.cpu_hz, dtype=cycles.dtype, device=device)
         return Decision(xp.asarray(self.place, device=device), cpu_hz)

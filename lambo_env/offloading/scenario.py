@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lambo_env import registration
 from lambo_env.cell.scenario import CellScenario
 from lambo_env.utils import toml, validate
-
-PRESETS = Path(__file__).parents[1] / "scenarios"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,8 +19,8 @@ class Scenario(CellScenario):
 
 
 def list_scenarios() -> list[str]:
-    """Names of the presets that ship with the package."""
-    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+    """Names of the presets of this world that ship with the package."""
+    return registration.list_scenarios(registration.DEFAULT_WORLD)
 
 
 def load_scenario(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario) -> Scenario:
@@ -39,7 +38,9 @@ def load_scenario(source: str | os.PathLike[str] | Mapping[str, Any] | Scenario)
     validate.check("scenario", source, isinstance(source, (str, os.PathLike)), allowed)
     name = os.fspath(source)
     if name in list_scenarios():
-        return Scenario.from_dict(toml.load(PRESETS / f"{name}.toml", "scenario file"))
+        return Scenario.from_dict(
+            toml.load(registration.SCENARIOS / f"{name}.toml", "scenario file")
+        )
     if name.endswith(".toml") or os.sep in name:
         validate.check("scenario", name, Path(name).is_file(), "an existing .toml file")
         return Scenario.from_dict(toml.load(Path(name), "scenario file"))

@@ -6,12 +6,13 @@ Drawn anew, moving (``MovingSlots``), drifting (``drift.Drift``), or from a sour
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from lambo_env.cell import channel, geometry
+from lambo_env.cell.draws import Draws, draw
 from lambo_env.cell.geometry import Block, CellState
 from lambo_env.cell.scenario import Range
 from lambo_env.offloading.instances import Array, Instances
@@ -58,39 +59,6 @@ def _task(ends: Range, random: bool, block: Block, like: Array, xp: Any) -> Arra
     if random:
         return low + (high - low) * block.take(like.shape[1])
     return xp.full(like.shape[:2], low, dtype=like.dtype, device=like.device)
-
-
-class Draws(NamedTuple):
-    """What a slot is made of: flat blocks of draws, and where further ones come from."""
-
-    uniforms: Array  # [B, size]
-    normals: Array  # [B, size]
-    rngs: Sequence[np.random.Generator]  # one per row, or one for all
-
-
-def draw(
-    rngs: np.random.Generator | Sequence[np.random.Generator],
-    batch: int,
-    sizes: tuple[int, int],
-    extra: int = 0,
-) -> Draws:
-    """Draw (uniforms, normals) of the ``sizes`` that a strategy names.
-
-    Args:
-        rngs: one generator per row, or one for the whole batch.
-        batch: B.
-        sizes: how many of each.
-        extra: further uniforms at the end of each row, for whoever asks.
-    """
-    if isinstance(rngs, np.random.Generator):
-        return Draws(
-            rngs.random((batch, sizes[0] + extra)), rngs.standard_normal((batch, sizes[1])), [rngs]
-        )
-    uniforms, normals = np.empty((batch, sizes[0] + extra)), np.empty((batch, sizes[1]))
-    for rng, uniform, normal in zip(rngs, uniforms, normals, strict=True):
-        rng.random(out=uniform)
-        rng.standard_normal(out=normal)
-    return Draws(uniforms, normals, rngs)
 
 
 class Slots(Protocol):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lambo_env.utils import validate
+from lambo_env.utils.rows import Array, ArrayHolder
 
 MIX = "mix"  # the kind of a text that weighs two objectives
 PAIR = ("latency", "energy")  # what a text can mix; the second has the weight that nothing else has
@@ -98,3 +99,31 @@ def unit_of(weights: Mapping[str, Any]) -> str:
     """Return the unit of a cost: that of the ``sole`` objective, "" for a mix."""
     row = sole(weights)
     return row.unit if row else ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Objective(ArrayHolder):
+    """What to minimise.
+
+    Cost = cost_per_s x mean latency + cost_per_j x total energy + lateness (c_L, c_E), and the
+    coefficient of each further objective x the sum of its ``quantity``.
+    """
+
+    cost_per_s: Array  # [B]
+    cost_per_j: Array  # [B]
+    other: Mapping[str, Array] = dataclasses.field(default_factory=dict)  # [B] by name
+
+    @classmethod
+    def of(cls, coefficients: Mapping[str, Array]) -> Objective:
+        """Return the objective of coefficients [B] by name."""
+        other = {name: values for name, values in coefficients.items() if name not in PAIR}
+        return cls(cost_per_s=coefficients[PAIR[0]], cost_per_j=coefficients[PAIR[1]], other=other)
+
+    @property
+    def coefficients(self) -> dict[str, Array]:
+        """The coefficients [B] by the objective's name."""
+        return {**dict(zip(PAIR, (self.cost_per_s, self.cost_per_j), strict=True)), **self.other}
+
+    def take(self, rows: Any) -> Objective:
+        """Return the objectives at ``rows``."""
+        return Objective.of({name: values[rows] for name, values in self.coefficients.items()})

@@ -99,6 +99,7 @@ BELOW = {
     "cell": {"utils"},
     "prompts": {"utils"},
     "offloading": {"utils", "cell", "prompts", "registration"},
+    "queueing": {"utils", "cell", "prompts", "registration"},
     "wpmec": {"utils", "cell", "prompts", "registration"},
     "datasets": {"utils", "offloading", "wpmec"},
     "rendering": {"utils", "prompts", "offloading", "registration"},

@@ -10,9 +10,10 @@ import pytest
 from scipy.special import j0
 
 from lambo_env.cell import channel, geometry, mobility
+from lambo_env.cell.draws import Draws, draw
 from lambo_env.offloading import slots
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.offloading.slots import Draws, MovingSlots, draw, sample_instances
+from lambo_env.offloading.slots import MovingSlots, sample_instances
 
 
 def test_rate_by_an_independent_formula():
