@@ -258,7 +258,7 @@ def load_scenario(source: Any) -> Any:
     """
     fields = source if isinstance(source, Mapping) else _fields(source)
     if "world" not in fields:
-        return world_of(source, "scenario").get("load_scenario")(source)
+        return world_of(source, "scenario").get("load_scenario")(fields or source)
     world = WORLDS[validate.known(fields["world"], WORLDS, "world")]
     return world.get("load_scenario")({k: v for k, v in fields.items() if k != "world"})
 

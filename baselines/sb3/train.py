@@ -21,7 +21,7 @@ from stable_baselines3.common.noise import NormalActionNoise
 from baselines.sb3 import checkpoint
 from baselines.sb3.agent import save_policy
 from baselines.sb3.config import SB3Config
-from baselines.sb3.vec_env import NativeVecEnv, as_sb3, spawned_seeds
+from baselines.sb3.vec_env import as_sb3, spawned_seeds
 from baselines.search.local_search import LocalSearch
 from lambo_agents.adapter import PolicyAgent
 from lambo_agents.protocol import Agent
@@ -147,7 +147,7 @@ def build(config: SB3Config) -> BaseAlgorithm:
     policy, policy_kwargs = config.policy_class(), config.made_policy_kwargs()
     seed = spawned_seeds(config.seed, 1)[0]
     rest: dict[str, Any] = {"policy_kwargs": policy_kwargs, "seed": seed, "device": "cpu"}
-    env = _environments(config)
+    env = as_sb3(config.env_id, config.num_envs, reward=config.reward, **config.env_arguments())
     try:
         model = config.algorithm_class()(policy, env, **rest, **arguments)
     except (TypeError, AssertionError) as error:  # how SB3 answers a value of another type
@@ -158,15 +158,6 @@ def build(config: SB3Config) -> BaseAlgorithm:
 
     model.set_logger(Logger(None, []))  # SB3's own makes a folder in the system's temporary one
     return model
-
-
-def _environments(config: SB3Config) -> NativeVecEnv:
-    return as_sb3(
-        config.env_id,
-        config.num_envs,
-        reward=config.reward,
-        **config.env_arguments(),
-    )
 
 
 def _argument(name: str, value: Any) -> Any:

@@ -74,7 +74,8 @@ class Model:
         self.rows: list[Floats] = []
         self.low: list[float] = []
         self.high: list[float] = []
-        self._assign()
+        for ue in self.free:
+            self._add(self._row(self.ue == ue), 1.0, 1.0)
         self._capacities()
         self._counts()
 
@@ -82,10 +83,6 @@ class Model:
         self.rows.append(row)
         self.low.append(low)
         self.high.append(high)
-
-    def _assign(self) -> None:
-        for ue in self.free:
-            self._add(self._row(self.ue == ue), 1.0, 1.0)
 
     def _row(self, options: NDArray[np.generic], server: int | None = None) -> Floats:
         """Return a row: coefficients of the K options, and 1 for z of a server."""

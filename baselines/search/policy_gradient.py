@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective
@@ -79,7 +80,7 @@ class PolicyGradient:
         best = logits.argmax(-1)
         least = physics.association_cost(instances, best, objective)
         for turn in range(self.iterations):
-            place = _draw(_softmax(logits), self.samples, rng)
+            place = _draw(softmax(logits, axis=-1), self.samples, rng)
             cost = physics.association_cost(many, place.reshape(-1, place.shape[-1]), objectives)
             cost = cost.reshape(-1, self.samples)
             best, least = _best(best, least, place, cost)
@@ -105,11 +106,6 @@ class PolicyGradient:
         spread = np.nanstd(fixed, axis=(1, 2), keepdims=True)
         logits = -self.sharpness * fixed / np.where(spread > 0, spread, 1.0)
         return np.where(legal, logits, -np.inf), legal
-
-
-def _softmax(logits: Floats) -> Floats:
-    weight = np.exp(logits - logits.max(-1, keepdims=True))
-    return weight / weight.sum(-1, keepdims=True)
 
 
 def _draw(chance: Floats, samples: int, rng: np.random.Generator) -> Places:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.report.console import print_table
 from benchmarks.report.escaping import markdown, plain, tell
 from benchmarks.report.figures import MARK, Picture, drawn, pictures
-from benchmarks.report.statistics import Comparison
 from benchmarks.report.tables import (
     DASH,
     EXTRA,
@@ -251,19 +250,17 @@ def html_page(markdown: str, svgs: Mapping[str, str]) -> str:
 def comparison_rows(results: Results, a: str, b: str) -> list[tuple[str, ...]]:
     """Return the texts of the paired comparison of two agents, one row per scenario and prompt."""
     return [
-        (scenario, prompt, *_compared(comparison, unit, a, b))
+        (
+            scenario,
+            prompt,
+            f"{comparison.difference.mean:+.4g} {unit}".strip(),
+            interval_text(comparison.difference),
+            f"{100 * comparison.wins:.0f} %",
+            str(comparison.instances),
+            comparison.verdict.replace("A is", f"{a} is").replace("B is", f"{b} is"),
+        )
         for scenario, prompt, unit, comparison in compare_agents(results, a, b)
     ]
-
-
-def _compared(comparison: Comparison, unit: str, a: str, b: str) -> tuple[str, ...]:
-    return (
-        f"{comparison.difference.mean:+.4g} {unit}".strip(),
-        interval_text(comparison.difference),
-        f"{100 * comparison.wins:.0f} %",
-        str(comparison.instances),
-        comparison.verdict.replace("A is", f"{a} is").replace("B is", f"{b} is"),
-    )
 
 
 def print_comparison(results: Results, a: str, b: str) -> None:

@@ -73,14 +73,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def load_average() -> float | None:
-    """Return how many processes wanted to run in the last minute.
-
-    Above the cores, times are of a busy machine.
-    """
-    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
-
-
 @functools.cache
 def commit() -> str | None:
     """Return the git commit of the source tree, with ``+changes`` where it has some.
@@ -118,7 +110,8 @@ def describe(jobs: int) -> dict[str, Any]:
             "system": platform.platform(),
             "cpu": cpu_model(),
             "cores": cores(),
-            "load": load_average(),
+            # processes that wanted to run; above the cores, times are of a busy machine
+            "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         },
         "jobs": jobs,
         "threads_a_job": 1,

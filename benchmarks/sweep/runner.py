@@ -152,7 +152,11 @@ class _SweepRun:
         ]
         cached = len(results)
         entry = {**provenance.describe(self.jobs or default_jobs()), "cells": len(todo)}
-        earlier = self._earlier_runs()
+        earlier: list[Any] = (
+            read_manifest(self.store.folder)["runs"]
+            if (self.store.folder / MANIFEST).is_file()
+            else []
+        )
         self._write_manifest([*earlier, entry])
         self.on_progress(self.progress)
         with start_engine(self.jobs, len(todo)) as engine:
@@ -164,10 +168,6 @@ class _SweepRun:
         self._write_manifest([*earlier, entry])
         notes = self.store.notes
         return SweepSummary(self.store.folder, played, cached, self.empty, self.failed, notes)
-
-    def _earlier_runs(self) -> list[dict[str, Any]]:
-        path = self.store.folder / MANIFEST
-        return list(read_manifest(self.store.folder)["runs"]) if path.is_file() else []
 
     def _write_manifest(self, runs: list[dict[str, Any]]) -> None:
         sweep = self.sweep.to_dict()

@@ -29,7 +29,6 @@ from lambo_agents.network.server_encoding import (
 
 PROMPT_TYPE, UE_TYPE, MEC_TYPE = range(3)
 _SCORES = 2**19  # of an instance's attention at once: they stay in a processor's cache
-Cache = Tensor  # [layers, 2, B * O, H, N, D / H]: keys and values of the steps so far
 
 
 class Inputs(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lambo_env.offloading import physics
-from lambo_env.offloading.instances import LOCAL, Decision, Instances, one_hot_servers
+from lambo_env.offloading.instances import DECISION_RULES, Decision, Instances
 from lambo_env.utils import validate
 
 
@@ -27,56 +27,19 @@ def a_decision(instances: Instances, decision: Any) -> None:
         validate.check(f"type of Decision.{name}", kind, numpy, "numpy.ndarray for NumPy instances")
 
 
-def shapes(instances: Instances, decision: Decision) -> None:
-    """Refuse shapes other than [B, N]."""
-    want = instances.cycles.shape
-    for name in ("place", "cpu_hz"):
-        got = getattr(decision, name).shape
-        validate.check(f"Decision.{name}.shape", got, got == want, f"[B, N] = {want}")
-
-
 def dtypes(instances: Instances, decision: Decision) -> None:
     """Refuse places that are no integers and CPU that is no float."""
-    place, cpu = decision.place.dtype, decision.cpu_hz.dtype
-    validate.check("Decision.place.dtype", str(place), place.kind in "iu", "an integer dtype")
-    validate.check("Decision.cpu_hz.dtype", str(cpu), cpu.kind == "f", "a floating dtype")
+    DECISION_RULES["dtypes"](decision, instances, 0.0)
+    kind = decision.cpu_hz.dtype
+    validate.check("Decision.cpu_hz.dtype", str(kind), kind.kind == "f", "a floating dtype")
 
 
-def capacity(instances: Instances, decision: Decision) -> None:
-    """Refuse a server that allots more than it has."""
-    member = one_hot_servers(decision.place, instances.num_servers, np)
-    total = np.sum(np.where(member, decision.cpu_hz[..., None].astype(np.float64), 0.0), axis=1)
-    fits = total <= instances.server_cpu_hz * (1 + physics.CAPACITY_TOLERANCE)
-    for row, column in np.argwhere(~fits)[:1]:
-        most = f"at most server_cpu_hz = {instances.server_cpu_hz[row, column]:.6g}"
-        validate.refuse(
-            f"cpu_hz summed over instance {row}'s server {column + 1}",
-            float(total[row, column]),
-            most,
-        )
+def _as_fault(rule: Callable[..., None]) -> Callable[[Instances, Any], None]:
+    return lambda instances, decision: rule(decision, instances, physics.CAPACITY_TOLERANCE)
 
 
 FAULTS: dict[str, Callable[[Instances, Any], None]] = {
     "type": a_decision,
-    "shapes": shapes,
+    **{name: _as_fault(rule) for name, rule in DECISION_RULES.items()},
     "dtypes": dtypes,
-    "legal places": lambda instances, made: validate.each(
-        "Decision.place",
-        made.place,
-        (made.place >= LOCAL) & (made.place <= instances.num_servers),
-        f"0 (local) .. {instances.num_servers}",
-    ),
-    "legal cpu": lambda instances, made: validate.each(
-        "Decision.cpu_hz",
-        made.cpu_hz,
-        np.isfinite(made.cpu_hz) & (made.cpu_hz >= 0),
-        "finite and >= 0",
-    ),
-    "local without server": lambda instances, made: validate.each(
-        "Decision.cpu_hz",
-        made.cpu_hz,
-        (made.place != LOCAL) | (made.cpu_hz == 0),
-        "0 for a local task",
-    ),
-    "capacity": capacity,
 }

@@ -6,7 +6,7 @@ Shapes: B instances, N UEs, M edge servers, P = M + 1 places (0 is local, m is s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import array_api_compat
@@ -180,28 +180,60 @@ class Decision(ArrayHolder):
         return self.cpu_hz / instances.capacity_hz(self.place)
 
     def check(self, instances: Instances, tolerance: float) -> None:
-        """Raise ``ValueError`` that names the first thing wrong.
+        """Raise ``ValueError`` that names the first of ``DECISION_RULES`` that is broken."""
+        for rule in DECISION_RULES.values():
+            rule(self, instances, tolerance)
 
-        Shape, place, CPU, or what a server allots beyond its capacity.
-        """
-        xp, shape, servers = instances.xp, tuple(instances.cycles.shape), instances.num_servers
-        for name in ("place", "cpu_hz"):
-            got = tuple(getattr(self, name).shape)
-            validate.check(f"Decision.{name}.shape", got, got == shape, f"[B, N] = {shape}")
-        place, cpu = self.place, self.cpu_hz
-        whole = xp.isdtype(place.dtype, "integral")
-        validate.check("Decision.place.dtype", str(place.dtype), whole, "an integer dtype")
-        validate.each(
-            "Decision.place", place, (place >= 0) & (place <= servers), f"0 (local) .. {servers}"
+
+def _has_shapes(made: Decision, instances: Instances, tolerance: float) -> None:
+    shape = tuple(instances.cycles.shape)
+    for name in ("place", "cpu_hz"):
+        got = tuple(getattr(made, name).shape)
+        validate.check(f"Decision.{name}.shape", got, got == shape, f"[B, N] = {shape}")
+
+
+def _keeps_capacity(made: Decision, instances: Instances, tolerance: float) -> None:
+    member = one_hot_servers(made.place, instances.num_servers, instances.xp)
+    total = instances.xp.sum(instances.xp.where(member, made.cpu_hz[..., None], 0.0), axis=1)
+    most = instances.server_cpu_hz
+    for row, server in np.argwhere(np.asarray(total > most * (1 + tolerance)))[:1]:
+        validate.refuse(
+            f"Decision.cpu_hz summed over server[{row}, {server}]",
+            float(total[row, server]),
+            f"at most server_cpu_hz = {float(most[row, server]):.6g}",
         )
-        validate.each("Decision.cpu_hz", cpu, xp.isfinite(cpu) & (cpu >= 0), "finite and >= 0")
-        local_ok = (place != LOCAL) | (cpu == 0)
-        validate.each(
-            "Decision.cpu_hz", cpu, local_ok, "0 for a local task (a server's CPU needs place > 0)"
-        )
-        total = xp.sum(xp.where(one_hot_servers(place, servers, xp), cpu[..., None], 0.0), axis=1)
-        fits = total <= instances.server_cpu_hz * (1 + tolerance)
-        validate.each("Decision.cpu_hz summed over server", total, fits, "at most server_cpu_hz")
+
+
+# what must hold of a decision, in the order in which it makes sense:
+# name -> rule(decision, instances, relative tolerance of capacities), which raises ValueError
+DECISION_RULES: dict[str, Callable[[Decision, Instances, float], None]] = {
+    "shapes": _has_shapes,
+    "dtypes": lambda made, instances, _: validate.check(
+        "Decision.place.dtype",
+        str(made.place.dtype),
+        instances.xp.isdtype(made.place.dtype, "integral"),
+        "an integer dtype",
+    ),
+    "legal places": lambda made, instances, _: validate.each(
+        "Decision.place",
+        made.place,
+        (made.place >= LOCAL) & (made.place <= instances.num_servers),
+        f"0 (local) .. {instances.num_servers}",
+    ),
+    "legal cpu": lambda made, instances, _: validate.each(
+        "Decision.cpu_hz",
+        made.cpu_hz,
+        instances.xp.isfinite(made.cpu_hz) & (made.cpu_hz >= 0),
+        "finite and >= 0",
+    ),
+    "local without server": lambda made, instances, _: validate.each(
+        "Decision.cpu_hz",
+        made.cpu_hz,
+        (made.place != LOCAL) | (made.cpu_hz == 0),
+        "0 for a local task (a server's CPU needs place > 0)",
+    ),
+    "capacity": _keeps_capacity,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -297,7 +297,7 @@ FAULTS = [
     (
         Greedier,
         "capacity",
-        r"instance 0's server 1 is 1515.*; allowed: at most server_cpu_hz = 1.5e\+10",
+        r"summed over server\[0, 0\] is 1515.*; allowed: at most server_cpu_hz = 1.5e\+10",
     ),
     (
         OwnGenerator,
