@@ -1,4 +1,4 @@
-"""The uplink: path loss, correlated shadowing, Rician fading, Shannon rate (array API, batched).
+"""The uplink: correlated shadowing, Rician fading, Shannon rate (array API, batched).
 
 Shapes: B instances, N UEs, M edge servers. Formulas: docs/physics.md, section "Channel".
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 import array_api_compat
 
-from lambo_env.cell.scenario import SPEED_OF_LIGHT_MPS, CellScenario
+from lambo_env.cell.propagation import SPEED_OF_LIGHT_MPS
+from lambo_env.cell.scenario import CellScenario
 from lambo_env.utils.rows import Array
 
 _WEAK_SNR = 1e-3
@@ -21,22 +22,6 @@ def distance_m(ue_xy: Array, server_xy: Array, xp: Any) -> Array:
     # in the complex plane: two passes over all links in place of six
     ue, server = (xy[..., 0] + 1j * xy[..., 1] for xy in (ue_xy, server_xy))
     return xp.abs(ue[:, :, None] - server[:, None, :])
-
-
-def path_gain(
-    distance: Array, scenario: CellScenario, xp: Any, shadowing_db: Array | None = None
-) -> Array:
-    """Return the power gain (ratio) at ``distance`` m.
-
-    Reference gain at 1 m times d^-exponent, d at least the minimum.
-
-    ``shadowing_db`` of the same shape multiplies it by 10^(dB / 10), in the same exponential:
-    powers are the dearest lines of a reset.
-    """
-    log_gain = -scenario.path_loss_exponent * xp.log(xp.maximum(distance, scenario.min_distance_m))
-    if shadowing_db is not None:
-        log_gain = log_gain + (math.log(10) / 10) * shadowing_db
-    return scenario.reference_gain * xp.exp(log_gain)
 
 
 def shadowing_step(
@@ -74,15 +59,19 @@ def scatter_step(
     return rho * scatter + xp.sqrt(1 - rho * rho) * (normal * math.sqrt(0.5))
 
 
-def fading_gain(scatter: Array | None, scenario: CellScenario) -> Array | float:
+def fading_gain(
+    scatter: Array | None, scenario: CellScenario, los: Array | None = None, xp: Any = None
+) -> Array | float:
     """Return ``|h|^2`` of h = sqrt(K / (K + 1)) + sqrt(1 / (K + 1)) s.
 
-    1 where the Rician K is infinite.
+    1 where the Rician K is infinite; K is 0 where ``los`` bool [B, N, M] denies line of sight.
     """
     if scatter is None:
         return 1.0
     k = 10 ** (scenario.rician_k_db / 10)
     mean, spread = math.sqrt(k / (k + 1)), math.sqrt(1 / (k + 1))
+    if los is not None:
+        mean, spread = xp.where(los, mean, 0.0), xp.where(los, spread, 1.0)
     real, imaginary = mean + spread * scatter[..., 0], spread * scatter[..., 1]
     return real * real + imaginary * imaginary
 

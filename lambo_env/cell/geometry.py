@@ -15,7 +15,8 @@ import numpy as np
 
 from lambo_env.cell import channel
 from lambo_env.cell.mobility import MODELS
-from lambo_env.cell.scenario import CellScenario
+from lambo_env.cell.propagation import CHANNELS
+from lambo_env.cell.scenario import CellScenario, Positions
 from lambo_env.utils.rows import Array
 
 
@@ -29,6 +30,8 @@ class CellState:
     velocity: Array  # [B, N, 2] m/s
     shadowing_db: Array | None  # [B, N, M]; None where the scenario has none
     scatter: Array | None  # [B, N, M, 2] real and imaginary, CN(0, 1); None without fading
+    # [B, N, M] in [0, 1): line of sight where it is below the probability; None where none is known
+    los_draw: Array | None = None
 
 
 def _has_fading(scenario: CellScenario) -> bool:
@@ -44,6 +47,8 @@ def initial_draws(scenario: CellScenario) -> tuple[int, int]:
     """Return how many (uniforms, normals) one cell's first slot takes: positions, links."""
     ues, model = scenario.num_ues, MODELS[scenario.mobility]
     uniforms = 2 * ues + 2 * scenario.num_servers
+    if CHANNELS[scenario.channel].los_probability is not None:
+        uniforms += ues * scenario.num_servers
     return uniforms, _link_normals(scenario) + ues * model.normals
 
 
@@ -77,6 +82,12 @@ def initial(scenario: CellScenario, uniforms: Array, normals: Array, xp: Any = n
     ues, side = scenario.num_ues, scenario.side_m
     places, links = Block(uniforms, xp), Block(normals, xp)
     ue_xy, server_xy = places.take(ues, 2) * side, places.take(scenario.num_servers, 2) * side
+    sees = CHANNELS[scenario.channel].los_probability is not None
+    los_draw = places.take(ues, scenario.num_servers) if sees else None
+    ue_xy, server_xy = (
+        _placed(ue_xy, scenario.ue_xy, xp),
+        _placed(server_xy, scenario.server_xy, xp),
+    )
     shadowing, scatter = _link_draws(scenario, links)
     model, velocity = MODELS[scenario.mobility], xp.zeros_like(ue_xy)
     if model.velocity is not None:
@@ -88,7 +99,17 @@ def initial(scenario: CellScenario, uniforms: Array, normals: Array, xp: Any = n
         velocity=velocity,
         shadowing_db=None if shadowing is None else scenario.shadowing_db * shadowing,
         scatter=None if scatter is None else scatter * 0.5**0.5,
+        los_draw=los_draw,
     )
+
+
+def _placed(drawn: Array, plan: Positions | None, xp: Any) -> Array:
+    """Return positions [B, K, 2], the first of them as a site plan says."""
+    if plan is None:
+        return drawn
+    written = xp.asarray(plan, dtype=drawn.dtype, device=drawn.device)
+    first = xp.broadcast_to(written, (drawn.shape[0], *written.shape))
+    return xp.concat([first, drawn[:, len(plan) :]], axis=1)
 
 
 def advance(
@@ -106,6 +127,9 @@ def advance(
     ue_xy, waypoint, velocity = model.move(
         cell.ue_xy, cell.waypoint, cell.velocity, draws, scenario, xp
     )
+    ue_xy = _placed(ue_xy, scenario.ue_xy, xp)
+    if scenario.ue_xy is not None:
+        velocity = _placed(velocity, ((0.0, 0.0),) * len(scenario.ue_xy), xp)
     gap = ue_xy - cell.ue_xy
     moved_m = xp.sqrt(xp.sum(gap * gap, axis=-1))
     if shadowing is not None:
@@ -113,4 +137,15 @@ def advance(
     if scatter is not None:
         speed = xp.sqrt(xp.sum(velocity * velocity, axis=-1))
         scatter = channel.scatter_step(cell.scatter, speed, scatter, scenario, xp)
-    return CellState(ue_xy, cell.server_xy, waypoint, velocity, shadowing, scatter)
+    return CellState(ue_xy, cell.server_xy, waypoint, velocity, shadowing, scatter, cell.los_draw)
+
+
+def link_gain(cell: CellState, scenario: CellScenario, xp: Any = np) -> Array:
+    """Return the power gain (ratio) of every link [B, N, M]: propagation, shadowing, fading."""
+    row = CHANNELS[scenario.channel]
+    distance = channel.distance_m(cell.ue_xy, cell.server_xy, xp)
+    los = None
+    if row.los_probability is not None:
+        los = cell.los_draw < row.los_probability(distance, xp)
+    gain = row.gain(distance, cell.shadowing_db, los, scenario, xp)
+    return gain * channel.fading_gain(cell.scatter, scenario, los, xp)

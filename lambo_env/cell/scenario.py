@@ -12,14 +12,15 @@ from numbers import Real
 from typing import Any
 
 from lambo_env.cell.mobility import MODELS
+from lambo_env.cell.propagation import CHANNELS, SPEED_OF_LIGHT_MPS
 from lambo_env.utils import validate
 from lambo_env.utils.rules import Ruled, Within, ruled, such_that
 
 Range = tuple[float, float]
+Positions = tuple[tuple[float, float], ...]
 MOST_UES, MOST_SERVERS = 100_000, 1000
-SPEED_OF_LIGHT_MPS = 299_792_458.0
-# The fields of version 0.1, whose values are always part of the hash. A later field is part of it
-# where its value is not the default: so old hashes stay, and all that was computed under them.
+# The fields of version 0.1, whose values are always told and part of the hash. A later field is so
+# where its value is not the default: then old hashes stay, and all that was computed under them.
 VERSION_0_1 = (
     *("num_ues", "side_m", "server_cpu_hz", "data_bits", "cycles", "deadline_s", "local_cpu_hz"),
     *("local_power_w", "tx_power_w", "bandwidth_hz", "carrier_hz", "path_loss_exponent"),
@@ -64,6 +65,18 @@ class Capacities(Within):
         return listed(field, value, one, lambda count: 1 <= count <= MOST_SERVERS, many)
 
 
+def positions(field: str, value: Any) -> Positions | None:
+    """Return a list of positions [x, y], each at least 0; None as it is."""
+    if value is None:
+        return None
+    allowed, one = "a list of positions [x, y] in m", Within(0.0, 1e7)
+    validate.check(field, value, isinstance(value, (list, tuple)) and len(value) > 0, allowed)
+    return tuple(
+        listed(f"{field}[{k}]", xy, one, lambda count: count == 2, "[x, y] in m")
+        for k, xy in enumerate(value)
+    )
+
+
 def number_of_ues(field: str, value: Any) -> int:
     """Return N."""
     out = validate.integer(field, value)
@@ -71,6 +84,9 @@ def number_of_ues(field: str, value: Any) -> int:
     return out
 
 
+channel_model = such_that(
+    lambda value: isinstance(value, str) and value in CHANNELS, f"one of {', '.join(CHANNELS)}"
+)
 true_or_false = such_that(lambda value: isinstance(value, bool), "true or false")
 mobility_model = such_that(
     lambda value: isinstance(value, str) and value in MODELS, f"one of {', '.join(MODELS)}"
@@ -119,6 +135,25 @@ class CellScenario(Ruled):
     drift_m: float = ruled(1.5, Within(0.0, 1e9))
     slot_s: float = ruled(1.5, Within(1e-9, 1e9))
     late_penalty: float = ruled(2.0, Within(0.0, 1e12))  # dimensionless
+    channel: str = ruled("log-distance", channel_model)  # log-distance | umi | indoor
+    # a site plan in place of uniform draws: of every server, and of the first UEs, which stay there
+    server_xy: Positions | None = ruled(None, positions)
+    ue_xy: Positions | None = ruled(None, positions)
+
+    def __post_init__(self) -> None:
+        """Check every field, then that the site plan fits the cell."""
+        super().__post_init__()
+        servers, ues, inside = (
+            self.num_servers,
+            self.num_ues,
+            f"positions in 0 .. {self.side_m:g} m",
+        )
+        for name, most in (("server_xy", servers), ("ue_xy", ues)):
+            plan = getattr(self, name) or ()
+            self.check(name, max((c for xy in plan for c in xy), default=0) <= self.side_m, inside)
+            self.check(name, len(plan) <= most, f"at most {most} positions")
+        fits = self.server_xy is None or len(self.server_xy) == servers
+        self.check("server_xy", fits, f"{servers} positions, one per entry of server_cpu_hz")
 
     @property
     def num_servers(self) -> int:
@@ -143,18 +178,17 @@ class CellScenario(Ruled):
 
         Equal exactly for equal numbers, whatever the name or the file.
         """
-        default = {f.name: f.default for f in dataclasses.fields(self)}
-        counts = [n for n in default if n in VERSION_0_1 or getattr(self, n) != default[n]]
-        everything = self.to_dict()  # a world may add to the fields
-        fields = {n: value for n, value in everything.items() if n in counts or n not in default}
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain numbers, strings and lists (JSON- and TOML-able)."""
-        fields = dataclasses.asdict(self)
+        """Return the fields as plain numbers, strings and lists (JSON- and TOML-able).
+
+        A field that version 0.1 lacks is left out at its default.
+        """
         return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in fields.items()
+            field.name: _plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if field.name in VERSION_0_1 or getattr(self, field.name) != field.default
         }
 
     def to_toml(self) -> str:
@@ -162,3 +196,11 @@ class CellScenario(Ruled):
         import tomli_w  # 2 ms that only writers pay
 
         return tomli_w.dumps(self.to_dict())
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value

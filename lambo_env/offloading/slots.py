@@ -41,10 +41,7 @@ def snapshot(cell: CellState, scenario: Scenario, uniforms: Array, xp: Any = np)
         name: _task(getattr(scenario, name), name in random, block, cell.ue_xy, xp)
         for name in _TASK
     }
-    distance = channel.distance_m(cell.ue_xy, cell.server_xy, xp)
-    gain = channel.path_gain(distance, scenario, xp, cell.shadowing_db) * channel.fading_gain(
-        cell.scatter, scenario
-    )
+    gain = geometry.link_gain(cell, scenario, xp)
     like = {"dtype": gain.dtype, "device": gain.device}
     return Instances.unchecked(
         **tasks,

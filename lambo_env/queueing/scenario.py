@@ -119,11 +119,8 @@ class QueueScenario(CellScenario):
         return sum(self.data_bits) / 2 * math.fsum(self.cycles_per_bit) / len(self.cycles_per_bit)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that are not None as plain values, with the world."""
-        fields = {name: value for name, value in super().to_dict().items() if value is not None}
-        if self.bursts is not None:
-            fields["bursts"] = {**fields["bursts"], "factors": list(self.bursts.factors)}
-        return {"world": "queueing", **fields}
+        """Return the fields as plain values, with the world."""
+        return {"world": "queueing", **super().to_dict()}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> QueueScenario:

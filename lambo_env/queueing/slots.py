@@ -123,9 +123,7 @@ class QueueSlots:
         if now.cell is None:
             shape = (batch, scenario.num_ues, scenario.num_servers)
             return np.full(shape, scenario.fixed_uplink_bps)
-        distance = channel.distance_m(now.cell.ue_xy, now.cell.server_xy, np)
-        gain = channel.path_gain(distance, scenario, np, now.cell.shadowing_db)
-        gain = gain * channel.fading_gain(now.cell.scatter, scenario)
+        gain = geometry.link_gain(now.cell, scenario)
         return np.asarray(channel.rate_bps(gain, now.tx_power_w, scenario, np))
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import lambo_env
 from lambo_env.cell import channel
 from lambo_env.cell.mobility import MODELS
+from lambo_env.cell.propagation import CHANNELS
 from lambo_env.cell.scenario import Capacities, Span
 from lambo_env.envs.vector_env import WorldVectorEnv
 from lambo_env.offloading import physics
@@ -43,7 +44,10 @@ FIELDS = {name: values_of(rule) for name, rule in RULES.items() if isinstance(ru
 FIELDS |= {
     "num_ues": st.integers(1, 5),
     "mobility": st.sampled_from(sorted(MODELS)),
+    "channel": st.sampled_from(sorted(CHANNELS)),
     "free_space_reference": st.booleans(),
+    "ue_xy": st.none() | st.just(((0.0, 0.0),)),
+    "server_xy": st.none(),  # as many as there are capacities: test_site_plan
 }
 
 

@@ -62,6 +62,17 @@ BAD = {
     **{name: [math.nan, -math.inf, "3", None, True] for name in ANY_SIGN},
     "free_space_reference": [0, 1, "true", None, 1.0],
     "mobility": ["teleport", "", None, 3, ["waypoint"]],
+    "channel": ["", "UMi", 3, None, ["umi"]],
+    "server_xy": [
+        "",
+        3,
+        [],
+        [[1.0]],
+        [[1.0, 2.0]],
+        [[1, 2], [3, 4], [5, 6], [7, 50.1]],
+        [[-1, 0]] * 4,
+    ],
+    "ue_xy": ["", 3, [], [[1.0]], [1.0, 2.0], [[0, 51.0]], [[0, 0]] * 51, [[float("nan"), 0]]],
 }
 
 
@@ -74,7 +85,7 @@ def test_the_table_of_bad_values_covers_every_field():
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
 def test_a_bad_value_names_field_value_and_what_is_allowed(name, value):
-    with pytest.raises(ValueError, match=rf"^Scenario\.{name}(\[\d\])? is .*; allowed: .+"):
+    with pytest.raises(ValueError, match=rf"^Scenario\.{name}(\[\d\])* is .*; allowed: .+"):
         load_scenario("paper").replace(**{name: value})
 
 

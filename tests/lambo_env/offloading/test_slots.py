@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import j0
 
-from lambo_env.cell import channel, geometry, mobility
+from lambo_env.cell import channel, geometry, mobility, propagation
 from lambo_env.cell.draws import Draws, draw
 from lambo_env.offloading import slots
 from lambo_env.offloading.scenario import load_scenario
@@ -19,7 +19,7 @@ from lambo_env.offloading.slots import MovingSlots, sample_instances
 def test_rate_by_an_independent_formula():
     """20 m, no shadowing or fading: SNR from dB bookkeeping, rate from Shannon."""
     scenario = load_scenario("paper").replace(shadowing_db=0, rician_k_db=math.inf)
-    gain = channel.path_gain(np.array([[[20.0, 0.5]]]), scenario, np)
+    gain = propagation.log_distance_gain(np.array([[[20.0, 0.5]]]), None, None, scenario, np)
     loss_db = 20 * math.log10(4 * math.pi * 2.4e9 / 299792458) + 30 * math.log10(20)
     snr_db = 30 - loss_db - (-174 + 9 + 10 * math.log10(20e6))  # 1 W = 30 dBm
     rate = channel.rate_bps(gain, np.ones((1, 1)), scenario, np)
