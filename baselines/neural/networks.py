@@ -13,7 +13,7 @@ import functools
 import itertools
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,9 +146,9 @@ class PlaceNet(nn.Module):
         """Return why the network cannot decide instances, or None."""
         return None
 
-    def standardise(self, columns: Tensor) -> None:
-        """Take the mean and the spread of ``columns`` as those of all columns to come."""
-        rows = self.observed(columns).flatten(0, -2)
+    def standardise(self, parts: Iterable[Columns]) -> None:
+        """Take the mean and the spread of columns as those of all columns to come."""
+        rows = torch.cat([self.observed(torch.from_numpy(p)).flatten(0, -2) for p in parts])
         self.shift.copy_(rows.mean(dim=0))
         self.spread.copy_(rows.std(dim=0).clamp_min(1e-2))
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from baselines.neural.networks import SIZES, NetConfig
+from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.utils import validate
-from lambo_env.utils.rules import Ruled, count, name_of, optional, ruled
+from lambo_env.offloading.slots import sample_instances
+from lambo_env.offloading.variation import Variation, rising
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import rules, validate
+from lambo_env.utils.rules import count, name_of, optional, ruled
 
 SOME = optional(validate.integer)
+GROUP = 25  # slots that are drawn of a relative at once
 
 
 def known_scenario(field: str, value: str) -> str:
@@ -20,8 +27,10 @@ def known_scenario(field: str, value: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NetTraining(Ruled):
+class NetTraining(Variation):
     """Options of a training; what is None is as ``settled`` for the size.
+
+    Batches are of ``scenario``, or ``varied`` of them of its relatives.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
@@ -30,7 +39,11 @@ class NetTraining(Ruled):
     size: str = ruled("pooled", name_of(SIZES))
     """pooled (weights shared over UEs and servers) or 60fc (60 fully connected layers)."""
     scenario: str = ruled("paper", known_scenario)
-    """Preset or .toml file that the instances come from."""
+    """Preset or .toml file that most instances come from."""
+    varied: float = ruled(0.0, rules.share)
+    """Share of slots drawn from a variation of a scenario instead, by the ranges below."""
+    servers: tuple[int, int] | None = ruled((2, 16), rules.optional(rising))
+    """Range of M in varied slots, servers drawn from the scenario's; None keeps its M."""
     width: int | None = ruled(None, SOME)
     """Of the network's hidden layers."""
     batch: int | None = ruled(None, SOME)
@@ -40,15 +53,38 @@ class NetTraining(Ruled):
     learning_rate: float | None = ruled(None, optional(validate.positive))
     """Adam's, at first; it falls linearly to a hundredth."""
 
+    def __post_init__(self) -> None:
+        """Check every field, and that a network for one N and M is not given others."""
+        super().__post_init__()
+        self.check("varied", self.varied == 0 or self.size == "pooled", f"0 for size {self.size!r}")
+
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Instances, Prompts]:
+        """Return slots of one scenario with prompts; about ``count`` of a relative."""
+        scenario, count = self.draw(count, rng) if self.varied else (self.base, count)
+        return sample_instances(scenario, count, rng), Prompts.sample(count, rng)
+
+    def groups(self, count: int, rng: np.random.Generator) -> list[tuple[Instances, Prompts]]:
+        """Return ``count`` slots, those of one scenario together."""
+        found: list[tuple[Instances, Prompts]] = []
+        while count > 0:
+            drawn, prompts = self.sample(GROUP if self.varied else count, rng)
+            rows = slice(count)
+            found.append((drawn.take(rows), prompts.take(np.arange(len(drawn))[rows])))
+            count -= len(drawn)
+        return found
+
     def settled(self) -> dict[str, dict[str, Any]]:
         """Return the settings of each size."""
         raise NotImplementedError
 
     @property
     def values(self) -> dict[str, Any]:
-        """All options by name, those left out as settled for the size."""
-        settled = self.settled()[self.size]
-        return {name: settled[name] if v is None else v for name, v in self.to_dict().items()}
+        """All options by name as JSON has them, those left out as settled for the size."""
+        settled, given = self.settled()[self.size], self.to_dict()
+        return {
+            name: list(v) if isinstance(v, tuple) else settled.get(name) if v is None else v
+            for name, v in given.items()
+        }
 
     def net(self, share_head: bool) -> NetConfig:
         """Return the config of the network, cut for the scenario where it has to be."""

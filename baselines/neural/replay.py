@@ -59,11 +59,60 @@ class ReplayBuffer:
         self.inputs[rows], self.labels[rows] = inputs, labels
         self.stored += len(inputs)
 
-    def draw(self, batch: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return inputs and labels of slots drawn with replacement."""
+    def draw(self, batch: int, rng: np.random.Generator) -> list[tuple[Tensor, ...]]:
+        """Return inputs and labels of slots drawn with replacement, in one part."""
         rows = rng.integers(min(self.stored + self.empty_rows, self.size), size=batch)
         parts = (self.inputs[rows], self.labels[rows])
-        return tuple(map(torch.from_numpy, shuffled_ues(rng, *parts) if self.shuffled else parts))
+        return [tuple(map(torch.from_numpy, shuffled_ues(rng, *parts) if self.shuffled else parts))]
+
+    def pack(self) -> dict[str, NDArray[Any]]:
+        """Return its arrays by name."""
+        return {"inputs": self.inputs, "labels": self.labels}
+
+    def unpack(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Put back what ``pack`` returned."""
+        self.inputs, self.labels = arrays["inputs"], arrays["labels"]
+
+
+class MixedBuffer:
+    """The last slots of worlds of several sizes, kept and drawn in the blocks that they came in.
+
+    Args:
+        size: slots kept, but for part of a block.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.stored = size, 0
+        self.blocks: list[tuple[NDArray[np.float32], NDArray[Any]]] = []
+
+    def add(self, inputs: NDArray[np.float32], labels: NDArray[Any]) -> None:
+        """Store slots [B, ...] with labels [B, N]."""
+        self.blocks.append((inputs, labels))
+        self.stored += len(inputs)
+        while sum(len(block) for _, block in self.blocks[1:]) >= self.size:
+            del self.blocks[0]
+
+    def draw(self, batch: int, rng: np.random.Generator) -> list[tuple[Tensor, ...]]:
+        """Return inputs and labels of blocks drawn with replacement, one block a part."""
+        parts: list[tuple[Tensor, ...]] = []
+        while sum(len(labels) for _, labels in parts) < batch:
+            block = self.blocks[int(rng.integers(len(self.blocks)))]
+            parts.append(tuple(map(torch.from_numpy, block)))
+        return parts
+
+    def pack(self) -> dict[str, NDArray[Any]]:
+        """Return its arrays by name."""
+        pairs = enumerate(self.blocks)
+        return {
+            f"{k:06d}/{name}": array
+            for k, block in pairs
+            for name, array in zip(("inputs", "labels"), block, strict=True)
+        }
+
+    def unpack(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Put back what ``pack`` returned."""
+        names = sorted(name.partition("/")[0] for name in arrays if name.endswith("inputs"))
+        self.blocks = [(arrays[f"{k}/inputs"], arrays[f"{k}/labels"]) for k in names]
 
 
 def shuffled_ues(rng: np.random.Generator, *parts: NDArray[Any]) -> tuple[NDArray[Any], ...]:
@@ -81,7 +130,7 @@ class OnlineLearner:
     config: ReplayConfig
     net: nn.Module
     optimiser: torch.optim.Optimizer
-    memory: ReplayBuffer
+    memory: ReplayBuffer | MixedBuffer
     candidates: int  # K
     most_candidates: int
     adaptive = True  # whether K is chosen on the way
@@ -115,11 +164,13 @@ class OnlineLearner:
 
     def learn(self, rng: np.random.Generator) -> float:
         """Take one step on a batch from the replay buffer; return its loss."""
-        batch = self.memory.draw(self.config.batch, rng)
+        parts, total = self.memory.draw(self.config.batch, rng), 0.0
         self.net.train()
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(*batch)
-        loss.backward()
+        for part in parts:
+            loss = self.loss(*part) / len(parts)
+            loss.backward()
+            total += loss.item()
         self.optimiser.step()
         self.net.eval()
-        return loss.item()
+        return total

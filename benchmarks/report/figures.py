@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.report.escaping import plain, tell
 from benchmarks.report.statistics import Interval
-from benchmarks.report.tables import AgentLine, Table, digits
+from benchmarks.report.tables import AgentLine, Table, digits, gap_text
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import sole
 from lambo_env.utils import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, GRID, BOUND = "#22303c", "#e3e7ea", "#c0392b"
 PLAIN, LEARNED = "#8fa8bf", "#1f5f99"
 MARKS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#1f5f99", "#d9822b", "#3a8f5c", "#8a5aa8", "#b0413e", "#5c6b73", "#b59f1e", "#2a9d9d")
-MARK = "lambo report"  # in each PNG: only such a file is replaced
+MARK = "lambo report"  # in each picture: only such a file is replaced
 GAP_FLOOR = 1e-3  # percent: what is drawn for a gap of nothing on a logarithmic axis
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -53,10 +54,11 @@ STYLE: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One figure in the two forms that reports need, and what it shows."""
+    """One figure in the forms that reports and papers need, and what it shows."""
 
     png: bytes
     svg: str
+    pdf: bytes
     scenario: str = ""
     prompt: str | None = None  # None: all of the scenario's
 
@@ -103,12 +105,14 @@ def _figures(tables: Sequence[Table]) -> Iterator[tuple[str, str, str | None, Fi
 
 
 def picture(figure: Figure) -> Picture:
-    """Return a figure as PNG and SVG."""
-    png, svg = io.BytesIO(), io.StringIO()
+    """Return a figure as PNG, SVG and PDF."""
+    png, svg, pdf = io.BytesIO(), io.StringIO(), io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": MARK})
-    figure.savefig(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    metadata = {"Creator": MARK, **dict.fromkeys(("Date", "Format", "Type"))}
+    figure.savefig(svg, format="svg", metadata=metadata)
+    figure.savefig(pdf, format="pdf", metadata={"Creator": MARK, "CreationDate": None})
     text = svg.getvalue()
-    return Picture(png.getvalue(), text[text.index("<svg") :])
+    return Picture(png.getvalue(), text[text.index("<svg") :], pdf.getvalue())
 
 
 def new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -127,53 +131,70 @@ def _cost_label(table: Table) -> str:
 
 
 def bars(table: Table) -> Figure:
-    """Return a bar per agent with its 95 % interval, and the certified bound as a line.
+    """Return a bar per agent with its 95 % interval, and beside it how far above the bound it is.
 
-    The paper's figures 5 and 6.
+    The bars are the paper's figures 5 and 6; the distances are on a logarithmic axis, for among
+    good agents bars tell nothing apart. Without bounds there are bars alone.
     """
     lines = table.lines
-    figure, (axes,) = new(max(4.2, 0.78 * len(lines) + 1.2), 3.3)
-    means = [line.cost.mean for line in lines]
+    gaps = [line.gap_percent for line in lines]
+    columns = 1 if all(gap is None for gap in gaps) else 2
+    figure, panels = new(2.4 + 3.4 * columns, 0.25 * len(lines) + 1.1, columns)
+    rows = range(len(lines))
     colours = [LEARNED if line.parameters else PLAIN for line in lines]
-    axes.bar(range(len(lines)), means, 0.66, color=colours)
-    top = max(_high(line.cost) for line in lines)
-    for x, line in enumerate(lines):
-        if not math.isnan(line.cost.low):
-            down, up = line.cost.mean - line.cost.low, line.cost.high - line.cost.mean
-            axes.errorbar(x, line.cost.mean, [[down], [up]], color=INK, capsize=3, lw=1.1)
-        axes.annotate(
-            digits(line.cost.mean),
-            (x, _high(line.cost)),
-            (0, 3),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
+    costs = panels[0]
+    costs.barh(rows, [line.cost.mean for line in lines], 0.68, color=colours)
+    for y, line in zip(rows, lines, strict=True):
+        _interval(costs, y, line.cost)
+        _beside(costs, _high(line.cost), y, digits(line.cost.mean))
+    costs.set_xlim(0, 1.2 * max(_high(line.cost) for line in lines))
+    costs.set_xlabel(_cost_label(table))
+    costs.set_title(f"“{table.prompt}” on {table.scenario}, {lines[0].instances} instances")
     if table.bound is not None:
-        axes.axhline(table.bound, color=BOUND, lw=1.2, ls=(0, (4, 2)), zorder=3)
-        axes.text(
-            0.995,
-            0.985,
-            f"certified optimum {digits(table.bound)}",
+        costs.axvline(table.bound, color=BOUND, lw=1.2, ls=(0, (4, 2)), zorder=3)
+        costs.text(
+            table.bound,
+            -0.75,
+            f" certified optimum {digits(table.bound)}",
             color=BOUND,
-            ha="right",
-            va="top",
             fontsize=8,
-            transform=axes.transAxes,
         )
-    axes.set_xticks(
-        range(len(lines)),
-        [line.agent for line in lines],
-        rotation=25,
-        ha="right",
-        rotation_mode="anchor",
-    )
-    axes.set_ylabel(_cost_label(table))
-    axes.set_ylim(0, 1.18 * top)
-    axes.grid(axis="y")
-    axes.tick_params(axis="x", length=0)
-    axes.set_title(f"“{table.prompt}” on {table.scenario}, {lines[0].instances} instances")
+    for axes in panels[1:]:
+        axes.set_xscale("log")
+        for y, gap, colour in zip(rows, gaps, colours, strict=True):
+            if gap is not None:
+                _interval(axes, y, gap, GAP_FLOOR)
+                axes.plot([max(gap.mean, GAP_FLOOR)], [y], "o", color=colour, ms=6)
+                _beside(axes, max(_high(gap), GAP_FLOOR), y, f"{gap_text(gap.mean)} %")
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high * (high / low) ** 0.2)  # room for the last number
+        axes.set_xlabel("mean gap to the certified bound (%)")
+        _plain_numbers(axes.xaxis)
+        axes.tick_params(axis="y", labelleft=False)
+    for axes in panels:
+        axes.set_ylim(len(lines) - 0.4, -1.2)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.set_yticks(rows, [line.agent for line in lines])
     return figure
+
+
+def _interval(axes: Axes, y: float, interval: Interval, least: float = 0.0) -> None:
+    if not math.isnan(interval.low):
+        ends = [max(end, least) for end in (interval.low, interval.high)]
+        axes.plot(ends, [y, y], color=INK, lw=1.1, marker="|", ms=5, zorder=4)
+
+
+def _beside(axes: Axes, x: float, y: float, text: str) -> None:
+    axes.annotate(text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """Write numbers of a logarithmic axis as they are: 0.01, not a power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axis.set_major_locator(LogLocator(numticks=6))  # more would touch each other
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _high(interval: Interval) -> float:
@@ -191,7 +212,7 @@ def gap_against_time(tables: Sequence[Table]) -> Figure | None:
     agents = list(
         dict.fromkeys(line.agent for table in tables for line in table.lines if _drawable(line))
     )
-    figure, panels = new(min(3.5 * len(tables) + 0.6, 14), 3.9, len(tables))
+    figure, panels = new(min(4.4 * len(tables) + 0.6, 14), 4.6, len(tables))
     for axes, table in zip(panels, tables, strict=True):
         _scatter(axes, table, agents)
     panels[0].set_ylabel("mean gap to the certified bound (%)")
@@ -210,8 +231,6 @@ def _drawable(line: AgentLine) -> bool:
 
 
 def _scatter(axes: Axes, table: Table, agents: Sequence[str]) -> None:
-    from matplotlib.ticker import FuncFormatter
-
     axes.set_xscale("log")
     axes.set_yscale("log")
     for line in table.lines:
@@ -229,7 +248,7 @@ def _scatter(axes: Axes, table: Table, agents: Sequence[str]) -> None:
     axes.grid(which="major")
     axes.tick_params(which="minor", length=0)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        _plain_numbers(axis)
     axes.set_xlabel("decision time per instance (ms)")
     axes.set_title(f"“{table.prompt}”")
 

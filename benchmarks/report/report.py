@@ -82,9 +82,9 @@ def notes_of(table: Table) -> list[str]:
 
 
 def overviews(tables: Sequence[Table]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield title, header and rows of a table per agent: its gaps, scenarios by prompts.
+    """Yield title, header and rows of tables of gaps: per agent, scenarios by prompts, and back.
 
-    None for a sweep over few scenarios.
+    Per prompt, scenarios by agents, where there are several. None for a sweep over few scenarios.
     """
     scenarios, prompts = (
         list(dict.fromkeys(getattr(t, name) for t in tables)) for name in ("scenario", "prompt")
@@ -96,11 +96,16 @@ def overviews(tables: Sequence[Table]) -> Iterator[tuple[str, list[str], list[li
         for table in tables
         for line in table.lines
     }
-    for agent in dict.fromkeys(agent for agent, *_ in gaps):
+    agents = list(dict.fromkeys(agent for agent, *_ in gaps))
+    for agent in agents:
         found = {(s, p): gaps.get((agent, s, p)) for s in scenarios for p in prompts}
         if any(gap is not None for gap in found.values()):
             rows = [[s, *(_gap_cell(found[s, p]) for p in prompts)] for s in scenarios]
             yield f"Gap in % of {agent}, with its interval", ["scenario", *prompts], rows
+    for prompt in prompts if len(agents) > 1 else ():
+        rows = [[s, *(_gap_cell(gaps.get((a, s, prompt))) for a in agents)] for s in scenarios]
+        if any(gap is not None for (_, _, text), gap in gaps.items() if text == prompt):
+            yield f"Gap in % under “{prompt}”, with its interval", ["scenario", *agents], rows
 
 
 def _gap_cell(gap: Interval | None) -> str:
@@ -186,10 +191,17 @@ def write_report(results: Results, path: Path, *, figures: bool = True) -> list[
 
 
 def write_picture(folder: Path, name: str, picture: Picture) -> Path:
-    """Write ``figures/name.png`` in a report's folder; only a picture of a report is replaced."""
+    """Write ``figures/name`` in a report's folder as .png, .svg and .pdf, and return the first.
+
+    Only a picture of a report is replaced.
+    """
     path = files.subfolder(folder, "figures") / f"{name}.png"
-    with files.atomic_writer(path, MARK.encode(), b"Matplotlib") as file:
-        file.write(picture.png)
+    forms = {".png": picture.png, ".svg": picture.svg.encode(), ".pdf": picture.pdf}
+    for suffix in forms:
+        files.check_target(path.with_suffix(suffix), MARK.encode(), b"Matplotlib")
+    for suffix, data in forms.items():
+        with files.atomic_writer(path.with_suffix(suffix), MARK.encode(), b"Matplotlib") as file:
+            file.write(data)
     return path
 
 

@@ -7,18 +7,15 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from lambo_agents.network.config import PRESETS, AEDConfig, preset
+from lambo_env.offloading.variation import Variation
 from lambo_env.prompts.objectives import MIX, PAIR
 from lambo_env.utils import rules, validate
-from lambo_env.utils.rules import Ruled, ruled
+from lambo_env.utils.rules import ruled
 
-Range = tuple[float, float]
 BASELINES = ("mean", "critic", "both")
 PRECISIONS = ("fp32", "bf16")
 _KINDS = (*PAIR, MIX)
 
-_rising = rules.such_that(
-    lambda ends: len(ends) == 2 and 0 < ends[0] <= ends[1], "(low, high) with 0 < low <= high"
-)
 _some_kinds = rules.such_that(
     lambda kinds: isinstance(kinds, tuple) and kinds != () and set(kinds) <= set(_KINDS),
     f"one or more of {', '.join(_KINDS)}",
@@ -39,7 +36,7 @@ def _preset_name(field: str, value: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ACLConfig(Ruled):
+class ACLConfig(Variation):
     """How to train; the defaults are those of the shipped ``lambo-s``.
 
     Raises:
@@ -60,33 +57,6 @@ class ACLConfig(Ruled):
 
     seed: int = ruled(0, rules.count)
     """Root of every draw; what a step draws depends on it and the step alone."""
-
-    scenario: str = "paper"
-    """Preset or TOML file that most batches are drawn from."""
-
-    varied: float = ruled(0.5, rules.share)
-    """Share of batches drawn from a variation of a scenario instead, by the ranges below."""
-
-    others: tuple[str, ...] = ("hetero", "are2020")
-    """Scenarios that a varied batch may start from beside ``scenario``."""
-
-    num_ues: tuple[int, int] = ruled((6, 200), _rising)
-    """Range of N in varied batches, even on a logarithmic scale."""
-
-    capacity_scale: Range = ruled((0.4, 2.5), _rising)
-    """Range of the factor on every server's capacity in varied batches."""
-
-    data_scale: Range = ruled((0.6, 1.7), _rising)
-    """Range of the factor on the bits to upload in varied batches."""
-
-    bandwidth_scale: Range = ruled((0.5, 1.3), _rising)
-    """Range of the factor on the bandwidth in varied batches."""
-
-    cycles_scale: Range = ruled((1.0, 1.0), _rising)
-    """Range of the factor on the cycles to run in varied batches."""
-
-    servers: tuple[int, int] | None = ruled(None, rules.optional(_rising))
-    """Range of M in varied batches, servers drawn from the scenario's; None keeps its M."""
 
     kinds: tuple[str, ...] = ruled((*PAIR, MIX), _some_kinds)
     """Prompts that batches hold: of latency, energy and mix."""

@@ -23,13 +23,15 @@ from lambo_env.cell.seeding import training_rng
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.offloading.slots import sample_instances
+from lambo_env.offloading.variation import Variation
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, runs, validate
 from lambo_env.utils.rules import ruled
 from lambo_env.utils.timing import one_thread
 
 SHARD = 250  # labels per file
+STANDARD = 500  # labels whose columns' mean and spread the network takes
+VARIATION = Variation.field_names()
 
 
 # by size, chosen by hand; `lambo tune neural` searches around them
@@ -93,55 +95,75 @@ def train(options: AreTraining, expert: Agent, path: str | os.PathLike[str]) -> 
     return {**card, "labelling_cpu_seconds": round(labelling, 1)}
 
 
-def labelled(options: AreTraining, net: PlaceNet, expert: Agent, folder: Path) -> Lesson:
+def labelled(
+    options: AreTraining, net: PlaceNet, expert: Agent, folder: Path
+) -> dict[tuple[int, ...], Lesson]:
     """Return the first labelled slots as ``net`` reads them, as many as the options say.
 
-    Shards that exist are read, the others are made and written.
+    By size: those of equal N and M together. Shards that exist are read, the others are made and
+    written.
     """
-    scenario, labels = load_scenario(options.scenario), options.values["labels"]
-    owner = f"{type(expert).__name__} {scenario.hash} {options.seed}"
-    parts = []
+    scenario, labels = options.base, options.values["labels"]
+    varied = "" if options.varied == 0 else f" {[getattr(options, name) for name in VARIATION]}"
+    owner = f"{type(expert).__name__} {scenario.hash} {options.seed}{varied}"
+    parts: dict[tuple[int, ...], list[Lesson]] = {}
     for index in range(-(-labels // SHARD)):
         rng = training_rng(options.seed, scenario, index)
-        slots = sample_instances(scenario, SHARD, rng), Prompts.sample(SHARD, rng)
-        place = _shard(folder / f"{index:05d}.npz", owner, expert, *slots, rng)
-        decision = Decision(place, physics.allocate(slots[0], place))
-        parts.append(Lesson.of(net, *slots, decision))
-    return parts[0].joined(*parts[1:]).take(slice(0, labels))
+        groups = options.groups(SHARD, rng)
+        places = _shard(folder / f"{index:05d}.npz", owner, expert, groups, rng)
+        for (instances, prompts), place in zip(groups, places, strict=True):
+            decision = Decision(place, physics.allocate(instances, place))
+            part = Lesson.of(net, instances, prompts, decision).take(slice(labels))
+            labels -= len(part.place)
+            if len(part.place):
+                parts.setdefault(part.inputs.shape[1:], []).append(part)
+    return {size: group[0].joined(*group[1:]) for size, group in parts.items()}
 
 
 def _shard(
     path: Path,
     owner: str,
     expert: Agent,
-    instances: Instances,
-    prompts: Prompts,
+    groups: list[tuple[Instances, Prompts]],
     rng: np.random.Generator,
-) -> Places:
+) -> list[Places]:
     """Return the labels in a file, which is made where it is not there."""
     if path.is_file():
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             validate.check(
                 f"labels in {path}", str(file["owner"]), str(file["owner"]) == owner, f"{owner!r}"
             )
-            return file["place"].astype(np.int64)
-    place = label(expert, instances, prompts, rng).place
+            flat = file["place"].astype(np.int64).ravel()
+            sizes = [(len(instances), instances.num_ues) for instances, _ in groups]
+            parts = np.split(flat, np.cumsum([np.prod(size) for size in sizes])[:-1])
+            return [part.reshape(size) for part, size in zip(parts, sizes, strict=True)]
+    places = [label(expert, *group, rng).place for group in groups]
+    flat = np.concatenate([place.ravel() for place in places])
     with files.atomic_writer(path) as out:
-        np.savez_compressed(out, place=place.astype(np.uint8), owner=owner)
-    return place
+        np.savez_compressed(out, place=flat.astype(np.uint8), owner=owner)
+    return places
 
 
 class _Fit:
     """Epochs over a lesson; what is needed to go on is saved after each."""
 
     def __init__(
-        self, options: AreTraining, net: PlaceNet, lesson: Lesson, path: Path, expert: str
+        self,
+        options: AreTraining,
+        net: PlaceNet,
+        lessons: dict[tuple[int, ...], Lesson],
+        path: Path,
+        expert: str,
     ) -> None:
-        self.options, self.lesson, self.path, self.expert = options, lesson, path, expert
+        self.options, self.path, self.expert = options, path, expert
+        self.lessons = list(lessons.values())
         self.net, self.values = net, options.values
         self.state_path = path.with_suffix(".state")
         self.scenario = load_scenario(options.scenario)
-        self.net.standardise(torch.from_numpy(lesson.inputs[:500]))
+        share = STANDARD / max(STANDARD, sum(len(lesson.place) for lesson in self.lessons))
+        self.net.standardise(
+            lesson.inputs[: max(1, round(share * len(lesson.place)))] for lesson in self.lessons
+        )
         self.optimiser = torch.optim.Adam(
             self.net.parameters(), self.values["learning_rate"], fused=True
         )
@@ -172,15 +194,29 @@ class _Fit:
         return card
 
     def _one_epoch(self) -> float:
-        values, count = self.values, len(self.lesson.place)
+        values, losses = self.values, []
         rng = np.random.default_rng([values["seed"], self.epoch])
-        order, losses = rng.permutation(count), []
-        for start in range(0, count, values["batch"]):
-            done = (self.epoch + start / count) / values["epochs"]
+        batches, seen = self._batches(rng), 0
+        count = sum(len(part.place) for part in batches)
+        for part in batches:
+            done = (self.epoch + seen / count) / values["epochs"]
+            seen += len(part.place)
             self.optimiser.param_groups[0]["lr"] = values["learning_rate"] * (1 - 0.99 * done)
-            part = self.lesson.take(order[start : start + values["batch"]])
             losses.append(learn(self.net, self.optimiser, part, rng))
         return float(np.mean(losses))
+
+    def _batches(self, rng: np.random.Generator) -> list[Lesson]:
+        """Return an epoch's batches in random order, each of slots of one size."""
+        ends = np.cumsum([0, *(len(lesson.place) for lesson in self.lessons)])
+        rank = np.argsort(rng.permutation(ends[-1]))  # when each slot's turn comes
+        found: list[tuple[int, Lesson]] = []
+        for lesson, start, end in zip(self.lessons, ends[:-1], ends[1:], strict=True):
+            order = np.argsort(rank[start:end])
+            for first in range(0, len(order), self.values["batch"]):
+                rows = order[first : first + self.values["batch"]]
+                # a batch comes when one of its slots does, the same of all: the one listed first
+                found.append((rank[start + rows.min()], lesson.take(rows)))
+        return [part for _, part in sorted(found, key=lambda pair: pair[0])]
 
     def _save(self) -> None:
         progress = {"epoch": self.epoch, "seconds": self.seconds, "losses": self.losses}

@@ -33,6 +33,7 @@ from lambo_env.utils import validate
 from lambo_env.utils.rules import ruled
 
 _CHUNK = 2**12  # candidates evaluated in one call
+MOVES = 8  # candidates of a round of ``Droo.search``
 
 
 def order_preserving(logits: Floats, count: int) -> Places:
@@ -57,6 +58,22 @@ def order_preserving(logits: Floats, count: int) -> Places:
     moves = (to_target <= size[..., None]) & np.isfinite(size)[..., None]
     rest = np.where(moves, target[..., None], first[:, None, :])
     return np.concatenate([first[:, None, :], rest], axis=1)
+
+
+def moved(scores: Floats, place: Places, count: int, rng: np.random.Generator) -> Places:
+    """Return ``count`` candidates [B, K, N]: open places [B, N] with one UE moved in each.
+
+    The moves are drawn without replacement from the softmax over all of what their scores
+    [B, N, P] gain (Gumbel's maxima), so that they are noisy and still those that the scores favour.
+    """
+    gain = scores - np.take_along_axis(scores, place[..., None], axis=-1)
+    noisy = gain + rng.gumbel(size=gain.shape)
+    np.put_along_axis(noisy, place[..., None], -np.inf, axis=-1)  # staying is no move
+    flat = noisy.reshape(len(noisy), -1)
+    ue, target = np.divmod(np.argpartition(-flat, count, axis=1)[:, :count], scores.shape[-1])
+    candidates = np.repeat(place[:, None], count, axis=1)
+    np.put_along_axis(candidates, ue[..., None], target[..., None], axis=-1)
+    return candidates
 
 
 def candidate_costs(instances: Instances, places: Places, goal: Objective) -> Floats:
@@ -168,6 +185,28 @@ class Droo(OnlineLearner):
         self.evaluations += places.shape[0] * places.shape[1]
         best = np.argmin(candidate_costs(instances, places, goal), axis=1)
         return places[np.arange(len(places)), best], best
+
+    def search(
+        self,
+        instances: Instances,
+        goal: Objective,
+        inputs: Columns,
+        place: Places,
+        rounds: int,
+        rng: np.random.Generator,
+    ) -> Places:
+        """Return places [B, N] at most as dear: ``MOVES`` candidates a round about the best."""
+        scores, _ = place_logits(self.net, instances, inputs)
+        best, row = physics.association_cost(instances, place, goal), np.arange(len(place))
+        for _ in range(rounds):
+            candidates = moved(scores, place, MOVES, rng)
+            costs = candidate_costs(instances, candidates, goal)
+            first = np.argmin(costs, axis=1)
+            better = costs[row, first] < best
+            place = np.where(better[:, None], candidates[row, first], place)
+            best = np.where(better, costs[row, first], best)
+        self.evaluations += rounds * MOVES * len(place)
+        return place
 
     def adapt(
         self, instances: Instances, prompts: Prompts, decision: Decision, rng: np.random.Generator

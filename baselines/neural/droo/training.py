@@ -18,22 +18,22 @@ from baselines.neural import checkpoint
 from baselines.neural.droo.agent import Droo, DrooConfig
 from baselines.neural.networks import parameters
 from baselines.neural.options import SOME, NetTraining
+from baselines.neural.replay import MixedBuffer
 from lambo_agents import weights_io
 from lambo_env.cell.seeding import training_rng
 from lambo_env.offloading import physics
-from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.offloading.slots import sample_instances
-from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import runs, validate
-from lambo_env.utils.rules import ruled
+from lambo_env.utils.rules import count, optional, ruled
 from lambo_env.utils.timing import one_thread
 
 # by size, chosen by hand; `lambo tune neural` searches around them
 SETTINGS: dict[str, dict[str, Any]] = {
-    "pooled": {"slots": 30_000, "width": 32, "batch": 64, "learning_rate": 5e-3},
-    "60fc": {"slots": 30_000, "width": 192, "batch": 128, "learning_rate": 3e-3},
+    "pooled": {"slots": 30_000, "width": 32, "batch": 64, "learning_rate": 5e-3, "rounds": 0},
+    "60fc": {"slots": 16_000, "width": 192, "batch": 128, "learning_rate": 2e-3, "rounds": 60},
 }
+
+STANDARD = 512  # slots whose columns' mean and spread the network takes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class DrooTraining(NetTraining):
 
     slots: int | None = ruled(None, SOME)
     """Slots to play."""
+    rounds: int | None = ruled(None, optional(count))
+    """Rounds of further candidates about the best one, each with one UE moved."""
     save_every: int = ruled(100, validate.integer)
     """Updates between two saved states."""
 
@@ -76,14 +78,16 @@ class _Run:
         self.agent = Droo(
             None, config=DrooConfig(**learning), net=options.net(False), seed=options.seed
         )
+        if options.varied:
+            self.agent.memory = MixedBuffer(self.agent.config.memory)
         self.block, self.seconds = 0, 0.0
         self.ratio: list[float] = []  # of the cost played to the local one, one mean per block
         if self.state_path.is_file():
             self._resume()
         else:
-            instances, prompts, _ = self._draw(0, 512)
             net = self.agent.net
-            net.standardise(torch.from_numpy(net.columns(instances, prompts.latency_weight)))
+            seen = options.groups(STANDARD, training_rng(options.seed, self.scenario, 0))
+            net.standardise(net.columns(slots, prompts.latency_weight) for slots, prompts in seen)
 
     def run(self) -> dict[str, Any]:
         each = self.agent.config.train_every
@@ -93,7 +97,7 @@ class _Run:
             while self.block < blocks:
                 left = 1 - 0.99 * self.block / blocks
                 self.agent.optimiser.param_groups[0]["lr"] = self.values["learning_rate"] * left
-                self._play(*self._draw(self.block + 1, each))
+                self._play(training_rng(self.options.seed, self.scenario, self.block + 1))
                 self.block += 1
                 self.seconds = time.process_time() - begun
                 if self.block % self.options.save_every == 0 or self.block == blocks:
@@ -101,25 +105,23 @@ class _Run:
                 pause(self._save)
         return self._finish(blocks)
 
-    def _draw(self, stream: int, count: int) -> tuple[Instances, Prompts, np.random.Generator]:
-        rng = training_rng(self.options.seed, self.scenario, stream)
-        return sample_instances(self.scenario, count, rng), Prompts.sample(count, rng), rng
-
-    def _play(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> None:
-        goal, inputs = (
-            prompts.objective(instances),
-            self.agent.net.columns(instances, prompts.latency_weight),
-        )
-        place, best = self.agent.choose(instances, goal, inputs)
+    def _play(self, rng: np.random.Generator) -> None:
+        agent = self.agent
+        instances, prompts = self.options.sample(agent.config.train_every, rng)
+        goal = prompts.objective(instances)
+        inputs = agent.net.columns(instances, prompts.latency_weight)
+        place, best = agent.choose(instances, goal, inputs)
         cost = physics.association_cost(instances, place, goal)
         self.ratio.append(float(np.mean(cost / physics.all_local_cost(instances, prompts))))
-        self.agent.remember(inputs, place, best, rng)
+        if self.values["rounds"]:
+            place = agent.search(instances, goal, inputs, place, self.values["rounds"], rng)
+        agent.remember(inputs, place, best, rng)
 
     def _save(self) -> None:
         agent = self.agent
         tensors = checkpoint.pack(agent.net, agent.optimiser)
-        tensors["memory/inputs"] = torch.from_numpy(agent.memory.inputs)
-        tensors["memory/place"] = torch.from_numpy(agent.memory.labels)
+        for name, array in agent.memory.pack().items():
+            tensors[f"memory/{name}"] = torch.from_numpy(array)
         progress = {
             "block": self.block,
             "seconds": self.seconds,
@@ -136,10 +138,8 @@ class _Run:
         runs.check_options(where, meta["options"], self.values, grow=("slots",), free=free)
         agent = self.agent
         checkpoint.unpack(tensors, agent.net, agent.optimiser)
-        agent.memory.inputs, agent.memory.labels = (
-            tensors["memory/inputs"].numpy(),
-            tensors["memory/place"].numpy(),
-        )
+        kept = {name: value for name, value in tensors.items() if name.startswith("memory/")}
+        agent.memory.unpack({n.removeprefix("memory/"): v.numpy() for n, v in kept.items()})
         agent.memory.stored, agent.candidates, agent.recent_best = (
             meta["stored"],
             meta["candidates"],

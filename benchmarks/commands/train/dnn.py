@@ -148,8 +148,10 @@ def _ship(
     family = card["agent"].split("-")[0]
     plain = type(config)()
     for name in config.field_names():
-        if getattr(config, name) != getattr(plain, name):
-            further += f" --{name.replace('_', '-')} {getattr(config, name)}"
+        value = getattr(config, name)
+        if value != getattr(plain, name):
+            texts = value if isinstance(value, tuple) else (value,)
+            further += " ".join((f" --{name.replace('_', '-')}", *map(str, texts)))
     card = {"command": f"lambo train {family} OUT{further}", **card}
     if measured:
         from benchmarks.studies.model_card import gaps

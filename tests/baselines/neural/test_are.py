@@ -132,11 +132,31 @@ def test_any_optimiser_may_teach(expert, tmp_path, monkeypatch):
     path = tmp_path / "a.safetensors"
     card = are_training.train(options, expert, path)
     assert (card["expert"], card["labels"]) == (type(expert).__name__, 8)
-    lesson, again = (
-        are_training.labelled(options, TINY.network(), expert, tmp_path / name)
+    (lesson,), (again,) = (
+        are_training.labelled(options, TINY.network(), expert, tmp_path / name).values()
         for name in ("a.labels", "b.labels")
     )
     np.testing.assert_array_equal(lesson.place, again.place)
+
+
+def test_batches_hold_slots_of_one_size_and_every_label_once(tmp_path):
+    options = SHORT.replace(varied=0.7, num_ues=(3, 9), batch=16)
+    net = TINY.network()
+    lessons = are_training.labelled(options, net, Greedy(), tmp_path)
+    fit = are_training._Fit(options, net, lessons, tmp_path / "a.safetensors", "Greedy")
+    batches = fit._batches(np.random.default_rng(0))
+    assert len(lessons) > 5
+    assert sum(len(part.place) for part in batches) == 300
+    assert max(len(part.place) for part in batches) == 16
+    seen = np.concatenate(
+        [part.inputs.reshape(len(part.place), -1).sum(axis=1) for part in batches]
+    )
+    kept = np.concatenate(
+        [x.inputs.reshape(len(x.place), -1).sum(axis=1) for x in lessons.values()]
+    )
+    np.testing.assert_allclose(np.sort(seen), np.sort(kept), rtol=1e-5)
+    plain = are_training.labelled(SHORT, net, Greedy(), tmp_path / "plain")
+    assert [len(lesson.place) for lesson in plain.values()] == [300]
 
 
 def test_an_unsure_network_asks_and_learns_and_a_sure_one_does_not(tiny, prompts, rng):
@@ -241,10 +261,12 @@ def test_training_learns_its_labels(tmp_path):
     assert physics.association_cost(held, place, goal).mean() < 0.9 * local
 
 
+@pytest.mark.parametrize("given", [{}, {"varied": 0.7, "num_ues": (3, 9)}])
 def test_a_killed_training_goes_on_to_the_same_weights_and_asks_nothing_twice(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, given
 ):
-    are_training.train(SHORT, Greedy(), tmp_path / "whole.safetensors")
+    options = SHORT.replace(**given)
+    are_training.train(options, Greedy(), tmp_path / "whole.safetensors")
     epochs, save = [], are_training._Fit._save
 
     def killed(fit):
@@ -255,10 +277,10 @@ def test_a_killed_training_goes_on_to_the_same_weights_and_asks_nothing_twice(
 
     monkeypatch.setattr(are_training._Fit, "_save", killed)
     with pytest.raises(KeyboardInterrupt):
-        are_training.train(SHORT, Greedy(), tmp_path / "b.safetensors")
+        are_training.train(options, Greedy(), tmp_path / "b.safetensors")
     monkeypatch.setattr(are_training._Fit, "_save", save)
     expert = type("Greedy", (Counted,), {})()
-    are_training.train(SHORT, expert, tmp_path / "b.safetensors")
+    are_training.train(options, expert, tmp_path / "b.safetensors")
     assert expert.asked == 0
     whole, other = (
         weights_io.load(tmp_path / "whole.safetensors", FORMAT).tensors,

@@ -14,10 +14,12 @@ from baselines.neural.droo.agent import (
     Droo,
     DrooConfig,
     candidate_costs,
+    moved,
     order_preserving,
 )
 from baselines.neural.droo.training import DrooTraining
 from baselines.neural.networks import FlatConfig, PooledConfig, place_logits
+from baselines.neural.replay import MixedBuffer
 from lambo_agents import weights_io
 from lambo_agents.registry import make_agent
 from lambo_agents.testing.agent_checks import check_agent
@@ -278,6 +280,13 @@ def test_slots_of_another_size_begin_the_replay_buffer_anew(agent, tiny, prompts
         (lambda: Droo("dro"), "unknown weights 'dro'"),
         (lambda: DrooTraining(size="big"), "unknown DrooTraining.size 'big'"),
         (lambda: DrooTraining(slots=0), "DrooTraining.slots is 0"),
+        (lambda: DrooTraining(rounds=-1), "DrooTraining.rounds is -1"),
+        (lambda: DrooTraining(varied=1.5), "DrooTraining.varied is 1.5"),
+        (lambda: DrooTraining(servers=(9, 2)), r"DrooTraining.servers is \(9, 2\)"),
+        (
+            lambda: DrooTraining(varied=0.5, size="60fc"),
+            "DrooTraining.varied is 0.5; allowed: 0 for size '60fc'",
+        ),
     ],
 )
 def test_bad_settings_are_refused(make, text):
@@ -290,6 +299,46 @@ def test_weights_that_are_not_there_are_named():
         Droo("absent.safetensors")
 
 
+# ---- candidates about the best one ---------------------------------------------------------------
+
+
+def test_each_further_candidate_moves_one_ue_and_scores_say_which(rng):
+    place = rng.integers(5, size=(3, 7))
+    scores = rng.normal(size=(3, 7, 5))
+    candidates = moved(scores, place, 6, rng)
+    different = candidates != place[:, None]
+    assert np.all(different.sum(axis=-1) == 1)
+    assert all(len(np.unique(row, axis=0)) == 6 for row in candidates)
+    scores[:, 2, 4] += 100
+    place[:, 2] = 0
+    assert np.all(np.any(moved(scores, place, 1, rng)[:, :, 2] == 4, axis=-1))
+
+
+def test_a_search_never_ends_dearer_and_mends_a_bad_start(agent, tiny, prompts, rng):
+    goal, inputs = prompts.objective(tiny), agent.net.columns(tiny, prompts.latency_weight)
+    start = np.zeros(tiny.cycles.shape, np.int64)
+    cost = [
+        physics.association_cost(tiny, agent.search(tiny, goal, inputs, start, rounds, rng), goal)
+        for rounds in (0, 1, 40)
+    ]
+    assert np.all(cost[1] <= cost[0])
+    assert np.mean(cost[2]) < 0.95 * np.mean(cost[0])
+
+
+def test_a_mixed_buffer_keeps_the_newest_blocks_of_any_size(rng):
+    buffer = MixedBuffer(10)
+    for k in range(9):
+        size = (4, 3 + k % 2)
+        buffer.add(np.full((*size, 2), k, np.float32), np.full(size, k))
+    assert (len(buffer.blocks), buffer.stored) == (3, 36)
+    parts = buffer.draw(30, rng)
+    assert sum(len(labels) for _, labels in parts) == 32
+    assert {int(labels[0, 0]) for _, labels in parts} <= {6, 7, 8}
+    other = MixedBuffer(10)
+    other.unpack(buffer.pack())
+    assert [block[1].tolist() for block in other.blocks] == [b[1].tolist() for b in buffer.blocks]
+
+
 # ---- training ------------------------------------------------------------------------------------
 
 
@@ -297,8 +346,9 @@ def tensors_of(path):
     return weights_io.load(path, FORMAT).tensors
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    options = DrooTraining(scenario="tiny", slots=60, save_every=2)
+@pytest.mark.parametrize("given", [{}, {"varied": 0.7, "num_ues": (3, 9), "rounds": 2}])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, given):
+    options = DrooTraining(scenario="tiny", slots=60, save_every=2, **given)
     droo_training.train(options, tmp_path / "whole.safetensors")
     saves, save = [], droo_training._Run._save
 

@@ -150,6 +150,10 @@ def test_the_report_stands_alone(put, capsys: pytest.CaptureFixture[str]):
     for name in pictures:
         data = (markdown.parent / "figures" / name).read_bytes()
         assert data.startswith(b"\x89PNG") and len(data) > 5000
+        path = markdown.parent / "figures" / name
+        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert path.with_suffix(".svg").read_text().startswith("<svg")
+    write_report(results, folder / "out" / "sub.md")  # its own pictures are replaced
     for word in (
         "00f16ad84b7b4445",
         "12,345",
@@ -246,6 +250,13 @@ def test_a_sweep_over_several_worlds_begins_with_an_overview_of_gaps(
     assert [line[0] for line in rows] == ["a", "b", "c"]
     assert [line[1].split()[0] for line in rows] == ["0.000", "1.00", "2.00"]
     assert not list(overviews(tables[:2]))  # two worlds need none
+    more = [row("mine", scenario=n, scenario_hash=n, cell=f"mine-{n}", scale=1.5) for n in "abc"]
+    *_, (title_by_prompt, header, rows) = overviews(
+        summary.tabulate(summary.load(put(*worlds, *more)))
+    )
+    assert "minimum latency" in title_by_prompt
+    assert header == ["scenario", "local", "mine"]
+    assert [[text.split()[0] for text in line[1:]] for line in rows][2] == ["2.00", "50.00"]
     write_report(summary.load(tmp_path), tmp_path / "report.md", figures=False)
     text = (tmp_path / "report.md").read_text()
     assert text.index(title) < text.index("on a (a)")

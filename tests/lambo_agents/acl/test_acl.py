@@ -17,11 +17,10 @@ torch = pytest.importorskip("torch")
 from lambo_agents.acl import losses
 from lambo_agents.acl import run as acl_run
 from lambo_agents.acl.config import ACLConfig
-from lambo_agents.acl.data import sample_batch, step_rng, vary
+from lambo_agents.acl.data import sample_batch, step_rng
 from lambo_agents.acl.trainer import Trainer
 from lambo_agents.network import checkpoint, decoding
 from lambo_agents.registry import make_agent
-from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts import grammar
 
 TINY = ACLConfig(
@@ -223,8 +222,7 @@ def test_a_taught_policy_gradient_learns_from_an_update() -> None:
 def test_varied_batches_span_the_ranges_evenly_on_a_logarithmic_scale() -> None:
     config = ACLConfig(num_ues=(6, 200))
     sizes = [
-        vary(load_scenario("paper"), config, np.random.default_rng(seed)).num_ues
-        for seed in range(400)
+        config.relative(config.base, np.random.default_rng(seed)).num_ues for seed in range(400)
     ]
     assert min(sizes) < 9
     assert max(sizes) > 160
@@ -236,7 +234,7 @@ def test_a_step_draws_the_same_whenever_it_is_asked() -> None:
     one, two = (sample_batch(config, 4, step_rng(config, 7)) for _ in range(2))
     assert np.array_equal(one.instances.uplink_bps, two.instances.uplink_bps)
     assert one.prompts == two.prompts
-    assert vary(load_scenario("paper"), config, np.random.default_rng(0)).num_ues in range(20, 81)
+    assert config.relative(config.base, np.random.default_rng(0)).num_ues in range(20, 81)
 
 
 @pytest.mark.parametrize(
