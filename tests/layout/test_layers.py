@@ -101,7 +101,7 @@ BELOW = {
     "offloading": {"utils", "cell", "prompts", "registration"},
     "queueing": {"utils", "cell", "prompts", "registration"},
     "wpmec": {"utils", "cell", "prompts", "registration"},
-    "datasets": {"utils", "offloading", "wpmec"},
+    "datasets": {"utils", "cell", "offloading", "wpmec"},
     "rendering": {"utils", "prompts", "offloading", "registration"},
     "envs": {"utils", "prompts", "registration", "offloading", "wpmec", "datasets", "rendering"},
     "testing": {"utils", "prompts", "registration", "offloading", "wpmec", "envs"},
