@@ -33,7 +33,8 @@ Floats = NDArray[np.float64]
 def load_ucc_5g(path: str | os.PathLike[str]) -> dict[str, Floats]:
     """Return the Download runs of the archive: rates in bit/s [samples] by the run's name.
 
-    There is about one sample per second. A rate is DL_bitrate x 1000; it is 0 while nothing was being downloaded.
+    There is about one sample per second. A rate is DL_bitrate x 1000; it is 0 while nothing was
+    being downloaded.
 
     Args:
         path: of 5G-production-dataset.zip.
