@@ -11,19 +11,13 @@ from baselines.neural.networks import SIZES, NetConfig
 from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
-from lambo_env.offloading.variation import Variation, rising
+from lambo_env.offloading.variation import Variation, counts, known_scenario
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import rules, validate
 from lambo_env.utils.rules import count, name_of, optional, ruled
 
 SOME = optional(validate.integer)
 GROUP = 25  # slots that are drawn of a relative at once
-
-
-def known_scenario(field: str, value: str) -> str:
-    """Return the name of a scenario that can be loaded; load_scenario says what is known."""
-    load_scenario(value)
-    return value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +36,7 @@ class NetTraining(Variation):
     """Preset or .toml file that most instances come from."""
     varied: float = ruled(0.0, rules.share)
     """Share of slots drawn from a variation of a scenario instead, by the ranges below."""
-    servers: tuple[int, int] | None = ruled((2, 16), rules.optional(rising))
+    servers: tuple[int, int] | None = ruled((2, 16), rules.optional(counts))
     """Range of M in varied slots, servers drawn from the scenario's; None keeps its M."""
     width: int | None = ruled(None, SOME)
     """Of the network's hidden layers."""

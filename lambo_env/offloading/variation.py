@@ -7,16 +7,46 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+from types import UnionType
+from typing import Any
 
 import numpy as np
 
 from lambo_env.offloading.scenario import Scenario, load_scenario
-from lambo_env.utils import rules
+from lambo_env.utils import rules, validate
 from lambo_env.utils.rules import Ruled, ruled
 
-rising = rules.such_that(
-    lambda ends: len(ends) == 2 and 0 < ends[0] <= ends[1], "(low, high) with 0 < low <= high"
-)
+
+def _rising(kinds: type | UnionType, allowed: str) -> rules.Rule:
+    def rule(field: str, ends: Any) -> Any:
+        pair = isinstance(ends, tuple | list) and len(ends) == 2
+        numbers = pair and all(isinstance(end, kinds) and math.isfinite(end) for end in ends)
+        validate.check(field, ends, numbers and 0 < ends[0] <= ends[1], allowed)
+        return tuple(ends)
+
+    return rule
+
+
+factors = _rising(int | float, "(low, high) with 0 < low <= high")
+counts = _rising(int, "(low, high), integers with 1 <= low <= high")
+
+
+def known_scenario(field: str, value: str) -> str:
+    """Return the name of a scenario that can be loaded; load_scenario says what is known."""
+    load_scenario(value)
+    return value
+
+
+def _known(field: str, names: Any) -> tuple[str, ...]:
+    texts = isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
+    validate.check(field, names, texts, "names of scenarios or .toml files")
+    for name in names:
+        try:
+            load_scenario(name)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{field}: {error}") from error
+    return tuple(names)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,25 +63,25 @@ class Variation(Ruled):
     varied: float = ruled(0.5, rules.share)
     """Share of batches drawn from a variation of a scenario instead, by the ranges below."""
 
-    others: tuple[str, ...] = ("hetero", "are2020")
+    others: tuple[str, ...] = ruled(("hetero", "are2020"), _known)
     """Scenarios that a varied batch may start from beside ``scenario``."""
 
-    num_ues: tuple[int, int] = ruled((6, 200), rising)
+    num_ues: tuple[int, int] = ruled((6, 200), counts)
     """Range of N in varied batches, even on a logarithmic scale."""
 
-    capacity_scale: tuple[float, float] = ruled((0.4, 2.5), rising)
+    capacity_scale: tuple[float, float] = ruled((0.4, 2.5), factors)
     """Range of the factor on every server's capacity in varied batches."""
 
-    data_scale: tuple[float, float] = ruled((0.6, 1.7), rising)
+    data_scale: tuple[float, float] = ruled((0.6, 1.7), factors)
     """Range of the factor on the bits to upload in varied batches."""
 
-    bandwidth_scale: tuple[float, float] = ruled((0.5, 1.3), rising)
+    bandwidth_scale: tuple[float, float] = ruled((0.5, 1.3), factors)
     """Range of the factor on the bandwidth in varied batches."""
 
-    cycles_scale: tuple[float, float] = ruled((1.0, 1.0), rising)
+    cycles_scale: tuple[float, float] = ruled((1.0, 1.0), factors)
     """Range of the factor on the cycles to run in varied batches."""
 
-    servers: tuple[int, int] | None = ruled(None, rules.optional(rising))
+    servers: tuple[int, int] | None = ruled(None, rules.optional(counts))
     """Range of M in varied batches, servers drawn from the scenario's; None keeps its M."""
 
     @property

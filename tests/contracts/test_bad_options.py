@@ -33,7 +33,7 @@ BY_NAME: dict[str, tuple[str, ...]] = {
         NAMES,
     ),
     **dict.fromkeys(
-        ("scenario", "scenarios"), ("", "no such thing", "3", "gone.toml", "broken.toml")
+        ("scenario", "scenarios", "others"), ("", "no such thing", "3", "gone.toml", "broken.toml")
     ),
     "name": ("", "no such thing", "3", "a b", "broken.toml"),
     **dict.fromkeys(("data", "folder", "config"), PLACES),
@@ -91,7 +91,8 @@ def declared(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def bad_values(option: str, annotation: Any) -> tuple[str, ...]:
-    kinds = {annotation, *typing.get_args(annotation)} - {type(None)}
+    inner = typing.get_args(annotation)
+    kinds = {annotation, *inner, *(kind for part in inner for kind in typing.get_args(part))}
     numbers = [BY_TYPE[kind] for kind in kinds if kind in BY_TYPE]
     return numbers[0] if numbers else BY_NAME[option]
 

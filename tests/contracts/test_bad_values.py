@@ -59,6 +59,9 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "str | Mapping[str, Any] | Scenario": ("", 3, 1.5, ["x"], {"num_uess": 3}),
     "Floats": ("1", [[0.1]], [math.nan] * 4, [-0.1] * 4, {"a": 1}),
     "Range": NUMBER,
+    **dict.fromkeys(
+        ("tuple[float, float]", "tuple[int, int]"), (3, "8", (0, 1), (2, 1), (1,), (1, math.nan))
+    ),
     "tuple[float, ...]": ([], 1e10, [1e10, 0.0], [math.nan], "1e10"),
     "Weights": (-0.1, math.nan, "1", None, [0.5, 0.5]),
 }
@@ -72,6 +75,10 @@ SPECIAL: dict[tuple[str, str], tuple[Any, ...]] = {
     ("Prompts", "latency_weight"): (-0.1, math.nan, "1", None, [0.5, 0.5]),
     ("Prompts", "other"): OBJECT,
     ("AreSmall", "shares"): ("1", [0.1], [math.nan] * 4, [-0.1] * 4, {"a": 1}),
+    **dict.fromkeys(
+        ((kind, "others") for kind in ("NetTraining", "AreTraining", "DrooTraining")),
+        ("", 3, [3], b"paper", ["papr"]),
+    ),
     ("Frames", "gain"): ("1", [1e-6], [[-1e-6]], [[math.nan]], [[8.4]]),
     ("Frames", "weight"): ("1", [1.0], [1.0, 0.0], [1.0, math.nan], [[1.0, 1.0]]),
     ("load_scenario", "source"): ("", 3, 1.5, ["x"], {"num_uess": 3}),

@@ -39,6 +39,7 @@ def test_a_share_of_batches_is_varied_and_holds_about_as_many_decisions(rng) -> 
         ({"varied": 1.2}, "Variation.varied is 1.2"),
         ({"num_ues": (20, 10)}, r"Variation.num_ues is \(20, 10\); allowed: \(low, high\)"),
         ({"servers": (0, 4)}, r"Variation.servers is \(0, 4\)"),
+        ({"others": ("paper", "hetreo")}, "unknown scenario 'hetreo'"),
         ({"data_scale": (1.0,)}, r"Variation.data_scale is \(1.0,\)"),
     ],
 )
