@@ -1,0 +1,96 @@
+"""Given plans played through given traces, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lambo_env.queueing.instances import TaskOutcomes, Trace
+from lambo_env.queueing.slots import Devices
+from lambo_env.queueing.stations import Prices, Sizes, Stations
+from lambo_env.utils import validate
+
+
+def replay(
+    trace: Trace | Sequence[Trace],
+    place: NDArray[np.integer[Any]],
+    objective: tuple[Any, Any] = (1.0, 0.0),
+) -> TaskOutcomes:
+    """Run a plan through a trace, several plans through one, or one through each of several.
+
+    Args:
+        trace: what comes; several must have the same sizes, slots and discipline.
+        place: int [T, N], or [K, T, N] for K plans or traces; 0 local, m server m; ignored where
+            there is no task.
+        objective: (c_L, c_E), what a second and a joule cost: numbers, or arrays [K].
+
+    Returns:
+        The outcome of each task, [T, N] or [K, T, N].
+
+    Raises:
+        ValueError: plans and traces of different sizes, or a place that does not exist.
+    """
+    traces = [trace] if isinstance(trace, Trace) else list(trace)
+    validate.check("trace", len(traces), len(traces) > 0, "a Trace, or at least one of them")
+    for one in traces:
+        validate.of_kind("trace", one, Trace)
+    sizes = [_sizes(one) for one in traces]
+    validate.check("trace", sizes, len(set(sizes)) == 1, "traces of the same sizes and discipline")
+    place, shape = np.asarray(place), (sizes[0].num_slots, sizes[0].num_ues)
+    validate.check("place.dtype", str(place.dtype), place.dtype.kind in "iu", "an integer dtype")
+    counts = [(), (len(traces),)] if len(traces) > 1 else [(), place.shape[:-2]]
+    fits = place.shape[-2:] == shape and place.ndim < 4 and place.shape[:-2] in counts
+    allowed = f"[T, N] = {shape}, or [K, T, N], K as there are traces"
+    validate.check("place.shape", place.shape, fits, allowed)
+    has_task = np.stack([one.has_task for one in traces])
+    real = (place >= 0) & (place <= sizes[0].num_servers)
+    allowed = f"0 (local) .. {sizes[0].num_servers}"
+    validate.each("place", place, real | ~(has_task if len(traces) > 1 else has_task[0]), allowed)
+    plans = np.broadcast_to(place, (max(len(traces), *place.shape[:-2], 1), *shape))
+    out = _played(traces, sizes[0]._replace(rows=len(plans)), plans.astype(np.int64), objective)
+    single = place.ndim == 2 and isinstance(trace, Trace)
+    fields = (out.latency_s, out.energy_j, out.late, out.cost)
+    return TaskOutcomes(*(values[0] for values in fields)) if single else out
+
+
+def _sizes(trace: Trace) -> Sizes:
+    slots, ues = trace.has_task.shape
+    servers = trace.server_cpu_hz.size
+    return Sizes(1, ues, servers, slots, trace.deadline_slots, trace.slot_s, trace.discipline)
+
+
+def _played(
+    traces: list[Trace], sizes: Sizes, place: NDArray[np.int64], objective: tuple[Any, Any]
+) -> TaskOutcomes:
+    def stacked(name: str) -> Any:
+        values = np.stack([getattr(one, name) for one in traces])
+        return np.broadcast_to(values, (sizes.rows, *values.shape[1:]))
+
+    rows = np.arange(sizes.rows)
+    stations = Stations(sizes, watched=False)
+    devices = Devices(*(stacked(name) for name in Devices._fields))
+    stations.begin(rows, devices, Prices(*objective, stacked("late_penalty")))
+    has_task, data_bits, cycles = (stacked(name) for name in ("has_task", "data_bits", "cycles"))
+    uplink_bps = stacked("uplink_bps")
+    for slot in range(uplink_bps.shape[1]):
+        if slot < sizes.num_slots:
+            row, ue = np.nonzero(has_task[:, slot])
+            task = (row, slot, ue)
+            stations.join(row, ue, place[task], data_bits[task], cycles[task])
+        stations.serve(rows, uplink_bps[:, slot])
+    return stations.outcomes(rows, has_task)
+
+
+def evaluate(*_: Any, **__: Any) -> NoReturn:
+    """Refuse: one slot's decision has no outcome here.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        "evaluate means nothing for QueueInstances: what a decision costs shows in later slots; "
+        "lambo_env.play plays whole episodes, lambo_env.queueing.replay a given plan"
+    )

@@ -1,0 +1,458 @@
+"""The stations of B running episodes: UE CPUs, uplinks and servers, one slot at a time.
+
+No loop runs over UEs or tasks. A UE's CPU is a Lindley recursion, so a local task's end is known
+when it joins. Uplinks are served in rounds over the heads of their queues. What waits at servers
+is one list, sorted by episode and server and there by turn: a window over the first tasks of each
+server settles those that end, and few servers need a second one. Rows may be at different slots,
+and each is, to the bit, the batch of one.
+
+Shapes: B episodes, T slots that bring tasks, L slots of a deadline, N UEs, M servers, R acting
+rows, K tasks. A *queue* is a UE's, row * N + ue; an *item* is a task that was offloaded, one of L
+for each queue.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lambo_env.cell.places import LOCAL
+from lambo_env.queueing.instances import Bools, Floats, Ints, TaskOutcomes
+from lambo_env.queueing.scenario import EDF
+from lambo_env.queueing.slots import Devices
+from lambo_env.utils.rows import starts
+
+TOLERANCE = 1e-9  # of a task's work: what may remain when it ends, and exceed where it fits
+_WINDOW = 8  # tasks of a server that are looked at together: as many as end in a slot, mostly
+_WAITS, _ENDS, _DROPPED, _RUNS = range(4)
+
+
+class Sizes(NamedTuple):
+    """What all episodes of a batch share."""
+
+    rows: int  # B
+    num_ues: int  # N
+    num_servers: int  # M
+    num_slots: int  # T
+    deadline_slots: int  # L
+    slot_s: float
+    discipline: str
+
+
+class Prices(NamedTuple):
+    """What tasks cost; each [B] or a number."""
+
+    per_s: Floats  # c_L
+    per_j: Floats  # c_E
+    late_penalty: Floats
+
+
+class Waiting(NamedTuple):
+    """What waits in some rows at the start of a slot."""
+
+    cpu_wait_cycles: Floats  # [R, N]
+    uplink_wait_bits: Floats  # [R, N]
+    uplink_wait_s: Floats  # [R, N] at present rates
+    edge_wait_cycles: Floats  # [R, N, M]
+    coming_cycles: Floats  # [R, N, M]
+
+
+class Stations:
+    """The queues of B episodes, and what became of their tasks.
+
+    Args:
+        sizes: of the batch.
+        watched: whether ``waiting`` and the costs that ``serve`` returns will be asked for.
+    """
+
+    def __init__(self, sizes: Sizes, watched: bool = True) -> None:
+        self.sizes, self.watched = sizes, watched
+        rows, ues, servers, slots, lines, _, _ = sizes
+        queues, items, tasks = rows * ues, rows * ues * lines, rows * slots * ues
+        self.slot = np.zeros(rows, dtype=np.int64)  # [B] that is to be served next
+        # devices and prices
+        self.cpu_cycles = np.ones(queues)  # of a slot
+        self.edge_cycles = np.ones(rows * servers)  # of a slot
+        self.local_w, self.tx_w = np.zeros(queues), np.zeros(queues)
+        self.per_s, self.per_j, self.late_factor = np.zeros((3, rows))
+        # UE CPUs: the moment at which each is free, in slots; costs by the slot that settles them
+        self.free = np.zeros(queues)
+        self.due = np.zeros(rows * lines)
+        # for ``waiting``: the local task of each slot
+        self.run_cycles, self.run_start = np.zeros(items), np.zeros(items)
+        self.run_settles = np.full(items, -1)
+        # offloaded tasks; a queue's uplink holds its items number head .. tail - 1
+        self.head, self.tail = np.zeros(queues, dtype=np.int64), np.zeros(queues, dtype=np.int64)
+        self.data, self.bits, self.cycles, self.air_s = np.zeros((4, items))
+        self.server, self.last, self.task = np.zeros((3, items), dtype=np.int64)
+        self.uploads = np.zeros(items, dtype=bool)
+        # tasks at servers, by key
+        self.key, self.item, self.left = _no_ints(), _no_ints(), np.zeros(0)
+        # what became of the tasks [B, T, N]: slots taken, 0 where unsettled, -1 where dropped
+        self.taken = np.zeros(tasks, dtype=np.int16)
+        self.energy_j, self.cost = np.zeros(tasks), np.zeros(tasks)
+
+    def begin(self, rows: Ints, devices: Devices, prices: Prices) -> None:
+        """Empty the stations of ``rows`` for new episodes."""
+        ues, servers, lines = self.sizes.num_ues, self.sizes.num_servers, self.sizes.deadline_slots
+        slot_s, queues = self.sizes.slot_s, self._queues(rows)
+        self.cpu_cycles[queues] = (devices.local_cpu_hz * slot_s).ravel()
+        self.local_w[queues] = devices.local_power_w.ravel()
+        self.tx_w[queues] = devices.tx_power_w.ravel()
+        self.edge_cycles.reshape(-1, servers)[rows] = devices.server_cpu_hz * slot_s
+        self.per_s[rows], self.per_j[rows] = prices.per_s, prices.per_j
+        self.late_factor[rows] = 1 + np.asarray(prices.late_penalty)
+        self.slot[rows] = 0
+        self.free[queues], self.head[queues], self.tail[queues] = 0.0, 0, 0
+        self.due.reshape(-1, lines)[rows] = 0.0
+        self.run_settles.reshape(-1, ues * lines)[rows] = -1
+        self.uploads.reshape(-1, ues * lines)[rows] = False
+        keep = np.ones(self.key.size, dtype=bool)
+        keep[self._at_servers(rows)] = False
+        self._put(self.key[keep], self.item[keep], self.left[keep])
+        for of_tasks in (self.taken, self.energy_j, self.cost):
+            of_tasks.reshape(-1, self.sizes.num_slots * ues)[rows] = 0
+
+    # ---- decisions -------------------------------------------------------------------------------
+
+    def join(self, row: Ints, ue: Ints, place: Ints, data_bits: Floats, cycles: Floats) -> None:
+        """Let tasks of the present slots join their queues at once.
+
+        Args:
+            row: int [K], like the rest; at most one task of a UE.
+            ue: whose task it is.
+            place: where it goes.
+            data_bits: to upload.
+            cycles: to run.
+        """
+        local = np.flatnonzero(place == LOCAL)
+        away = np.flatnonzero(place != LOCAL)
+        self._join_cpu(row.take(local), ue.take(local), cycles.take(local))
+        self._join_uplink(
+            row.take(away), ue.take(away), place.take(away), data_bits.take(away), cycles.take(away)
+        )
+
+    def _join_cpu(self, row: Ints, ue: Ints, cycles: Floats) -> None:
+        queue, now = row * self.sizes.num_ues + ue, self.slot.take(row)
+        limit = now + self.sizes.deadline_slots
+        length = cycles / self.cpu_cycles.take(queue)  # in slots
+        slack = TOLERANCE * length
+        free = self.free.take(queue)
+        start = np.maximum(free, now)
+        if self.sizes.discipline == EDF:
+            end = start + length
+            late = end - limit > slack
+            settles = np.where(late, np.floor(start), np.ceil(end - slack) - 1)
+            ran, after, start = (
+                np.where(late, 0.0, length),
+                np.where(late, free, end),
+                (np.where(late, np.inf, start)),
+            )
+        else:
+            end = start + np.ceil(length - slack)
+            late, after = end > limit, np.minimum(end, limit)
+            settles, ran = after - 1, np.minimum(length, limit - start)
+        self.free[queue] = after
+        task = (row * self.sizes.num_slots + now) * self.sizes.num_ues + ue
+        taken = np.where(late, -1, settles - now + 1)
+        local_w = self.local_w.take(queue) * self.sizes.slot_s
+        cost = self._record(task, row, taken, local_w * ran, local_w * length)
+        if self.watched:
+            line = self.sizes.deadline_slots
+            settles = settles.astype(np.int64)
+            np.add.at(self.due, row * line + settles % line, cost)
+            at = queue * line + now % line
+            self.run_cycles[at], self.run_start[at], self.run_settles[at] = cycles, start, settles
+
+    def _join_uplink(
+        self, row: Ints, ue: Ints, place: Ints, data_bits: Floats, cycles: Floats
+    ) -> None:
+        lines, now = self.sizes.deadline_slots, self.slot.take(row)
+        queue = row * self.sizes.num_ues + ue
+        tail = self.tail.take(queue)
+        item = queue * lines + tail % lines
+        self.tail[queue] = tail + 1
+        self.data[item], self.bits[item], self.cycles[item] = data_bits, data_bits, cycles
+        self.air_s[item], self.server[item] = 0.0, place - 1
+        self.last[item] = now + lines - 1
+        self.task[item] = (row * self.sizes.num_slots + now) * self.sizes.num_ues + ue
+        self.uploads[item] = True
+
+    # ---- service ---------------------------------------------------------------------------------
+
+    def serve(self, rows: Ints, uplink_bps: Floats) -> Floats:
+        """Serve the present slots of ``rows`` at rates [R, N, M]; return what settles costs [R].
+
+        0 where not watched.
+        """
+        ended, dropped = self._compute(rows)
+        sent, lost = self._upload(rows, uplink_bps)
+        cost, lines = np.zeros(rows.size), self.sizes.deadline_slots
+        settled = [
+            self._settle(ended, late=False),
+            self._settle(np.append(dropped, lost), late=True),
+        ]
+        if self.watched:
+            due = rows * lines + self.slot.take(rows) % lines
+            cost = self.due.take(due)
+            self.due[due] = 0.0
+            for row, costs in settled:
+                cost += np.bincount(row, costs, self.sizes.rows).take(rows)
+        self._arrive(sent)
+        self.slot[rows] += 1
+        return cost
+
+    def _settle(self, item: Ints, late: bool) -> tuple[Ints, Floats]:
+        """Record items that end in the present slot, or are dropped; return rows and costs [K]."""
+        lines = self.sizes.deadline_slots
+        queue = item // lines
+        row = queue // self.sizes.num_ues
+        taken = lines - (self.last.take(item) - self.slot.take(row))
+        energy_j = self.tx_w.take(queue) * self.air_s.take(item)
+        length = self.cycles.take(item) / self.cpu_cycles.take(queue)
+        local_j = self.local_w.take(queue) * self.sizes.slot_s * length
+        taken = np.full(item.size, -1) if late else taken
+        return row, self._record(self.task.take(item), row, taken, energy_j, local_j)
+
+    def _record(
+        self, task: Ints, row: Ints, taken: Ints, energy_j: Floats, local_j: Floats
+    ) -> Floats:
+        """Write down what became of tasks, and return what they cost [K].
+
+        On time c_L latency + c_E energy; late (1 + late_penalty)(c_L D + c_E P_loc C / f).
+        """
+        slot_s, late = self.sizes.slot_s, taken < 0
+        per_s, per_j = self.per_s.take(row), self.per_j.take(row)
+        slots = np.where(late, self.sizes.deadline_slots, taken)
+        cost = per_s * (slots * slot_s) + per_j * np.where(late, local_j, energy_j)
+        cost = np.where(late, self.late_factor.take(row) * cost, cost)
+        self.taken[task], self.energy_j[task], self.cost[task] = taken, energy_j, cost
+        return cost
+
+    def _upload(self, rows: Ints, uplink_bps: Floats) -> tuple[Ints, Ints]:
+        """Return the items whose upload ends in this slot, and those that uplinks drop."""
+        ues, lines, slot_s = self.sizes.num_ues, self.sizes.deadline_slots, self.sizes.slot_s
+        rates, edf = uplink_bps.reshape(-1), self.sizes.discipline == EDF
+        queues = self._queues(rows)
+        busy = np.flatnonzero(self.head.take(queues) < self.tail.take(queues))
+        queue, link = queues.take(busy), busy * self.sizes.num_servers
+        now = self.slot.take(queue // ues)
+        left_s = np.full(busy.size, slot_s)
+        sent, lost = [], []
+        while queue.size:
+            head = self.head.take(queue)
+            item = queue * lines + head % lines
+            rate, bits = rates.take(link + self.server.take(item)), self.bits.take(item)
+            need_s, slack_s = bits / rate, TOLERANCE * self.data.take(item) / rate
+            left_slots = self.last.take(item) - now
+            ends = need_s - left_s <= slack_s
+            if edf:
+                drops = need_s - (left_s + (left_slots - 1) * slot_s) > slack_s
+                ends &= ~drops
+                used_s = np.where(drops, 0.0, np.minimum(need_s, left_s))
+            else:
+                drops, used_s = left_slots == 0, np.minimum(need_s, left_s)
+                ends &= ~drops
+            self.air_s[item] += used_s
+            leaves = ends | drops
+            self.bits[item] = bits - used_s * rate
+            self.uploads[item] = ~leaves
+            self.head[queue] = head + leaves
+            sent.append(item[ends])
+            lost.append(item[drops])
+            left_s = left_s - used_s
+            on = leaves & (left_s > 0) & (head + 1 < self.tail.take(queue))
+            on = np.flatnonzero(on) if edf else on[:0]
+            queue, link, now, left_s = (x.take(on) for x in (queue, link, now, left_s))
+        return np.concatenate([_no_ints(), *sent]), np.concatenate([_no_ints(), *lost])
+
+    def _compute(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Serve the tasks at the servers; return the items that end, and those dropped."""
+        at = self._at_servers(rows)
+        key, item, left = self.key[at], self.item[at], self.left[at]
+        if not key.size:
+            return item, item
+        turns = self.sizes.num_ues * self.sizes.num_slots
+        group = key // turns
+        left_slots = self.last.take(item) - self.slot.take(group // self.sizes.num_servers)
+        slack = TOLERANCE * self.cycles.take(item)
+        if self.sizes.discipline == EDF:
+            state = self._in_turn(group, left, slack, left_slots)
+        else:
+            state = self._in_shares(key // self.sizes.num_slots, group, left, slack, left_slots)
+        keep = np.ones(self.key.size, dtype=bool)
+        keep[at] = (state == _WAITS) | (state == _RUNS)
+        self.left[at] = left
+        self._put(self.key[keep], self.item[keep], self.left[keep])
+        return item[state == _ENDS], item[state == _DROPPED]
+
+    def _in_turn(
+        self, group: Ints, left: Floats, slack: Floats, left_slots: Ints
+    ) -> NDArray[np.int8]:
+        """Serve tasks one after another until nothing is left of the slot; ``left`` is updated.
+
+        Args:
+            group: of the server, rising [K].
+            left: cycles to run [K].
+            slack: cycles that do not count [K].
+            left_slots: after this one, to the deadline [K].
+        """
+        state = np.full(group.size, _WAITS, dtype=np.int8)
+        head = np.flatnonzero(np.diff(group, prepend=-1))
+        stop = np.append(head[1:], group.size)
+        per_slot = self.edge_cycles.take(group.take(head))
+        spare, ahead = per_slot, np.arange(_WINDOW)
+        while head.size:
+            window = head[:, None] + ahead
+            beyond = window >= stop[:, None]
+            window = np.minimum(window, group.size - 1)
+            need = np.where(beyond, np.inf, left.take(window))
+            after = np.subtract.accumulate(np.column_stack([spare, need]), axis=1)
+            ends = after[:, 1:] >= -slack.take(window)
+            count = np.where(ends.all(axis=1), _WINDOW, ends.argmin(axis=1))
+            state[window[ahead < count[:, None]]] = _ENDS
+            spare = np.maximum(after.take(starts(head.size, _WINDOW + 1) + count), 0.0)
+            head = head + count
+            # the first one that does not end is dropped, or takes what is left
+            first = np.flatnonzero((count < _WINDOW) & (head < stop))
+            which, rest = head.take(first), spare.take(first)
+            over = left.take(which) - rest - left_slots.take(which) * per_slot.take(first)
+            drops = over > slack.take(which)
+            state[which] = np.where(drops, _DROPPED, _RUNS)
+            left[which] -= np.where(drops, 0.0, rest)
+            head[first] += drops
+            on = count == _WINDOW
+            on[first] = drops
+            on = np.flatnonzero(on & (head < stop))
+            head, stop, spare, per_slot = (x.take(on) for x in (head, stop, spare, per_slot))
+        hopeless = left - left_slots * self.edge_cycles.take(group) > slack
+        state[hopeless & (state == _WAITS)] = _DROPPED
+        return state
+
+    def _in_shares(
+        self, queue: Ints, group: Ints, left: Floats, slack: Floats, left_slots: Ints
+    ) -> NDArray[np.int8]:
+        """Serve the first task of each UE at a server with an equal share; ``left`` is updated.
+
+        Args:
+            queue: of the UE at the server, rising [K].
+            group: of the server [K].
+            left: cycles to run [K].
+            slack: cycles that do not count [K].
+            left_slots: after this one, to the deadline [K].
+        """
+        first = np.flatnonzero(np.diff(queue, prepend=-1))
+        server = group.take(first)
+        base = server[0]
+        users = np.bincount(server - base)
+        share = self.edge_cycles.take(server) / users.take(server - base)
+        need = left.take(first)
+        left[first] = need - share
+        state = np.full(group.size, _WAITS, dtype=np.int8)
+        state[first] = np.where(need - share <= slack.take(first), _ENDS, _RUNS)
+        state[(left_slots == 0) & (state != _ENDS)] = _DROPPED
+        return state
+
+    def _arrive(self, item: Ints) -> None:
+        """Queue items at their servers: served from the next slot on."""
+        if not item.size:
+            return
+        _, ues, servers, slots, lines, _, discipline = self.sizes
+        queue = item // lines
+        row, arrival = queue // ues, self.last.take(item) - lines + 1
+        ue = queue - row * ues
+        turn = arrival * ues + ue if discipline == EDF else ue * slots + arrival
+        key = (row * servers + self.server.take(item)) * (ues * slots) + turn
+        key = np.append(self.key, key)
+        order = np.argsort(key, kind="stable")  # merges runs that are sorted
+        item = np.append(self.item, item)
+        left = np.append(self.left, self.cycles.take(item[self.item.size :]))
+        self._put(key.take(order), item.take(order), left.take(order))
+
+    def _put(self, key: Ints, item: Ints, left: Floats) -> None:
+        self.key, self.item, self.left = key, item, left
+
+    def _queues(self, rows: Ints) -> Ints:
+        ues = self.sizes.num_ues
+        return (rows[:, None] * ues + np.arange(ues)).reshape(-1)
+
+    def _at_servers(self, rows: Ints) -> Ints | slice:
+        """Return where the list has the tasks of ``rows``, which rise."""
+        if rows.size == self.sizes.rows:
+            return slice(None)
+        width = self.sizes.num_servers * self.sizes.num_ues * self.sizes.num_slots
+        low, high = np.searchsorted(self.key, np.stack([rows, rows + 1]) * width)
+        count = high - low
+        before = np.cumsum(count) - count
+        return np.arange(count.sum()) + np.repeat(low - before, count)
+
+    # ---- what is seen ----------------------------------------------------------------------------
+
+    def waiting(self, rows: Ints, uplink_bps: Floats) -> Waiting:
+        """Return what waits in ``rows`` now, at rates [R, N, M]."""
+        _, ues, servers, _, lines, _, _ = self.sizes
+        shape, links = (rows.size, ues), (rows.size, ues, servers)
+        ran = self._alive(self.run_settles.reshape(-1, ues * lines)[rows] >= self.slot[rows, None])
+        item = self._global(ran, rows)
+        queue = ran // lines
+        elapsed = np.maximum(self.slot.take(rows.take(queue // ues)) - self.run_start.take(item), 0)
+        done = elapsed * self.cpu_cycles.take(item // lines)
+        cpu = np.bincount(queue, np.maximum(self.run_cycles.take(item) - done, 0), rows.size * ues)
+        up = self._alive(self.uploads.reshape(-1, ues * lines)[rows])
+        item, queue = self._global(up, rows), up // lines
+        link, bits = queue * servers + self.server.take(item), self.bits.take(item)
+        wait_s = np.bincount(queue, bits / uplink_bps.reshape(-1).take(link), rows.size * ues)
+        coming = np.bincount(link, self.cycles.take(item), rows.size * ues * servers)
+        at = self._at_servers(rows)
+        queue = self.item[at] // lines
+        row = np.searchsorted(rows, queue // ues)
+        link = (row * ues + queue % ues) * servers + self.server.take(self.item[at])
+        edge = np.bincount(link, self.left[at], rows.size * ues * servers)
+        wait_bits = np.bincount(up // lines, bits, rows.size * ues)
+        return Waiting(
+            cpu.reshape(shape),
+            wait_bits.reshape(shape),
+            wait_s.reshape(shape),
+            edge.reshape(links),
+            coming.reshape(links),
+        )
+
+    def _alive(self, flags: Bools) -> Ints:
+        return np.flatnonzero(flags)
+
+    def _global(self, local: Ints, rows: Ints) -> Ints:
+        """Return the items of the whole batch from those of ``rows`` alone."""
+        width = self.sizes.num_ues * self.sizes.deadline_slots
+        row = local // width
+        return local + (rows.take(row) - row) * width
+
+    def idle(self, rows: Ints) -> bool:
+        """Return whether nothing waits in any of ``rows``."""
+        queues, lines = self._queues(rows), self.sizes.deadline_slots
+        at = self._at_servers(rows)
+        return not (
+            self.key[at].size
+            or np.any(self.head.take(queues) < self.tail.take(queues))
+            or np.any(self.run_settles.reshape(-1, lines)[queues] >= self.slot.take(rows)[0])
+        )
+
+    def outcomes(self, rows: Ints, has_task: Bools) -> TaskOutcomes:
+        """Return what became of the tasks of ``rows`` [R, T, N]; each must have settled."""
+        shape = has_task.shape
+        taken, energy_j, cost = (
+            values.reshape(-1, *shape[1:])[rows]
+            for values in (self.taken, self.energy_j, self.cost)
+        )
+        late = taken < 0
+        latency_s = np.where(late, np.inf, taken * self.sizes.slot_s)
+        return TaskOutcomes(
+            *(np.where(has_task, values, np.nan) for values in (latency_s, energy_j)),
+            late,
+            np.where(has_task, cost, np.nan),
+        )
+
+
+def _no_ints() -> Ints:
+    return np.zeros(0, dtype=np.int64)
