@@ -1,5 +1,6 @@
 """The LAMBO environment suite: multi-access edge computing (MEC) task offloading for Gymnasium."""
 
+from lambo_env import queueing
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective, Outcome
 from lambo_env.offloading.scenario import Scenario
 from lambo_env.prompts.prompts import Prompts
@@ -29,6 +30,7 @@ __all__ = [
     "list_envs",
     "list_scenarios",
     "load_scenario",
+    "queueing",
     "register_env",
     "register_world",
     "sample_instances",

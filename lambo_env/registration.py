@@ -334,6 +334,7 @@ register_world(
     scenario="lambo_env.queueing.scenario:QueueScenario",
     load_scenario="lambo_env.queueing.scenario:load_scenario",
     instances="lambo_env.queueing.instances:QueueInstances",
+    evaluate="lambo_env.queueing.physics:evaluate",
 )
 register_env(
     "LAMBO-MEC-v0",

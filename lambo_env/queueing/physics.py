@@ -13,6 +13,8 @@ from lambo_env.queueing.slots import Devices
 from lambo_env.queueing.stations import Prices, Sizes, Stations
 from lambo_env.utils import validate
 
+_TASK = ("has_task", "data_bits", "cycles")
+
 
 def replay(
     trace: Trace | Sequence[Trace],
@@ -33,10 +35,9 @@ def replay(
     Raises:
         ValueError: plans and traces of different sizes, or a place that does not exist.
     """
-    traces = [trace] if isinstance(trace, Trace) else list(trace)
-    validate.check("trace", len(traces), len(traces) > 0, "a Trace, or at least one of them")
-    for one in traces:
-        validate.of_kind("trace", one, Trace)
+    traces = [*trace] if isinstance(trace, Sequence) else [trace]
+    good = len(traces) > 0 and all(isinstance(one, Trace) for one in traces)
+    validate.check("trace", trace, good, "a Trace, or a list of at least one")
     sizes = [_sizes(one) for one in traces]
     validate.check("trace", sizes, len(set(sizes)) == 1, "traces of the same sizes and discipline")
     place, shape = np.asarray(place), (sizes[0].num_slots, sizes[0].num_ues)
@@ -66,22 +67,23 @@ def _played(
     traces: list[Trace], sizes: Sizes, place: NDArray[np.int64], objective: tuple[Any, Any]
 ) -> TaskOutcomes:
     def stacked(name: str) -> Any:
-        values = np.stack([getattr(one, name) for one in traces])
-        return np.broadcast_to(values, (sizes.rows, *values.shape[1:]))
+        return np.stack([getattr(one, name) for one in traces])
 
     rows = np.arange(sizes.rows)
     stations = Stations(sizes, watched=False)
-    devices = Devices(*(stacked(name) for name in Devices._fields))
-    stations.begin(rows, devices, Prices(*objective, stacked("late_penalty")))
-    has_task, data_bits, cycles = (stacked(name) for name in ("has_task", "data_bits", "cycles"))
-    uplink_bps = stacked("uplink_bps")
-    for slot in range(uplink_bps.shape[1]):
+    devices = [np.broadcast_to(x, (sizes.rows, x.shape[-1])) for x in map(stacked, Devices._fields)]
+    stations.begin(rows, Devices(*devices), Prices(*objective, stacked("late_penalty")))
+    by_slot = [np.broadcast_to(stacked(name), place.shape).swapaxes(0, 1) for name in _TASK]
+    task = np.nonzero(by_slot[0])
+    by_slot[0] = place.swapaxes(0, 1)
+    joins: list[Any] = [*task[1:], *(values[task] for values in by_slot)]
+    first = np.searchsorted(task[0], np.arange(sizes.num_slots + 1))
+    for slot in range(len(traces[0].uplink_bps)):
         if slot < sizes.num_slots:
-            row, ue = np.nonzero(has_task[:, slot])
-            task = (row, slot, ue)
-            stations.join(row, ue, place[task], data_bits[task], cycles[task])
-        stations.serve(rows, uplink_bps[:, slot])
-    return stations.outcomes(rows, has_task)
+            new = slice(first[slot], first[slot + 1])
+            stations.join(*(values[new] for values in joins))
+        stations.serve(rows, np.stack([one.uplink_bps[slot] for one in traces]))
+    return stations.outcomes(rows)
 
 
 def evaluate(*_: Any, **__: Any) -> NoReturn:

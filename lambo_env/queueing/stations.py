@@ -2,9 +2,8 @@
 
 No loop runs over UEs or tasks. A UE's CPU is a Lindley recursion, so a local task's end is known
 when it joins. Uplinks are served in rounds over the heads of their queues. What waits at servers
-is one list, sorted by episode and server and there by turn: a window over the first tasks of each
-server settles those that end, and few servers need a second one. Rows may be at different slots,
-and each is, to the bit, the batch of one.
+is one list, sorted by episode and server and there by turn, served in rounds too. Rows may be at
+different slots, and each is, to the bit, the batch of one.
 
 Shapes: B episodes, T slots that bring tasks, L slots of a deadline, N UEs, M servers, R acting
 rows, K tasks. A *queue* is a UE's, row * N + ue; an *item* is a task that was offloaded, one of L
@@ -13,19 +12,19 @@ for each queue.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env.cell.places import LOCAL
-from lambo_env.queueing.instances import Bools, Floats, Ints, TaskOutcomes
+from lambo_env.queueing.instances import Floats, Ints, TaskOutcomes
 from lambo_env.queueing.scenario import EDF
 from lambo_env.queueing.slots import Devices
-from lambo_env.utils.rows import starts
+from lambo_env.utils import malloc
 
 TOLERANCE = 1e-9  # of a task's work: what may remain when it ends, and exceed where it fits
-_WINDOW = 8  # tasks of a server that are looked at together: as many as end in a slot, mostly
 _WAITS, _ENDS, _DROPPED, _RUNS = range(4)
 
 
@@ -85,14 +84,13 @@ class Stations:
         self.run_settles = np.full(items, -1)
         # offloaded tasks; a queue's uplink holds its items number head .. tail - 1
         self.head, self.tail = np.zeros(queues, dtype=np.int64), np.zeros(queues, dtype=np.int64)
-        self.data, self.bits, self.cycles, self.air_s = np.zeros((4, items))
+        self.bits, self.slack_bits, self.cycles, self.air_s = np.zeros((4, items))
         self.server, self.last, self.task = np.zeros((3, items), dtype=np.int64)
-        self.uploads = np.zeros(items, dtype=bool)
         # tasks at servers, by key
         self.key, self.item, self.left = _no_ints(), _no_ints(), np.zeros(0)
-        # what became of the tasks [B, T, N]: slots taken, 0 where unsettled, -1 where dropped
-        self.taken = np.zeros(tasks, dtype=np.int16)
-        self.energy_j, self.cost = np.zeros(tasks), np.zeros(tasks)
+        # what became of the tasks [B, T, N]
+        self.latency_s, self.energy_j, self.cost = (np.empty(tasks) for _ in range(3))
+        malloc.retain_freed_memory()
 
     def begin(self, rows: Ints, devices: Devices, prices: Prices) -> None:
         """Empty the stations of ``rows`` for new episodes."""
@@ -108,12 +106,11 @@ class Stations:
         self.free[queues], self.head[queues], self.tail[queues] = 0.0, 0, 0
         self.due.reshape(-1, lines)[rows] = 0.0
         self.run_settles.reshape(-1, ues * lines)[rows] = -1
-        self.uploads.reshape(-1, ues * lines)[rows] = False
         keep = np.ones(self.key.size, dtype=bool)
         keep[self._at_servers(rows)] = False
         self._put(self.key[keep], self.item[keep], self.left[keep])
-        for of_tasks in (self.taken, self.energy_j, self.cost):
-            of_tasks.reshape(-1, self.sizes.num_slots * ues)[rows] = 0
+        for of_tasks in (self.latency_s, self.energy_j, self.cost):
+            of_tasks.reshape(-1, self.sizes.num_slots * ues)[rows] = np.nan
 
     # ---- decisions -------------------------------------------------------------------------------
 
@@ -156,9 +153,12 @@ class Stations:
             settles, ran = after - 1, np.minimum(length, limit - start)
         self.free[queue] = after
         task = (row * self.sizes.num_slots + now) * self.sizes.num_ues + ue
-        taken = np.where(late, -1, settles - now + 1)
-        local_w = self.local_w.take(queue) * self.sizes.slot_s
-        cost = self._record(task, row, taken, local_w * ran, local_w * length)
+        latency_s = (settles - now + 1) * self.sizes.slot_s
+        slot_j = self.local_w.take(queue) * self.sizes.slot_s
+        energy_j, local_j = slot_j * ran, slot_j * length
+        cost = self._cost(row, latency_s, energy_j)
+        cost = np.where(late, self._late_cost(row, local_j), cost)
+        self._record(task, np.where(late, np.inf, latency_s), energy_j, cost)
         if self.watched:
             line = self.sizes.deadline_slots
             settles = settles.astype(np.int64)
@@ -174,18 +174,18 @@ class Stations:
         tail = self.tail.take(queue)
         item = queue * lines + tail % lines
         self.tail[queue] = tail + 1
-        self.data[item], self.bits[item], self.cycles[item] = data_bits, data_bits, cycles
+        self.bits[item], self.slack_bits[item] = data_bits, TOLERANCE * data_bits
+        self.cycles[item] = cycles
         self.air_s[item], self.server[item] = 0.0, place - 1
         self.last[item] = now + lines - 1
         self.task[item] = (row * self.sizes.num_slots + now) * self.sizes.num_ues + ue
-        self.uploads[item] = True
 
     # ---- service ---------------------------------------------------------------------------------
 
     def serve(self, rows: Ints, uplink_bps: Floats) -> Floats:
         """Serve the present slots of ``rows`` at rates [R, N, M]; return what settles costs [R].
 
-        0 where not watched.
+        Rates may also be [1, N, M], for all. The costs are 0 where not watched.
         """
         ended, dropped = self._compute(rows)
         sent, lost = self._upload(rows, uplink_bps)
@@ -206,30 +206,34 @@ class Stations:
 
     def _settle(self, item: Ints, late: bool) -> tuple[Ints, Floats]:
         """Record items that end in the present slot, or are dropped; return rows and costs [K]."""
-        lines = self.sizes.deadline_slots
+        lines, slot_s = self.sizes.deadline_slots, self.sizes.slot_s
         queue = item // lines
         row = queue // self.sizes.num_ues
-        taken = lines - (self.last.take(item) - self.slot.take(row))
         energy_j = self.tx_w.take(queue) * self.air_s.take(item)
-        length = self.cycles.take(item) / self.cpu_cycles.take(queue)
-        local_j = self.local_w.take(queue) * self.sizes.slot_s * length
-        taken = np.full(item.size, -1) if late else taken
-        return row, self._record(self.task.take(item), row, taken, energy_j, local_j)
+        if late:
+            length = self.cycles.take(item) / self.cpu_cycles.take(queue)
+            local_j = self.local_w.take(queue) * slot_s * length
+            cost = self._late_cost(row, local_j)
+            latency_s = np.full(item.size, np.inf)
+        else:
+            slots = lines - (self.last.take(item) - self.slot.take(row))
+            latency_s = slots * slot_s
+            cost = self._cost(row, latency_s, energy_j)
+        self._record(self.task.take(item), latency_s, energy_j, cost)
+        return row, cost
 
-    def _record(
-        self, task: Ints, row: Ints, taken: Ints, energy_j: Floats, local_j: Floats
-    ) -> Floats:
-        """Write down what became of tasks, and return what they cost [K].
+    def _cost(self, row: Ints, latency_s: Any, energy_j: Floats) -> Floats:
+        """Return c_L latency + c_E energy [K]."""
+        return self.per_s.take(row) * latency_s + self.per_j.take(row) * energy_j
 
-        On time c_L latency + c_E energy; late (1 + late_penalty)(c_L D + c_E P_loc C / f).
-        """
-        slot_s, late = self.sizes.slot_s, taken < 0
-        per_s, per_j = self.per_s.take(row), self.per_j.take(row)
-        slots = np.where(late, self.sizes.deadline_slots, taken)
-        cost = per_s * (slots * slot_s) + per_j * np.where(late, local_j, energy_j)
-        cost = np.where(late, self.late_factor.take(row) * cost, cost)
-        self.taken[task], self.energy_j[task], self.cost[task] = taken, energy_j, cost
-        return cost
+    def _late_cost(self, row: Ints, local_j: Floats) -> Floats:
+        """Return (1 + late_penalty)(c_L D + c_E P_loc C / f) [K]."""
+        deadline_s = self.sizes.deadline_slots * self.sizes.slot_s
+        at_end = self.per_s.take(row) * deadline_s + self.per_j.take(row) * local_j
+        return self.late_factor.take(row) * at_end
+
+    def _record(self, task: Ints, latency_s: Floats, energy_j: Floats, cost: Floats) -> None:
+        self.latency_s[task], self.energy_j[task], self.cost[task] = latency_s, energy_j, cost
 
     def _upload(self, rows: Ints, uplink_bps: Floats) -> tuple[Ints, Ints]:
         """Return the items whose upload ends in this slot, and those that uplinks drop."""
@@ -237,7 +241,9 @@ class Stations:
         rates, edf = uplink_bps.reshape(-1), self.sizes.discipline == EDF
         queues = self._queues(rows)
         busy = np.flatnonzero(self.head.take(queues) < self.tail.take(queues))
-        queue, link = queues.take(busy), busy * self.sizes.num_servers
+        # one row of rates is everybody's
+        link = (busy if len(uplink_bps) == rows.size else busy % ues) * self.sizes.num_servers
+        queue = queues.take(busy)
         now = self.slot.take(queue // ues)
         left_s = np.full(busy.size, slot_s)
         sent, lost = [], []
@@ -245,7 +251,7 @@ class Stations:
             head = self.head.take(queue)
             item = queue * lines + head % lines
             rate, bits = rates.take(link + self.server.take(item)), self.bits.take(item)
-            need_s, slack_s = bits / rate, TOLERANCE * self.data.take(item) / rate
+            need_s, slack_s = bits / rate, self.slack_bits.take(item) / rate
             left_slots = self.last.take(item) - now
             ends = need_s - left_s <= slack_s
             if edf:
@@ -258,7 +264,6 @@ class Stations:
             self.air_s[item] += used_s
             leaves = ends | drops
             self.bits[item] = bits - used_s * rate
-            self.uploads[item] = ~leaves
             self.head[queue] = head + leaves
             sent.append(item[ends])
             lost.append(item[drops])
@@ -300,35 +305,23 @@ class Stations:
             left_slots: after this one, to the deadline [K].
         """
         state = np.full(group.size, _WAITS, dtype=np.int8)
+        per_slot = self.edge_cycles.take(group)
+        reach = left_slots * per_slot  # cycles that later slots have for a task
         head = np.flatnonzero(np.diff(group, prepend=-1))
-        stop = np.append(head[1:], group.size)
-        per_slot = self.edge_cycles.take(group.take(head))
-        spare, ahead = per_slot, np.arange(_WINDOW)
+        stop, spare = np.append(head[1:], group.size), per_slot.take(head)
         while head.size:
-            window = head[:, None] + ahead
-            beyond = window >= stop[:, None]
-            window = np.minimum(window, group.size - 1)
-            need = np.where(beyond, np.inf, left.take(window))
-            after = np.subtract.accumulate(np.column_stack([spare, need]), axis=1)
-            ends = after[:, 1:] >= -slack.take(window)
-            count = np.where(ends.all(axis=1), _WINDOW, ends.argmin(axis=1))
-            state[window[ahead < count[:, None]]] = _ENDS
-            spare = np.maximum(after.take(starts(head.size, _WINDOW + 1) + count), 0.0)
-            head = head + count
-            # the first one that does not end is dropped, or takes what is left
-            first = np.flatnonzero((count < _WINDOW) & (head < stop))
-            which, rest = head.take(first), spare.take(first)
-            over = left.take(which) - rest - left_slots.take(which) * per_slot.take(first)
-            drops = over > slack.take(which)
-            state[which] = np.where(drops, _DROPPED, _RUNS)
-            left[which] -= np.where(drops, 0.0, rest)
-            head[first] += drops
-            on = count == _WINDOW
-            on[first] = drops
-            on = np.flatnonzero(on & (head < stop))
-            head, stop, spare, per_slot = (x.take(on) for x in (head, stop, spare, per_slot))
-        hopeless = left - left_slots * self.edge_cycles.take(group) > slack
-        state[hopeless & (state == _WAITS)] = _DROPPED
+            over, slight = left.take(head) - spare, slack.take(head)
+            ends, drops = over <= slight, over - reach.take(head) > slight
+            ends &= ~drops
+            on = ends | drops
+            state[head] = np.where(on, np.where(ends, _ENDS, _DROPPED), _RUNS)
+            stays = head[~on]
+            left[stays] = over[~on]
+            spare = np.where(drops, spare, np.maximum(-over, 0.0))
+            head = head + 1
+            go = np.flatnonzero(on & (head < stop))
+            head, stop, spare = head.take(go), stop.take(go), spare.take(go)
+        state[(state == _WAITS) & (left - reach > slack)] = _DROPPED
         return state
 
     def _in_shares(
@@ -384,9 +377,7 @@ class Stations:
             return slice(None)
         width = self.sizes.num_servers * self.sizes.num_ues * self.sizes.num_slots
         low, high = np.searchsorted(self.key, np.stack([rows, rows + 1]) * width)
-        count = high - low
-        before = np.cumsum(count) - count
-        return np.arange(count.sum()) + np.repeat(low - before, count)
+        return np.repeat(low, high - low) + _ranks(high - low)
 
     # ---- what is seen ----------------------------------------------------------------------------
 
@@ -394,39 +385,33 @@ class Stations:
         """Return what waits in ``rows`` now, at rates [R, N, M]."""
         _, ues, servers, _, lines, _, _ = self.sizes
         shape, links = (rows.size, ues), (rows.size, ues, servers)
-        ran = self._alive(self.run_settles.reshape(-1, ues * lines)[rows] >= self.slot[rows, None])
-        item = self._global(ran, rows)
-        queue = ran // lines
-        elapsed = np.maximum(self.slot.take(rows.take(queue // ues)) - self.run_start.take(item), 0)
+        ran = np.flatnonzero(
+            self.run_settles.reshape(-1, ues * lines)[rows] >= self.slot[rows, None]
+        )
+        width = ues * lines
+        item = ran + (rows - np.arange(rows.size)).take(ran // width) * width
+        elapsed = np.maximum(self.slot.take(item // width) - self.run_start.take(item), 0)
         done = elapsed * self.cpu_cycles.take(item // lines)
-        cpu = np.bincount(queue, np.maximum(self.run_cycles.take(item) - done, 0), rows.size * ues)
-        up = self._alive(self.uploads.reshape(-1, ues * lines)[rows])
-        item, queue = self._global(up, rows), up // lines
+        cpu_wait_cycles = _sums(
+            ran // lines, np.maximum(self.run_cycles.take(item) - done, 0), shape
+        )
+        queues = self._queues(rows)
+        head, count = self.head.take(queues), self.tail.take(queues) - self.head.take(queues)
+        queue = np.repeat(np.arange(queues.size), count)
+        item = queues.take(queue) * lines + (head.take(queue) + _ranks(count)) % lines
         link, bits = queue * servers + self.server.take(item), self.bits.take(item)
-        wait_s = np.bincount(queue, bits / uplink_bps.reshape(-1).take(link), rows.size * ues)
-        coming = np.bincount(link, self.cycles.take(item), rows.size * ues * servers)
+        need_s = bits / uplink_bps.reshape(-1).take(link)
         at = self._at_servers(rows)
         queue = self.item[at] // lines
-        row = np.searchsorted(rows, queue // ues)
-        link = (row * ues + queue % ues) * servers + self.server.take(self.item[at])
-        edge = np.bincount(link, self.left[at], rows.size * ues * servers)
-        wait_bits = np.bincount(up // lines, bits, rows.size * ues)
+        waits = np.searchsorted(rows, queue // ues) * ues + queue % ues
+        waits = waits * servers + self.server.take(self.item[at])
         return Waiting(
-            cpu.reshape(shape),
-            wait_bits.reshape(shape),
-            wait_s.reshape(shape),
-            edge.reshape(links),
-            coming.reshape(links),
+            cpu_wait_cycles,
+            _sums(link // servers, bits, shape),
+            _sums(link // servers, need_s, shape),
+            _sums(waits, self.left[at], links),
+            _sums(link, self.cycles.take(item), links),
         )
-
-    def _alive(self, flags: Bools) -> Ints:
-        return np.flatnonzero(flags)
-
-    def _global(self, local: Ints, rows: Ints) -> Ints:
-        """Return the items of the whole batch from those of ``rows`` alone."""
-        width = self.sizes.num_ues * self.sizes.deadline_slots
-        row = local // width
-        return local + (rows.take(row) - row) * width
 
     def idle(self, rows: Ints) -> bool:
         """Return whether nothing waits in any of ``rows``."""
@@ -438,20 +423,25 @@ class Stations:
             or np.any(self.run_settles.reshape(-1, lines)[queues] >= self.slot.take(rows)[0])
         )
 
-    def outcomes(self, rows: Ints, has_task: Bools) -> TaskOutcomes:
+    def outcomes(self, rows: Ints) -> TaskOutcomes:
         """Return what became of the tasks of ``rows`` [R, T, N]; each must have settled."""
-        shape = has_task.shape
-        taken, energy_j, cost = (
-            values.reshape(-1, *shape[1:])[rows]
-            for values in (self.taken, self.energy_j, self.cost)
+        shape = (-1, self.sizes.num_slots, self.sizes.num_ues)
+        at: Any = slice(None) if rows.size == self.sizes.rows else rows
+        latency_s, energy_j, cost = (
+            values.reshape(shape)[at] for values in (self.latency_s, self.energy_j, self.cost)
         )
-        late = taken < 0
-        latency_s = np.where(late, np.inf, taken * self.sizes.slot_s)
-        return TaskOutcomes(
-            *(np.where(has_task, values, np.nan) for values in (latency_s, energy_j)),
-            late,
-            np.where(has_task, cost, np.nan),
-        )
+        return TaskOutcomes(latency_s, energy_j, np.isinf(latency_s), cost)
+
+
+def _sums(index: Ints, values: Floats, shape: tuple[int, ...]) -> Floats:
+    """Return the sums of values by index, in an array of some shape."""
+    sums: Any = np.bincount(index, values, math.prod(shape))
+    return sums.reshape(shape)
+
+
+def _ranks(count: Ints) -> Ints:
+    """Return 0 .. count - 1 for each of the counts, one after another."""
+    return np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
 
 
 def _no_ints() -> Ints:
