@@ -47,11 +47,12 @@ class ActionCheck:
         ok = array.shape == self.shape and array.dtype.kind in self.kinds
         if ok:  # a list of one or two numbers is quicker than two reductions
             values = array.ravel().tolist()
-            ok = all(self.low <= value <= self.high for value in values) and self._is_whole(array)
+            ok = all(self.low <= value <= self.high for value in values)
+            ok = ok and (not self.whole or _are_whole(array))
         allowed = f"{self.kind} in {self.bounds} of shape {self.shape}"
         allowed = allowed if self.shape else f"an integer in {self.bounds}"
         validate.check("action", action, ok, allowed)
-        return self._typed(array)[None]
+        return (array.astype(np.int64) if self.whole else array)[None]
 
     def many(self, actions: Any, rows: Ints, num_envs: int) -> NDArray[Any]:
         """Return the actions of the acting ``rows`` [R, ...]; what the others hold is ignored.
@@ -64,19 +65,20 @@ class ActionCheck:
         if ok:
             array = array if rows.size == num_envs else array[rows]
             inside = (array >= self.low) & (array <= self.high)  # NaN is not
-            ok = np.count_nonzero(inside) == array.size and self._is_whole(array)
-        validate.check("actions", actions, ok, f"{self.kind} in {self.bounds} of shape {shape}")
-        return self._typed(array)
-
-    def _is_whole(self, array: NDArray[Any]) -> bool:
-        return not self.whole or array.dtype.kind != "f" or bool(np.all(array == np.rint(array)))
-
-    def _typed(self, array: NDArray[Any]) -> NDArray[Any]:
+            ok = np.count_nonzero(inside) == array.size and (not self.whole or _are_whole(array))
+        if not ok:
+            validate.refuse("actions", actions, f"{self.kind} in {self.bounds} of shape {shape}")
         return array.astype(np.int64) if self.whole else array
+
+
+def _are_whole(array: NDArray[Any]) -> bool:
+    return array.dtype.kind != "f" or bool(np.all(array == np.rint(array)))
 
 
 def as_array(value: Any) -> NDArray[Any]:
     """Return ``value`` as an array; of objects, which no space holds, where it cannot be one."""
+    if isinstance(value, np.ndarray):
+        return value
     try:
         return np.asarray(
             value.detach() if hasattr(value, "detach") else value
@@ -100,7 +102,9 @@ def encode_action(place: Any, share: Any, num_servers: int) -> NDArray[np.float3
 
     The middle of the place's interval.
     """
-    middle, share = np.broadcast_arrays((np.asarray(place) + 0.5) / (num_servers + 1), share)
-    action = np.empty((*middle.shape, 2), dtype=np.float32)
-    action[..., 0], action[..., 1] = 2 * middle - 1, 2 * share.astype(np.float64) - 1
+    first = 2 * ((np.asarray(place) + 0.5) / (num_servers + 1)) - 1
+    second = 2 * np.asarray(share, dtype=np.float64) - 1
+    shape = np.broadcast(first, second).shape
+    action = np.empty((*shape, 2), dtype=np.float32)
+    action[..., 0], action[..., 1] = first, second
     return action

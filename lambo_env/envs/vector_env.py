@@ -95,7 +95,10 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
             validate.check("max_episode_steps", max_episode_steps, fits, "None in SameStep mode")
         self._steps = np.zeros(self.num_envs, dtype=np.int64)
         self._own: dict[str, list[Any]] = {}  # attributes that a caller gave the rows
-        self._all_rows = np.arange(self.num_envs)
+        self._all_rows, self._all_true = (
+            np.arange(self.num_envs),
+            np.ones(self.num_envs, dtype=bool),
+        )
         self._rngs: list[np.random.Generator] | None = None
         self._seeds: tuple[int, ...] = ()
         self._over = np.zeros(self.num_envs, dtype=bool)  # rows whose episode has ended
@@ -222,16 +225,14 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
                 'reset(options={"reset_mask": ...}) restarts them'
             )
         rows = self._all_rows if resets is None else np.flatnonzero(~self._over)
-        decoded = self._decoded(actions, rows)
-        rewards, infos = np.zeros(self.num_envs), {}
+        decoded = self.arguments.decode(self._actions.many(actions, rows, self.num_envs))
+        rewards, infos = None, {}
         if rows.size:
-            reward, finished = self._batch.step(rows, *decoded, self._generators())
-            if resets is None:
-                rewards = reward
-            else:
-                rewards[rows] = reward
+            rewards, finished = self._batch.step(rows, *decoded, self._generators())
             infos = self._close(finished)
         if resets is not None:
+            acted, rewards = rewards, np.zeros(self.num_envs)
+            rewards[rows] = 0.0 if acted is None else acted
             self._start(resets)
         self._add_mask(infos, self._all_rows)
         terminated, truncated = self._over.copy(), np.zeros(self.num_envs, dtype=bool)
@@ -243,9 +244,6 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         if "final_info" in infos:  # SameStep: the rows that ended run again
             terminated, self._over = self._over, np.zeros(self.num_envs, dtype=bool)
         return self._seen(), rewards, terminated, truncated, infos
-
-    def _decoded(self, actions: Any, rows: Ints) -> tuple[Any, ...]:
-        return self.arguments.decode(self._actions.many(actions, rows, self.num_envs))
 
     def _close(self, finished: Any | None) -> Infos:
         """Return the infos of finished slots.
@@ -279,6 +277,8 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         return out
 
     def _flags(self, rows: Ints) -> NDArray[np.bool_]:
+        if rows.size == self.num_envs:
+            return self._all_true.copy()
         out = np.zeros(self.num_envs, dtype=bool)
         out[rows] = True
         return out

@@ -58,6 +58,9 @@ class EpisodeBatch:
 
     prompts: Prompts
     slot: Slot
+    # the UE that all rows are at, None where they may differ: not to look it up in every step saves
+    # 10 % of one of 8 rows
+    _at: int | None
 
     def __init__(
         self,
@@ -139,6 +142,7 @@ class EpisodeBatch:
         unit = physics.all_local_cost(instances, prompts) if relative else None
         slot = Slot(inherited, number, given, instances, objective, tables, state, unit)
         self.slot = slot if rows.everyone else rows.put(self.slot, slot)
+        self._at = 0 if rows.everyone else None
         self._seen.begin(slice(None) if rows.everyone else rows.index, instances, upload)
 
     # ---- step ------------------------------------------------------------------------------------
@@ -159,11 +163,13 @@ class EpisodeBatch:
         move, slot.state = dynamics.step(
             slot.tables, before, some, place, share, overwrite=self._overwrite
         )
-        last, finished, following = ue == self._last, None, None
+        at = self._at if some.everyone else None
+        finished = following = None
         reward = move.reward if slot.unit is None else move.reward / some.take(slot.unit)
         if callable(self._reward):
             reward = np.zeros(rows.size)
-        if np.count_nonzero(last):
+        if at == self._last or (at is None and np.count_nonzero(ue == self._last)):
+            last = ue == self._last
             try:
                 finished, following = self._finish(rows[last], rngs)
                 if callable(self._reward):
@@ -173,7 +179,8 @@ class EpisodeBatch:
                 raise
         capacity = move.capacity_hz
         taken, left = move.taken_hz / capacity, move.left_hz / capacity
-        self._seen.decide(rows, ue, place, taken, left)
+        self._seen.decide(rows, ue if at is None else at, place, move.server, taken, left)
+        self._at = None if at is None else at + 1
         if following is not None:
             self._go_on(following)
         return reward, finished
@@ -231,7 +238,9 @@ class EpisodeBatch:
 
     def mask(self) -> dynamics.Bools:
         """Return the places that can still meet the current UEs' deadlines, bool [B, P]."""
-        return legal_places(self.slot.tables, self.slot.state)
+        return legal_places(
+            self.slot.tables, self.slot.state, self._at is not None and self._at <= self._last
+        )
 
     def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
         """Return the observation [B, ...].

@@ -36,7 +36,6 @@ class SlotTables(NamedTuple):
     late_cost: Floats  # [B, N]
     capacity_hz: Floats  # [B, P]; 1 for the local place, so that it divides like the others
     slack_hz: Floats  # [B, P] how far below a floor ``left`` may be
-    always_local: Bools  # [B] every UE can run locally in time
     per_s: Floats  # [B] cost of a second of one UE
 
 
@@ -59,7 +58,8 @@ class Move(NamedTuple):
 
     reward: Floats  # [R] minus the rise of the slot's cost
     taken_hz: Floats  # [R]
-    left_hz: Floats  # [R] what the place decided on has left
+    server: Ints  # [R] flat index into [B, P] of the place decided on
+    left_hz: Floats  # [R] what that place has left
     capacity_hz: Floats  # [R] of that place, as in ``SlotTables``
 
 
@@ -82,7 +82,6 @@ def start(
         late_cost=tables.late_cost,
         capacity_hz=np.where(capacity > 0, capacity, 1.0),
         slack_hz=physics.FIT_TOLERANCE * capacity,
-        always_local=~tables.floor_hz[..., LOCAL].any(axis=-1),
         per_s=tables.per_s,
     ), SlotState(
         ue=np.zeros(batch, dtype=np.int64),
@@ -138,7 +137,7 @@ def step(
     if np.count_nonzero(fits) < fits.size:
         rise = np.where(fits, rise, tables.late_cost.take(task))
     left = left - taken
-    return Move(-rise, taken, left, capacity), SlotState(
+    return Move(-rise, taken, server, left, capacity), SlotState(
         ue=rows.put(state.ue, ue + 1),
         left_hz=_write(state.left_hz, server, left, overwrite),
         load=load,

@@ -102,32 +102,29 @@ class Observations:
         capacity = instances.server_cpu_hz
         self._places[rows, 1:] = server_columns(capacity, capacity, instances.xp)
 
-    def decide(self, rows: Array, ue: Array, place: Array, taken: Array, left: Array) -> None:
+    def decide(
+        self, rows: Array, ue: Array | int, place: Array, server: Array, taken: Array, left: Array
+    ) -> None:
         """Show the decisions on one UE in each of ``rows`` and pass on to the next UE.
 
         Args:
             rows: int [R], like the rest.
-            ue: the UE decided.
+            ue: the UE decided; a number where ``rows`` are all and at the same one.
             place: int.
+            server: flat index into [B, P] of that place.
             taken: CPU that the decision took, of the total of its server.
             left: what that server can still commit, of its total.
         """
-        num_envs, num_ues, _ = self.ues.shape
-        places, first = self._places.shape[1], int(ue[0])
-        where = place / (places - 1)
-        # slices where all rows are at one UE: half of the time that index arrays take
-        if np.count_nonzero(ue == first) == num_envs:
-            decided = self.ues[:, first, self._static :]
-            decided[:, PLACE], decided[:, TAKEN] = where, taken
-            following = self.ues[:, first : first + 2, self._static + IS_CURRENT]
-            following[...] = _PASSED_ON[: num_ues - first]
+        where, num_ues, first = place / (self._places.shape[1] - 1), self.ues.shape[1], self._static
+        if isinstance(ue, int):
+            self.ues[:, ue, first + PLACE], self.ues[:, ue, first + TAKEN] = where, taken
+            self.ues[:, ue : ue + 2, first + IS_CURRENT] = _PASSED_ON[: num_ues - ue]
         else:
-            self.ues[rows, ue, self._static + PLACE] = where
-            self.ues[rows, ue, self._static + TAKEN] = taken
-            self.ues[rows, ue, self._static + IS_CURRENT] = 0.0
+            self.ues[rows, ue, first + PLACE], self.ues[rows, ue, first + TAKEN] = where, taken
+            self.ues[rows, ue, first + IS_CURRENT] = 0.0
             onward = ue + 1 < num_ues
-            self.ues[rows[onward], ue[onward] + 1, self._static + IS_CURRENT] = 1.0
-        self._places.reshape(-1)[2 * (rows * places + place)] = np.maximum(left, 0.0)
+            self.ues[rows[onward], ue[onward] + 1, first + IS_CURRENT] = 1.0
+        self._places.reshape(-1)[2 * server] = np.maximum(left, 0.0)
 
 
 class Columns(NamedTuple):
