@@ -8,6 +8,7 @@ with ``--measure`` the scores are measured anew first (some minutes).
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import re
@@ -23,11 +24,13 @@ from benchmarks.report.tables import digits, gap_text
 from benchmarks.studies import environment_scores
 from benchmarks.studies.environment_scores import Scores
 from lambo_env import registration
+from lambo_env.cell.scenario import toml_value
 from lambo_env.envs.vector_env import WorldVectorEnv
 from lambo_env.offloading import drift, observation, scenario
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import unit_of
 from lambo_env.registration import ENVIRONMENTS
+from lambo_env.utils.rules import allowed_by
 
 DOCS = Path(__file__).parent
 FOLDER, TEMPLATES = DOCS / "environments", DOCS / "templates"
@@ -51,6 +54,7 @@ def pages(scores: Scores) -> dict[str, str]:
     ids = [name for name, row in ENVIRONMENTS.items() if row.error is None]
     return {
         "index.md": _index(ids),
+        "scenario-fields.md": _filled("scenario-fields.md", {"fields": _fields}),
         **{f"{name}.md": page(name, scores.get(name, {})) for name in ids},
     }
 
@@ -78,6 +82,42 @@ def _index(ids: Sequence[str]) -> str:
     ]
     table = _table(("id", "action", "what is decided"), rows)
     return _filled("index.md", {"ids": table, "names": "\n".join(ids)})
+
+
+UNITS = {"s": "s", "m": "m", "hz": "Hz", "w": "W", "db": "dB", "bits": "bit", "mps": "m/s"}
+UNITS |= {"bps": "bit/s", "xy": "m", "cycles": "cycles", "dbm_per_hz": "dBm/Hz"}
+
+
+def _fields() -> str:
+    """Return the fields of each world's scenarios, but for those of an earlier world."""
+    told: list[Any] = []
+    parts = []
+    for name, world in registration.WORLDS.items():
+        if "scenario" not in world.offers:
+            continue
+        rows = [_field(field) for field in dataclasses.fields(world.get("scenario"))]
+        new = [row for row in rows if row not in told]
+        told += new
+        header = ("field", "meaning", "unit", "default", "allowed")
+        parts += [f"## World `{name}`", world.summary]
+        if len(new) < len(rows):
+            parts.append("Beside these it has the other fields of the worlds above.")
+        parts.append(_table(header, new))
+    return "\n\n".join(parts)
+
+
+def _field(field: dataclasses.Field[Any]) -> tuple[str, ...]:
+    meaning = field.metadata.get("meaning", "")
+    meaning = re.sub(r"equation (\d+)", r"[equation \1](../physics.md)", meaning)
+    ends = [unit for end, unit in UNITS.items() if f"_{field.name}".endswith(f"_{end}")]
+    default = "none" if field.default is None else f"`{_short(field.default)}`"
+    allowed = allowed_by(field.metadata["rule"])
+    return f"`{field.name}`", meaning, (ends or [""])[-1], default, allowed
+
+
+def _short(value: Any) -> str:
+    """Return a default as it would stand in a scenario's file."""
+    return toml_value(list(value) if isinstance(value, tuple) else value)
 
 
 def page(env_id: str, scores: Scores) -> str:

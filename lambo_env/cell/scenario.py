@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -66,7 +67,7 @@ class Capacities(Within):
 
 
 def positions(field: str, value: Any) -> Positions | None:
-    """Return a list of positions [x, y], each at least 0; None as it is."""
+    """A list of positions [x, y] within the square, or none."""
     if value is None:
         return None
     allowed, one = "a list of positions [x, y] in m", Within(0.0, 1e7)
@@ -78,14 +79,14 @@ def positions(field: str, value: Any) -> Positions | None:
 
 
 def number_of_ues(field: str, value: Any) -> int:
-    """Return N."""
+    """An integer in 1 .. 100000."""
     out = validate.integer(field, value)
     validate.check(field, value, out <= MOST_UES, f"an integer in 1 .. {MOST_UES}")
     return out
 
 
 def channel_model(field: str, value: Any) -> str:
-    """Return the name of a channel; rows may have been added since."""
+    """One of CHANNELS, to which rows may be added."""
     known = isinstance(value, str) and value in CHANNELS
     validate.check(field, value, known, f"one of {', '.join(CHANNELS)}")
     return str(value)
@@ -109,40 +110,67 @@ class CellScenario(Ruled):
         ValueError: naming the field, its value and what is allowed.
     """
 
-    num_ues: int = ruled(50, number_of_ues)
-    side_m: float = ruled(50.0, Within(1e-3, 1e7))  # the square that holds UEs and edge servers
-    # one capacity per edge server, cycles/s
-    server_cpu_hz: tuple[float, ...] = ruled((1.5e10, 1.5e10, 3e10, 5e10), Capacities(1e-3, 1e18))
-    data_bits: Range = ruled((1e8, 3e8), Span(1e-3, 1e18))
-    cycles: Range = ruled((0.5e9, 1.5e9), Span(1e-3, 1e18))
-    deadline_s: Range = ruled((1.5, 1.5), Span(1e-9, 1e9))
-    local_cpu_hz: Range = ruled((1e9, 1e9), Span(1e-3, 1e18))
-    local_power_w: Range = ruled((1.0, 1.0), Span(1e-12, 1e9))
-    tx_power_w: Range = ruled((1.0, 1.0), Span(1e-12, 1e9))
-    bandwidth_hz: float = ruled(20e6, Within(1e-3, 1e15))  # of each UE's own orthogonal channel
-    carrier_hz: float = ruled(2.4e9, Within(1.0, 1e15))
-    path_loss_exponent: float = ruled(3.0, Within(0.0, 10.0))
-    min_distance_m: float = ruled(1.0, Within(1e-6, 1e7))  # nearer counts as this
-    # loss at 1 m: free space at the carrier; false: 0 dB
-    free_space_reference: bool = ruled(True, true_or_false)
-    shadowing_db: float = ruled(4.0, Within(0.0, 50.0))
-    decorrelation_m: float = ruled(10.0, Within(1e-6, 1e9))  # Gudmundson's distance
-    rician_k_db: float = ruled(3.0, Within(-100.0, 100.0, "no fading"))
-    noise_dbm_per_hz: float = ruled(-174.0, Within(-300.0, 100.0))
-    noise_figure_db: float = ruled(9.0, Within(0.0, 200.0))
-    max_spectral_efficiency: float = ruled(math.inf, Within(1e-12, 1e6, "no cap"))  # bit/s/Hz
-    mobility: str = ruled("waypoint", mobility_model)  # waypoint | gauss-markov | drift | static
-    speed_mps: Range = ruled((0.3, 1.2), Span(0.0, 1e8))
-    # of the velocity, per slot (mobility "gauss-markov")
-    gauss_markov_memory: float = ruled(0.75, Within(0.0, 1.0))
-    # largest step per axis and slot (mobility "drift")
-    drift_m: float = ruled(1.5, Within(0.0, 1e9))
-    slot_s: float = ruled(1.5, Within(1e-9, 1e9))
-    late_penalty: float = ruled(2.0, Within(0.0, 1e12))  # dimensionless
-    channel: str = ruled("log-distance", channel_model)  # log-distance | umi | indoor
-    # a site plan in place of uniform draws: of every server, and of the first UEs, which stay there
-    server_xy: Positions | None = ruled(None, positions)
-    ue_xy: Positions | None = ruled(None, positions)
+    num_ues: int = ruled(50, number_of_ues, "N, the number of UEs")
+    side_m: float = ruled(50.0, Within(1e-3, 1e7), "side of the square that holds UEs and servers")
+    server_cpu_hz: tuple[float, ...] = ruled(
+        (1.5e10, 1.5e10, 3e10, 5e10),
+        Capacities(1e-3, 1e18),
+        "F, capacity in cycles/s, one per edge server",
+    )
+    data_bits: Range = ruled((1e8, 3e8), Span(1e-3, 1e18), "D, bits that a task uploads")
+    cycles: Range = ruled((0.5e9, 1.5e9), Span(1e-3, 1e18), "C, CPU cycles that a task runs")
+    deadline_s: Range = ruled((1.5, 1.5), Span(1e-9, 1e9), "T, deadline of a task")
+    local_cpu_hz: Range = ruled((1e9, 1e9), Span(1e-3, 1e18), "f, CPU of a UE in cycles/s")
+    local_power_w: Range = ruled(
+        (1.0, 1.0), Span(1e-12, 1e9), "P_loc, what a UE draws while it computes"
+    )
+    tx_power_w: Range = ruled((1.0, 1.0), Span(1e-12, 1e9), "P_tx, what a UE transmits with")
+    bandwidth_hz: float = ruled(
+        20e6, Within(1e-3, 1e15), "B, of each UE's own orthogonal channel; equation 5"
+    )
+    carrier_hz: float = ruled(2.4e9, Within(1.0, 1e15), "f_c, carrier; equations 1 and 4")
+    path_loss_exponent: float = ruled(
+        3.0, Within(0.0, 10.0), 'alpha, for channel "log-distance"; equation 1'
+    )
+    min_distance_m: float = ruled(
+        1.0, Within(1e-6, 1e7), 'nearer counts as this, for channel "log-distance"; equation 1'
+    )
+    free_space_reference: bool = ruled(
+        True, true_or_false, "loss at 1 m is that of free space; false: 0 dB; equation 1"
+    )
+    shadowing_db: float = ruled(
+        4.0, Within(0.0, 50.0), "deviation of the shadowing, with line of sight; equation 2"
+    )
+    decorrelation_m: float = ruled(
+        10.0, Within(1e-6, 1e9), "d_corr, Gudmundson's distance; equation 2"
+    )
+    rician_k_db: float = ruled(
+        3.0, Within(-100.0, 100.0, "no fading"), "K, with line of sight; equation 3"
+    )
+    noise_dbm_per_hz: float = ruled(-174.0, Within(-300.0, 100.0), "noise density; equation 5")
+    noise_figure_db: float = ruled(9.0, Within(0.0, 200.0), "of the server's receiver; equation 5")
+    max_spectral_efficiency: float = ruled(
+        math.inf, Within(1e-12, 1e6, "no cap"), "cap on rate over bandwidth, bit/s/Hz; equation 5"
+    )
+    mobility: str = ruled("waypoint", mobility_model, "how UEs move from slot to slot")
+    speed_mps: Range = ruled((0.3, 1.2), Span(0.0, 1e8), "speed of a UE between waypoints")
+    gauss_markov_memory: float = ruled(
+        0.75, Within(0.0, 1.0), 'memory of the velocity, per slot, for mobility "gauss-markov"'
+    )
+    drift_m: float = ruled(
+        1.5, Within(0.0, 1e9), 'largest step per axis and slot, for mobility "drift"'
+    )
+    slot_s: float = ruled(1.5, Within(1e-9, 1e9), "length of a time slot")
+    late_penalty: float = ruled(
+        2.0, Within(0.0, 1e12), "a late task costs 1 + this times its deadline; equation 11"
+    )
+    channel: str = ruled("log-distance", channel_model, "propagation model; equation 1")
+    server_xy: Positions | None = ruled(
+        None, positions, "site plan in m: where each server stands; none: drawn uniformly"
+    )
+    ue_xy: Positions | None = ruled(
+        None, positions, "site plan in m: where the first UEs stand and stay; none: drawn uniformly"
+    )
 
     def __post_init__(self) -> None:
         """Check every field, then that the site plan fits the cell."""
@@ -196,10 +224,24 @@ class CellScenario(Ruled):
         }
 
     def to_toml(self) -> str:
-        """Return the scenario as TOML that ``load_scenario`` reads back to an equal one."""
-        import tomli_w  # 2 ms that only writers pay
+        """Return the scenario as commented TOML that ``load_scenario`` reads to an equal one."""
+        meaning = {f.name: f.metadata["meaning"] for f in dataclasses.fields(self)}
+        lines = [
+            (f"{name} = {toml_value(v)}", meaning.get(name)) for name, v in self.to_dict().items()
+        ]
+        return "".join(f"{line:<40} # {text}\n" if text else f"{line}\n" for line, text in lines)
 
-        return tomli_w.dumps(self.to_dict())
+
+def toml_value(value: Any) -> str:
+    """Return a plain value as TOML, numbers as short as they read back."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {toml_value(one)}' for name, one in value.items())} }}"
+    if isinstance(value, float):
+        short = re.sub(r"e\+0*", "e", f"{value:g}")
+        return short if float(short) == value else repr(value)
+    return json.dumps(value)
 
 
 def _plain(value: Any) -> Any:

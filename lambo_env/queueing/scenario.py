@@ -11,7 +11,7 @@ from typing import Any, cast
 from lambo_env import registration
 from lambo_env.cell.scenario import CellScenario, Range, Span, listed
 from lambo_env.utils import validate
-from lambo_env.utils.rules import Ruled, Within, one_of, optional, ruled, share, such_that
+from lambo_env.utils.rules import Ruled, Within, one_of, optional, ruled, share, such_that, whole
 
 EDF, EQUAL = "edf", "equal"
 DISCIPLINES = (EDF, EQUAL)
@@ -56,6 +56,7 @@ class Bursts(Ruled):
 
 
 def _bursts(field: str, value: Any) -> Bursts | None:
+    """A table of factors (two numbers >= 0) and switching_probability."""
     if value is None or isinstance(value, Bursts):
         return value
     allowed = "None, Bursts(...) or a mapping of its fields"
@@ -64,6 +65,7 @@ def _bursts(field: str, value: Any) -> Bursts | None:
 
 
 def _cycles_per_bit(field: str, value: Any) -> Any:
+    """A list of one or more numbers in 1e-9 .. 1e12."""
     one = Within(1e-9, 1e12)
     return listed(field, value, one, lambda count: count >= 1, f"None or a list of {one.allowed}")
 
@@ -79,20 +81,26 @@ class QueueScenario(CellScenario):
         ValueError: naming the field, its value and what is allowed.
     """
 
-    data_bits: Range = ruled((2e7, 6e7), Span(1e-3, 1e18))
-    cycles: Range = ruled((0.4e9, 1.4e9), Span(1e-3, 1e18))
-    deadline_s: Range = ruled((1.0, 1.0), Span(1e-9, 1e9))
-    slot_s: float = ruled(0.1, Within(1e-9, 1e9))
-    arrival_probability: float = ruled(0.35, share)  # of a task, per UE and slot
-    # None: steady arrivals
-    bursts: Bursts | None = ruled(None, _bursts)
-    # how stations serve: earliest deadline first, or the equal shares of the published models
-    discipline: str = ruled(EDF, one_of(*DISCIPLINES))
-    num_slots: int = ruled(100, validate.integer)  # slots that bring tasks
-    # drawn evenly per task, in place of ``cycles``
-    cycles_per_bit: tuple[float, ...] | None = ruled(None, optional(_cycles_per_bit))
-    # of every uplink, in place of the channel
-    fixed_uplink_bps: float | None = ruled(None, optional(Within(1e-3, 1e18)))
+    data_bits: Range = ruled((2e7, 6e7), Span(1e-3, 1e18), "D, bits that a task uploads")
+    cycles: Range = ruled((0.4e9, 1.4e9), Span(1e-3, 1e18), "C, CPU cycles that a task runs")
+    deadline_s: Range = ruled(
+        (1.0, 1.0), Span(1e-9, 1e9), "T, deadline of every task, a whole number of slots"
+    )
+    slot_s: float = ruled(0.1, Within(1e-9, 1e9), "length of a time slot")
+    arrival_probability: float = ruled(0.35, share, "of a task, per UE and slot")
+    bursts: Bursts | None = ruled(
+        None, _bursts, "factors on the arrivals and the chance to switch; none: steady arrivals"
+    )
+    discipline: str = ruled(
+        EDF, one_of(*DISCIPLINES), "earliest deadline first, or the published models' equal shares"
+    )
+    num_slots: int = ruled(100, whole, "slots that bring tasks")
+    cycles_per_bit: tuple[float, ...] | None = ruled(
+        None, optional(_cycles_per_bit), "drawn evenly per task, in place of cycles"
+    )
+    fixed_uplink_bps: float | None = ruled(
+        None, optional(Within(1e-3, 1e18)), "of every uplink, in place of the channel"
+    )
 
     def __post_init__(self) -> None:
         """Check every field, then what several of them say together."""

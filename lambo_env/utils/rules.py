@@ -17,9 +17,9 @@ Rule = Callable[[str, Any], Any]
 MISSING: Any = dataclasses.MISSING  # the default of a field that must be given
 
 
-def ruled(default: Any, rule: Rule) -> Any:
-    """Return a dataclass field with its default and its rule."""
-    return dataclasses.field(default=default, metadata={"rule": rule})
+def ruled(default: Any, rule: Rule, meaning: str = "") -> Any:
+    """Return a dataclass field with its default, its rule and what it means."""
+    return dataclasses.field(default=default, metadata={"rule": rule, "meaning": meaning})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +74,11 @@ class Ruled:
 count = functools.partial(validate.integer, low=0)  # an integer >= 0
 
 
+def whole(field: str, value: Any) -> int:
+    """An integer >= 1."""
+    return validate.integer(field, value)
+
+
 @dataclasses.dataclass(frozen=True)
 class Within:
     """The rule of a number in [low, high]; inf too, where ``or_inf`` says what that stands for."""
@@ -97,7 +102,7 @@ class Within:
 
 
 def share(field: str, value: Any) -> float:
-    """Return a number in [0, 1]."""
+    """A number in [0, 1]."""
     out = validate.number(field, value, "a number in [0, 1]", 0.0)
     validate.check(field, out, out <= 1, "a number in [0, 1]")
     return out
@@ -115,7 +120,14 @@ def such_that(fits: Callable[[Any], bool], allowed: str) -> Rule:
         validate.check(field, value, fits(value), allowed)
         return value
 
+    rule.__doc__ = allowed
     return rule
+
+
+def allowed_by(rule: Rule) -> str:
+    """Return what a rule allows, in words: its ``allowed``, else the text of its function."""
+    doc = str(getattr(rule, "allowed", None) or rule.__doc__ or "").partition("\n")[0]
+    return doc[:1].lower() + doc[1:].rstrip(".")
 
 
 def name_of(options: Iterable[str], what: str = "") -> Rule:
@@ -130,4 +142,9 @@ def instance_of(kind: type) -> Rule:
 
 def optional(rule: Rule) -> Rule:
     """Return the rule of a value that may be None."""
-    return lambda field, value: None if value is None else rule(field, value)
+
+    def or_none(field: str, value: Any) -> Any:
+        return None if value is None else rule(field, value)
+
+    or_none.__doc__ = allowed_by(rule)
+    return or_none

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lambo_env.utils import validate
-from lambo_env.utils.rules import Ruled, ruled
+from lambo_env.utils.rules import Ruled, ruled, whole
 from lambo_env.wpmec.instances import Frames, generate
 
 
@@ -24,7 +24,7 @@ class WpmecScenario(Ruled):
         ValueError: naming the field, its value and what is allowed.
     """
 
-    num_devices: int = ruled(10, validate.integer)
+    num_devices: int = ruled(10, whole, "N, the number of devices")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, with the world."""
