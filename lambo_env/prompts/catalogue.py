@@ -54,10 +54,20 @@ def nouns() -> tuple[tuple[str, ...], ...]:
     return tuple(lines("nouns", name) for name in PAIR)
 
 
-@functools.cache
 def words(name: str) -> dict[str, tuple[str, ...]]:
     """Return the lists of a file of ``phrases/words/``, whose entries semicolons separate."""
-    lists = tomllib.loads((_FOLDER / "words" / f"{name}.toml").read_text(encoding="ascii"))
+    return _lists("words", name)
+
+
+def lexicon(name: str) -> dict[str, tuple[str, ...]]:
+    """Return the lists of a file of ``phrases/lexicon/``; none where there is no such file."""
+    return _lists("lexicon", name)
+
+
+@functools.cache
+def _lists(folder: str, name: str) -> dict[str, tuple[str, ...]]:
+    path = _FOLDER / folder / f"{name}.toml"
+    lists = tomllib.loads(path.read_text(encoding="ascii")) if path.is_file() else {}
     return {
         key: tuple(" ".join(part.split()) for part in text.split(";"))
         for key, text in lists.items()

@@ -1,14 +1,18 @@
 """What a text asks for: ``parse_weights(text)`` gives the weights of its objectives or refuses.
 
-Catalogue and mix grammar, never keywords.
+The catalogue first, then its wordings of mixes with any numbers, then the rules of ``sentences``;
+never keywords.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
+import heapq
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NoReturn
@@ -16,14 +20,26 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lambo_env.prompts import catalogue as data
+from lambo_env.prompts import sentences
 from lambo_env.prompts.catalogue import SPLITS
 from lambo_env.prompts.objectives import MIX, OBJECTIVES, PAIR, ObjectiveKind, kinds
+from lambo_env.prompts.shares import RefusedError
 from lambo_env.utils import validate
 
 MAX_CHARS = 160
 GRID_PERCENT = tuple(range(5, 100, 5))  # the first quantity's weights in drawn mixes
 _NUMBER = re.compile(r"\d+(?:\.\d+)?%?")
 _HALF = Fraction(1, 2)
+_COMPARED = 64  # known phrases that a refused text is compared with, those that share most words
+# what phones and word processors type, and letters that Unicode does not take apart
+_FOLDED = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u00b4`", "'"), **dict.fromkeys("\u201c\u201d\u201e", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"), "\u2026": "...",
+        "\u00df": "ss", "\u00e6": "ae", "\u00c6": "Ae", "\u00f8": "o", "\u00d8": "O", "\u0142": "l",
+        "\u0141": "L", "\u00d7": "x", "\u2044": "/",
+    }
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +77,7 @@ def wordings(split: str) -> tuple[Wording, ...]:
 
 
 def check_text(text: Any, field: str = "prompt") -> str:
-    """Return ``text`` if it can be a prompt.
+    """Return ``text`` if it can be a prompt, accented letters and typographic marks as ASCII's.
 
     Raises:
         ValueError: if it is no str, blank, longer than 160 characters, or not printable 7-bit
@@ -69,6 +85,7 @@ def check_text(text: Any, field: str = "prompt") -> str:
     """
     allowed = f"a str of 1 to {MAX_CHARS} printable ASCII characters, not blank"
     validate.check(field, text, isinstance(text, str), allowed)
+    text = text if text.isascii() else _folded(text)
     if len(text) > MAX_CHARS:
         validate.refuse(field, text, f"{allowed} (this has {len(text)} characters)")
     for position, char in enumerate(text):
@@ -76,6 +93,12 @@ def check_text(text: Any, field: str = "prompt") -> str:
             validate.refuse(field, text, f"{allowed} (character {position} is {char!a})")
     validate.check(field, text, bool(text.strip()), allowed)
     return str(text)
+
+
+def _folded(text: str) -> str:
+    """Return the text with the marks over its letters left out, and ASCII's signs for others."""
+    apart = unicodedata.normalize("NFKD", text.translate(_FOLDED)).translate(_FOLDED)
+    return "".join(char for char in apart if not unicodedata.combining(char))
 
 
 def normalise(text: str) -> str:
@@ -131,8 +154,8 @@ def parse_weights(text: str, field: str = "prompt") -> dict[str, float]:
     """Return the weights of the objectives that ``text`` asks for, by name; they sum to 1.
 
     A text is understood if it is a phrase of the catalogue (either split) or one of its mix
-    wordings with any numbers, up to case, spacing, final punctuation and -ise / -ize. There is no
-    guess from key words.
+    wordings with any numbers, up to case, spacing, final punctuation and -ise / -ize, or a sentence
+    that the rules of ``phrases/lexicon/`` read to its end. There is no guess from key words.
 
     Args:
         text: the prompt.
@@ -148,17 +171,19 @@ def parse_weights(text: str, field: str = "prompt") -> dict[str, float]:
     {'latency': 0.7, 'energy': 0.3}
     >>> parse_weights("1:3 latency to energy")
     {'latency': 0.25, 'energy': 0.75}
+    >>> parse_weights("we don't need to save energy, just bring the RTT down")
+    {'latency': 1.0}
     """
     sole = _by_text(tuple(OBJECTIVES.values())).get(normalise(check_text(text, field)))
     if sole is not None:
         return {sole: 1.0}
     wording, numbers, quantities = _signature(text)
-    if wording in ("# @", "@ #"):
-        shown = f"the other quantity's share too, as in '70% {PAIR[0]}, rest {PAIR[1]}'; "
-        validate.check(field, text, numbers[0] == "100%", shown + "alone only 100%")
-        return {quantities[0]: 1.0}
     if wording not in _by_signature():
-        _refuse_unknown(field, text)
+        try:
+            shares = sentences.read(check_text(text, field))
+        except RefusedError as refused:
+            _refuse_unknown(field, text, str(refused))
+        return {name: float(share) for name, share in shares.items() if share}
     twice = f"a mix of {' and '.join(PAIR)}; this names one of them twice"
     validate.check(field, text, quantities[0] != quantities[1], twice)
     first = _share_of_first(_by_signature()[wording], numbers, field, text)
@@ -172,13 +197,12 @@ def parse_weights(text: str, field: str = "prompt") -> dict[str, float]:
     return {PAIR[0]: float(share), PAIR[1]: float(1 - share)}
 
 
-def _refuse_unknown(field: str, text: str) -> NoReturn:
+def _refuse_unknown(field: str, text: str, reason: str) -> NoReturn:
     pure = " or ".join(f"'{row.prompt}'" for row in OBJECTIVES.values())
     first, second = PAIR
     understood = (
-        f"one of the catalogue's phrases, such as {pure}, or a mix, such as '70% {first}, 30% "
-        f"{second}', 'weigh {first} 0.7 and {second} 0.3', '3:1 {first} to {second}', "
-        f"'balance {first} and {second}'"
+        f"phrases such as {pure}, mixes such as '70% {first}, 30% {second}', '3:1 {first} to "
+        f"{second}' and 'balance {first} and {second}', and plain sentences of that"
     )
     mixed = (
         wording.say(*PAIR, 50 if wording.high == _HALF else 70)
@@ -186,9 +210,25 @@ def _refuse_unknown(field: str, text: str) -> NoReturn:
         for wording in wordings(split)
     )
     known = [*_by_text(tuple(OBJECTIVES.values())), *mixed]
-    near = validate.closest(normalise(text), known).removeprefix("; ").rstrip(";")
-    shown = f"{understood}{'; ' + near if near else ''} (`lambo list prompts` shows all)"
+    said = set(normalise(text).split())
+    known = heapq.nlargest(
+        _COMPARED, known, key=lambda other: len(said.intersection(other.split()))
+    )
+    near = difflib.get_close_matches(normalise(text), known, n=1, cutoff=0.5)
+    means = f"; did you mean '{near[0]}', which is {_said(near[0])}?" if near else ""
+    own = f"or give the weight too, as in ({shorten(text)!r}, 0.7)"
+    shown = f"{reason}; understood are {understood}{means}; {own} (`lambo list prompts` shows all)"
     validate.refuse(field, text, shown)
+
+
+def _said(text: str) -> str:
+    """Return a known phrase's weights in words."""
+    return ", ".join(f"{weight:g} {name}" for name, weight in parse_weights(text).items())
+
+
+def shorten(text: str) -> str:
+    """Return the text, or its beginning."""
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _share_of_first(wording: Wording, numbers: list[str], field: str, text: str) -> Fraction:

@@ -32,6 +32,9 @@ class ObjectiveKind:
             coefficients ``Objective`` names.
         train: its training phrases, beside those under ``phrases/``.
         held_out: its phrases that no training sees, beside those under ``phrases/``.
+        words: (class, phrases) that sentences call it by, beside ``phrases/lexicon/``: "cost" what
+            is to be small, "benefit" what is to be large, "good" and "bad" what decisions may be;
+            see docs/prompts.md.
     """
 
     name: str
@@ -41,6 +44,7 @@ class ObjectiveKind:
     quantity: Callable[[Any], Any] | None = None
     train: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    words: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 OBJECTIVES = {

@@ -150,7 +150,7 @@ BAD = [
     ("bench mine.toml --agents gredy", "did you mean 'greedy'"),
     ("bench mine.toml --agents local,,greedy", "names separated by commas"),
     ("bench mine.toml --scenarios tinny", "did you mean 'tiny'"),
-    ("bench mine.toml --prompts faster", "prompt"),
+    ("bench mine.toml --prompts sideways", "prompt"),
     ("bench mine.toml --instances gone.npz", "an existing .npz file"),
     ("bench mine.toml --instances are:gone.mat", "an existing .mat file"),
     ("bench mine.toml --instances broken.toml", "Instances"),

@@ -130,7 +130,7 @@ def test_a_frame_tells_the_slot_in_progress():
         ({"scenario": 7}, "a preset's name"),
         ({"prompt": "sing a song"}, "prompt"),
         ({"prompt": "x" * 161}, "160"),
-        ({"prompt": "größe"}, "ASCII"),
+        ({"prompt": "minimum 延迟"}, "ASCII"),
         ({"prompt": []}, "at least one"),
         ({"prompt": 3}, "latency weight in"),
         ({"prompt": ("fast", 1.5)}, "latency weight in"),

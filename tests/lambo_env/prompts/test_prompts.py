@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lambo_env.prompts import catalogue, grammar
 from lambo_env.prompts import prompts as prompt
 from lambo_env.prompts.grammar import parse_weights
-from lambo_env.prompts.objectives import OBJECTIVES, PAIR, kinds
+from lambo_env.prompts.objectives import PAIR, kinds
 from lambo_env.prompts.prompts import (
     Prompts,
     env_prompts,
@@ -132,6 +132,18 @@ def test_objectives_lists_the_catalogue():
         ("100% latency, 0% energy", 1.0),
         ("0% latency, 100% energy", 0.0),
         ("1:0 latency to energy", 1.0),
+        ("latency", 1.0),
+        ("energy", 0.0),
+        ("minimum latncy", 1.0),
+        ("!minimum latency", 1.0),
+        ("minimum latency, not minimum energy", 1.0),
+        ("ignore latency", 0.0),
+        ("minimise latency and energy", 0.5),
+        ("25% latency", 0.25),
+        ("don\u2019t save power, save time", 1.0),
+        ("Minim\u00edse l\u00e4tency", 1.0),
+        ("1/4 latency, 3/4 energy", 0.25),
+        ("never sacrifice speed for energy", 1.0),
     ],
 )
 def test_parse_understands(text, weight):
@@ -145,21 +157,20 @@ def test_parse_understands(text, weight):
         (" \t ", "printable ASCII"),
         ("   ", "not blank"),
         ("minimum latency\n", "printable ASCII"),
-        ("minimum latenc\u00ff", r"'\\xff'"),
+        ("minimum latenc\u20ac", r"'\\u20ac'"),
         ("a" * 161, "161 characters"),
-        ("latency", "did you mean"),
-        ("energy", "minimum energy"),
-        ("minimum latncy", "did you mean 'minimum latency'"),
-        ("ignore latency", "minimum latency"),
-        ("maximum latency", "did you mean 'minimum latency'"),
+        ("the weather", "names an objective"),
+        ("maximum latency", "did you mean 'minimum latency', which is 1 latency"),
         ("do not minimise latency", "minimum latency"),
-        ("!minimum latency", "minimum latency"),
-        ("minimum latency, not minimum energy", "minimum latency"),
+        ("do not save energy", r"give the weight too, as in \('do not save energy', 0.7\)"),
         ("minimum cost", "minimum latency"),
-        ("minimise latency and energy", "70% latency"),
+        ("minimise and maximise latency", "less latency, not more"),
         ("mostly latency", "mix"),
-        ("70% latency", "the other quantity's share"),
-        ("0% latency", "the other quantity's share"),
+        ("0% latency", "the other objective's share"),
+        ("my battery is at 5%", "the other objective's share"),
+        ("energy below 2 J", "'2 j' is a limit"),
+        ("minimise latency and fairness", "'fairness' is none"),
+        ("latency is more important than energy", "how much more"),
         ("70% latency, 40% energy", "sum to 110%"),
         ("33% latency and 66% energy", "sum to 99%"),
         ("weigh latency 0.7 and energy 0.4", "sum to 1.1"),
@@ -223,16 +234,13 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES), max_size=7).map(" ".join))
 def test_texts_of_the_right_words_are_parsed_or_refused(text):
-    """What is understood names both quantities or is a catalogue phrase; it negates nothing."""
+    """What is understood says one thing: with the objectives' names exchanged it is mirrored."""
     try:
         weight = latency_weight(text)
     except ValueError:
         return
-    assert 0.0 <= weight <= 1.0
-    assert "not" not in text.split()
-    assert ("latency" in text and "energy" in text) or grammar.normalise(text) in grammar._by_text(
-        tuple(OBJECTIVES.values())
-    )
+    swapped = text.replace("latency", "@").replace("energy", "latency").replace("@", "energy")
+    assert latency_weight(swapped) == pytest.approx(1 - weight, abs=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +332,7 @@ def test_bad_collections_of_texts_are_refused(texts):
             make()
 
 
-@pytest.mark.parametrize("text", [None, 3, "", " ", "a\tb", "x" * 161, "caf\u00e9", ["a"]])
+@pytest.mark.parametrize("text", [None, 3, "", " ", "a\tb", "x" * 161, "caf\u4e2d", ["a"]])
 def test_a_bad_text_is_named_by_its_row(text):
     with pytest.raises(ValueError, match=r"Prompts\.texts\[1\] is .*printable ASCII"):
         Prompts(["fine", text], 1.0)

@@ -1,0 +1,156 @@
+"""What words mean: a text as a row of symbols, each a class of ``phrases/lexicon/``.
+
+A text is a list of words, punctuation marks and numbers. A phrase is matched where it is longest; a
+word that no phrase has is read as the nearest one by its spelling, or left unknown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+
+from lambo_env.prompts import catalogue as data
+from lambo_env.prompts import number_words
+from lambo_env.prompts.number_words import Symbol
+from lambo_env.prompts.objectives import OBJECTIVES, ObjectiveKind
+
+# classes of an objective's words, those that say more first
+CLASSES = ("want", "zero", "good", "bad", "benefit", "harm", "cost", "loose")
+_TOKEN = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th)?|\.\d+|[a-z]+|[^\sa-z\d]")
+_STOPS = frozenset(",;.!?:")
+_CONTRACTED = re.compile(r"(?<=[a-z])n't\b|(?<=[a-z])'(?:s|re|m|ve|d|ll)\b|(?<=s)'")
+_APOSTROPHE_LOST = re.compile(
+    r"\b(do|does|did|is|are|was|were|should|would|could|must|need|has|have)nt\b"
+)
+_SPELLINGS = (
+    (r"(minim|maxim|optim|priorit|econom|util|real)iz", r"\1is"),
+    (r"\b((?:[a-z]\.){2,})", lambda found: found[0].replace(".", "")),
+    (r"(?<=[a-z])-(?=[a-z])|_", " "),
+    (r"\b(min|max|approx|resp)\.", r"\1"),
+    (r"\bavg\.?", "average"),
+    (r"\b(?:teh|hte)\b", "the"),
+    ("favor", "favour"),
+    (r"\b(?:can't|cant|cannot)\b", "can not"),
+    (r"\bwon'?t\b", "will not"),
+    (_APOSTROPHE_LOST, r"\1 not"),
+    (_CONTRACTED, lambda found: " not" if found[0] == "n't" else ""),
+    (r"\?(?=.*[a-z])", " "),  # "Energy? Not important."
+)
+_NEAR = 0.79  # least likeness of a misspelt word
+_SHORTEST = 4  # letters of a word that may be misspelt
+_LONG = 8  # letters of a word in which two may be wrong
+
+
+@dataclasses.dataclass(frozen=True)
+class Lexicon:
+    """All phrases with what they mean, and all words that occur in them by first letter."""
+
+    phrases: dict[tuple[str, ...], Symbol]
+    words: dict[str, tuple[str, ...]]
+    longest: int
+
+
+def folded(text: str) -> str:
+    """Return lower case with one spelling of -ise, of contractions and of abbreviations."""
+    text = text.lower()
+    for pattern, spelt in _SPELLINGS:
+        text = re.sub(pattern, spelt, text)
+    return text
+
+
+def _entries(lists: dict[str, tuple[str, ...]], kind: str) -> Iterator[tuple[str, ...]]:
+    """Yield the phrases of a class as words: every reading of its entries' (a|b)."""
+    for entry in lists.get(kind, ()):
+        split = _TOKEN.findall if re.search(r"\d", entry) else str.split
+        parts = [part.split("|") for part in re.split(r"\(([^()]*)\)", entry)]
+        for choice in itertools.product(*parts):
+            if words := tuple(split("".join(choice))):
+                yield words
+
+
+@functools.cache
+def _lexicon(rows: tuple[ObjectiveKind, ...]) -> Lexicon:
+    lists = {row.name: {**data.lexicon(row.name), **dict(row.words)} for row in rows}
+    common = data.lexicon("common")
+    classes = [(kind, row.name, lists[row.name]) for kind in CLASSES for row in rows]
+    classes += [(kind, "", common) for kind in common]
+    phrases: dict[tuple[str, ...], Symbol] = {}
+    for kind, name, entries in classes:
+        for phrase in _entries(entries, kind):
+            phrases.setdefault(phrase, Symbol(kind, name))
+    single = (word for line in data.lines("lexicon", "context") for word in line.split())
+    for text in (*data.lines("lexicon", "phrases"), *single):
+        phrases.setdefault(tuple(_TOKEN.findall(folded(text))), Symbol(""))
+    every = {word for phrase in phrases for word in phrase if word.isalpha()}
+    spelt: dict[str, list[str]] = {}
+    for word in sorted(every | set(number_words.words())):
+        spelt.setdefault(word[0], []).append(word)
+    return Lexicon(phrases, {k: tuple(v) for k, v in spelt.items()}, max(map(len, phrases)))
+
+
+def lexicon() -> Lexicon:
+    """Return the phrases of all objectives of the table."""
+    return _lexicon(tuple(OBJECTIVES.values()))
+
+
+def _spelt(word: str, known: Lexicon) -> str:
+    """Return the word that a misspelt one was meant to be, or itself."""
+    options = known.words.get(word[:1], ())
+    if word in options or len(word) < _SHORTEST or not word.isalpha():
+        return word
+    reach = 1 if len(word) < _LONG else 2
+    near = [
+        option
+        for option in options
+        if len(option) >= _SHORTEST and abs(len(option) - len(word)) <= reach
+    ]
+    best = difflib.get_close_matches(word, near, n=1, cutoff=_NEAR)
+    return best[0] if best else word
+
+
+def symbols(text: str) -> tuple[list[Symbol], list[str]]:
+    """Return a text's symbols, between two stops, and the words that nothing is known of."""
+    known = lexicon()
+    words = [_spelt(word, known) for word in _TOKEN.findall(folded(text))]
+    row, unknown, at = [Symbol("stop")], [], 0
+    while at < len(words):
+        start = at
+        found, at = _next(words, at, known)
+        if found.kind == "unknown":
+            unknown.append(found.words)
+        elif found.kind in ("", "counted", "numbered"):
+            continue
+        elif found.kind != "number" or not _counts(words, start, at, known):
+            row.append(found)
+    return [*row, Symbol("stop")], unknown
+
+
+def _next(words: list[str], at: int, known: Lexicon) -> tuple[Symbol, int]:
+    """Return the symbol that begins at a word, and where the next one does."""
+    number = number_words.number(words, at)
+    for end in range(min(at + known.longest, len(words)), at, -1):
+        symbol = known.phrases.get(tuple(words[at:end]))
+        if symbol is not None and (number is None or end > number[1]):
+            return dataclasses.replace(symbol, words=" ".join(words[at:end])), end
+    if number is not None:
+        return number
+    kind = "unknown" if words[at][0].isalnum() else "stop" if words[at] in _STOPS else ""
+    return Symbol(kind, words=words[at]), at + 1
+
+
+def _counts(words: list[str], start: int, end: int, known: Lexicon) -> bool:
+    """Return whether a number says how many ("two days") or which ("ticket 12"), no weight."""
+    before, after = words[start - 1 : start] if start else [], words[end : end + 1]
+    return any(
+        known.phrases.get(tuple(side), Symbol("")).kind == kind
+        for side, kind in ((before, "numbered"), (after, "counted"))
+    )
+
+
+def objectives_in(row: Iterable[Symbol]) -> set[str]:
+    """Return the objectives that symbols speak of."""
+    return {symbol.objective for symbol in row if symbol.objective}
