@@ -73,13 +73,15 @@ COMMANDS = {
         "Put one slot through a network of any size: seconds and memory on this machine.",
     ),
     "card": ("card:card", "Ship trained weights of LAMBO with a card of measured gaps."),
+    "curves": ("curves:curves", "Draw what happened in trainings of LAMBO: gaps over updates."),
     "study": (
         "study:study",
-        "Train variants of LAMBO side by side: sizes (ladder), parts of the method (ablations).",
+        "Train variants of LAMBO side by side: sizes (ladder), parts of the method (ablations), "
+        "the paper's own form (literal).",
     ),
     "train lambo": (
         "train.lambo:train",
-        "Train LAMBO's network by actor-critic learning; plain `lambo train` is the same.",
+        "Train LAMBO's network by a recipe; plain `lambo train` is the same.",
     ),
     "train sb3": (
         "train.sb3:train",
@@ -150,7 +152,7 @@ def _holds_int(kind: Any) -> bool:
     return kind is int or any(_holds_int(part) for part in get_args(kind))
 
 
-def _named(arguments: list[str]) -> list[str]:
+def named(arguments: list[str]) -> list[str]:
     """Name a group's default member where flags follow the group at once."""
     group, rest = arguments[:1], arguments[1:]
     flags = not rest or (rest[0].startswith("-") and rest[0] not in ("-h", "--help"))
@@ -172,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tokens = list(sys.argv[1:] if arguments is None else arguments)
         with _stoppable(tokens):
             code = app(
-                _named(tokens),
+                named(tokens),
                 exit_on_error=False,
                 print_error=False,
                 result_action="return_value",

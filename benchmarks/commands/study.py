@@ -1,4 +1,4 @@
-"""``lambo study ladder|ablations``: trainings side by side."""
+"""``lambo study ladder|ablations|literal``: trainings side by side."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ def study(
     """Train every variant with every seed, alike, and print the table of gaps.
 
     Args:
-        names: ladder (sizes), ablations (parts of the method), or both.
+        names: ladder (sizes), ablations (parts of the method), literal (the paper's own form), or
+            TOML files of such studies.
         out: Folder of the trainings; the same command goes on with what it holds.
         seeds: Trainings of each variant.
         instances: Fresh instances that each network is measured on.
     """
     from benchmarks.report.console import print_table
-    from benchmarks.studies.ablations import STUDIES
     from benchmarks.studies.ablations import study as run
+    from benchmarks.studies.ablations import variants
 
     found = run(names, Path(out), seeds, instances)
     for name in names:
         rows = [
-            table_row(variant.name, variant.about, found[variant.name]) for variant in STUDIES[name]
+            table_row(variant.name, variant.about, found[variant.name])
+            for variant in variants(name)
         ]
         print_table(
             HEADER,

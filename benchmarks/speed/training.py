@@ -18,7 +18,7 @@ import torch
 from baselines.sb3.config import load_config
 from baselines.sb3.train import build
 from benchmarks.report.console import print_table
-from lambo_agents.acl.config import PRECISIONS, ACLConfig
+from lambo_agents.acl.config import PRECISIONS, GradientStage, Recipe, World
 from lambo_agents.acl.trainer import Trainer, flushed
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.utils import validate
@@ -83,18 +83,15 @@ def _acl(
 
     A trained network's is slower, since its gradients are full of tiny numbers.
     """
-    settings = ACLConfig(
+    stage = GradientStage(updates=1, rollouts=ROLLOUTS, instances=slots // ROLLOUTS)
+    recipe = Recipe(
+        phases=(stage,),
+        worlds=(World(scenario=scenario),),
         preset=preset,
-        scenario=scenario,
-        varied=0.0,
-        pretraining_steps=0,
-        imitation_steps=0,
         precision=precision,
         start=start,
-        rollouts=ROLLOUTS,
-        instances=slots // ROLLOUTS,
     )
-    return Trainer(settings).update
+    return Trainer(recipe).update
 
 
 def rollout_speed(scenario: str = "paper", slots: int = LARGE, rounds: int = 5) -> dict[str, float]:

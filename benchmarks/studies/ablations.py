@@ -3,8 +3,8 @@
 Does size pay, and which part of the method does? Variants x seeds, each trained alike and measured
 alike.
 
-A variant differs from the reference by the fields that it names, and by nothing else: all do the
-same number of updates on the same draws of instances.
+A study is a file: a recipe, and variants that differ from it by the fields that they name and by
+nothing else.
 """
 
 from __future__ import annotations
@@ -21,78 +21,66 @@ import numpy as np
 from benchmarks.report.statistics import Interval, seeds_interval
 from benchmarks.studies.model_card import BLOCK, BOUND_GAP, BOUND_LIMIT_S, PROMPTS
 from benchmarks.sweep import bounds, provenance
-from lambo_agents.acl.config import ACLConfig
+from lambo_agents.acl.config import Recipe
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import decision_rng, evaluation_rng
 from lambo_env.offloading import physics
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files, jsons, runs, validate
+from lambo_env.utils import files, jsons, runs, toml, validate
 from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import measure as measure_time
 
-FORMAT = 1  # of a result's file
+FORMAT = 2  # of a result's file
 LEAST = 1e-3  # percent: bounds are no tighter than 0.01 %
 COLUMNS = (*((text, "optimal") for text in PROMPTS), (PROMPTS[0], "share"))
-READING, IMITATION, GRADIENT = 300, 500, 200  # updates of each phase
-REFERENCE = ACLConfig(
-    steps=READING + IMITATION + GRADIENT,
-    pretraining_steps=READING,
-    pretraining_texts=96,
-    imitation_steps=IMITATION,
-    imitation_instances=40,
-    imitation_orders=2,
-    instances=32,
-    rollouts=8,
-    learning_rate=2e-3,
-    gradient_rate=1.0,
-    warmup_steps=60,
-    ema=0.99,
-    varied=0.2,
-    servers=(2, 12),
-    cycles_scale=(0.6, 1.8),
-    threads=1,
-    checkpoint_every=100,
-    validate_every=READING + IMITATION + GRADIENT,
-)
+FOLDER = Path(__file__).parent / "recipes"
+STUDIES = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What a training differs in from the reference."""
+    """One training of a study: its name, what it is, and its recipe."""
 
     name: str
     about: str
-    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def config(self, seed: int, reference: ACLConfig = REFERENCE) -> ACLConfig:
-        """Return the whole setting of one training."""
-        return dataclasses.replace(reference, **self.fields, seed=seed)
+    recipe: Recipe
 
 
-_REFERENCE = Variant("lambo_s", "the reference")
-STUDIES = {
-    "ladder": (
-        Variant("lambo_xs", "0.1 M parameters", {"preset": "lambo_xs"}),
-        _REFERENCE,
-        Variant("lambo_b", "2 M parameters", {"preset": "lambo_b"}),
-    ),
-    "ablations": (
-        _REFERENCE,
-        Variant(
-            "critic", "the paper's critic in place of the rollouts' mean", {"baseline": "critic"}
-        ),
-        Variant(
-            "cold", "no warm start: policy gradient in place of imitation", {"imitation_steps": 0}
-        ),
-        Variant("layers-3-3", "3 + 3 layers in place of 5 + 1", {"layers": (3, 3)}),
-        Variant("latency-only", "one network per prompt: latency", {"kinds": ("latency",)}),
-        Variant("energy-only", "one network per prompt: energy", {"kinds": ("energy",)}),
-        Variant("one-order", "no shuffled orders of the UEs", {"shuffled": False}),
-    ),
-}
+def variants(source: str | Path) -> tuple[Variant, ...]:
+    """Return the variants of a study, the reference first.
+
+    A study is a recipe with its name, what it is about, and the tables ``[[variants]]``: name,
+    about, fields of the recipe in place of its own, and under ``deciding`` fields of all phases but
+    reading.
+
+    Args:
+        source: of STUDIES, or a TOML file.
+
+    Raises:
+        ValueError: an unknown study, or a recipe that is not allowed, by the variant's name.
+    """
+    path = Path(source)
+    if path.suffix != ".toml":
+        path = FOLDER / f"{validate.known(str(source), STUDIES, 'study')}.toml"
+    reference = toml.load(path, "study")
+    told = reference.pop("variants", [])
+    name, about = (reference.pop(key, "reference") for key in ("name", "about"))
+    found = [Variant(name, about, Recipe.from_dict(reference))]
+    for entry in told:
+        fields = {k: v for k, v in entry.items() if k not in ("name", "about", "deciding")}
+        try:
+            phases = [
+                {**table, **(entry.get("deciding", {}) if table["phase"] != "reading" else {})}
+                for table in fields.pop("phases", reference["phases"])
+            ]
+            recipe = Recipe.from_dict({**reference, "phases": phases, **fields})
+        except ValueError as error:
+            raise ValueError(f"variant {entry.get('name')!r} of {path}: {error}") from error
+        found.append(Variant(entry["name"], entry["about"], recipe))
+    return tuple(found)
 
 
 def study(
@@ -101,7 +89,6 @@ def study(
     seeds: int = 3,
     instances: int = 1000,
     *,
-    reference: ACLConfig = REFERENCE,
     tell: Callable[[str], None] = print,
 ) -> dict[str, list[Row]]:
     """Do what ``folder`` lacks of some studies; return the results by variant, one row per seed.
@@ -109,11 +96,10 @@ def study(
     A killed study goes on where it stopped, also within a training.
 
     Args:
-        names: of STUDIES.
+        names: of STUDIES, or TOML files.
         folder: one sub-folder per training.
         seeds: trainings per variant.
         instances: fresh ones that a network is measured on.
-        reference: what variants differ from.
         tell: called with a line as a training is measured.
 
     Raises:
@@ -122,39 +108,37 @@ def study(
     validate.integer("--seeds", seeds)
     validate.integer("--instances", instances)
     validate.check("names", names, len(names) > 0, f"one or more of {', '.join(STUDIES)}")
-    for name in names:
-        validate.known(name, STUDIES, "study")
+    chosen = {variant.name: variant for name in names for variant in variants(name)}
     with runs.opened(folder, "study", {"instances": instances}, grow=("instances",)):
-        return _study(names, folder, seeds, instances, reference, tell)
+        return _study(chosen, folder, seeds, instances, tell)
 
 
 def _study(
-    names: tuple[str, ...],
+    chosen: Mapping[str, Variant],
     folder: Path,
     seeds: int,
     instances: int,
-    reference: ACLConfig,
     tell: Callable[[str], None],
 ) -> dict[str, list[Row]]:
-    variants = {variant.name: variant for name in names for variant in STUDIES[name]}
-    found: dict[str, list[Row]] = {name: [] for name in variants}
+    found: dict[str, list[Row]] = {name: [] for name in chosen}
     for seed in range(
         seeds
     ):  # seed by seed: a study that is cut short has fewer of them, of every variant
-        for name, variant in variants.items():
-            row = _one(variant.config(seed, reference), folder / f"{name}-{seed}", instances)
+        for name, variant in chosen.items():
+            recipe = variant.recipe.replace(seed=seed)
+            row = _one(recipe, folder / f"{name}-{seed}", instances)
             found[name].append(row)
             gaps = ", ".join(f"{row['gap_percent'][k]:.3f}" for k in range(len(COLUMNS)))
             tell(f"{name}, seed {seed}: gaps {gaps} %, {row['cpu_s']:.0f} s of CPU")
     return found
 
 
-def _one(config: ACLConfig, folder: Path, instances: int) -> Row:
+def _one(recipe: Recipe, folder: Path, instances: int) -> Row:
     path = folder / "result.json"
     settings = {
         "format": FORMAT,
         "instances": instances,
-        "config": json.loads(json.dumps(config.to_dict())),
+        "recipe": json.loads(json.dumps(recipe.to_dict())),
     }
     try:
         kept = jsons.loads(path.read_text(encoding="utf-8"))
@@ -167,7 +151,7 @@ def _one(config: ACLConfig, folder: Path, instances: int) -> Row:
     from lambo_agents.acl.run import train
     from lambo_agents.network import checkpoint
 
-    timing = measure_time(lambda: train(config, folder, report=lambda row: None))
+    timing = measure_time(lambda: train(recipe, folder, report=lambda row: None))
     weights = timing.result
     aed, meta = checkpoint.load_network(weights)
     row = {

@@ -62,14 +62,14 @@ def write_card(
         for setting, options in SETTINGS.items()
     }
     curve = weights.parent / "curve.jsonl"
-    scenario = load_scenario(meta["acl"]["scenario"])
+    scenario = load_scenario(meta["recipe"]["scenario"])
     card = {
         "name": name,
         "sha256": hashlib.sha256(shipped.read_bytes()).hexdigest(),
         "parameters": aed.num_parameters,
         "command": command,
         "note": note,
-        "training": meta["acl"],
+        "recipe": meta["recipe"],
         "clock": {k: meta["row"][k] for k in ("step", "rollouts", "labels")},
         "curve": _thin([json.loads(line) for line in curve.read_text().splitlines()])
         if curve.is_file()

@@ -1,122 +1,218 @@
-"""What actor-critic learning (ACL) is told: one frozen dataclass, the flags of ``lambo train``."""
+"""What actor-critic learning (ACL) is told: a recipe, read from a TOML file.
+
+A recipe names a network, the worlds that its instances come from, and the phases of the training
+in their order, counted in updates.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
-from lambo_agents.network.config import PRESETS, AEDConfig, preset
-from lambo_env.offloading.variation import Variation
-from lambo_env.prompts.objectives import MIX, PAIR
-from lambo_env.utils import rules, validate
-from lambo_env.utils.rules import ruled
+import numpy as np
 
+from lambo_agents.network.config import PRESETS, AEDConfig, preset
+from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.offloading.variation import Variation, counts, factors, known_scenario
+from lambo_env.prompts.objectives import MIX, PAIR
+from lambo_env.utils import rules, toml, validate
+from lambo_env.utils.rules import Ruled, ruled
+
+RECIPES = Path(__file__).parent / "recipes"
+Range = tuple[float, float]
 BASELINES = ("mean", "critic", "both")
 PRECISIONS = ("fp32", "bf16")
 _KINDS = (*PAIR, MIX)
 
-_some_kinds = rules.such_that(
-    lambda kinds: isinstance(kinds, tuple) and kinds != () and set(kinds) <= set(_KINDS),
-    f"one or more of {', '.join(_KINDS)}",
-)
-_two_depths = rules.such_that(
-    lambda pair: (
-        isinstance(pair, tuple)
-        and len(pair) == 2
-        and all(type(part) is int and part > 0 for part in pair)
-    ),
-    "two positive integers: encoder, decoder; or None",
-)
+
+def _some_kinds(field: str, value: Any) -> Any:
+    kinds = tuple(value) if isinstance(value, (list, tuple)) else ()
+    known = kinds != () and set(kinds) <= set(_KINDS)
+    validate.check(field, value, known, f"one or more of {', '.join(_KINDS)}")
+    return kinds
 
 
 def _preset_name(field: str, value: str) -> str:
-    validate.known(value.replace("-", "_"), PRESETS, "AED preset")
+    validate.known(str(value).replace("-", "_"), PRESETS, "AED preset")
     return value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ACLConfig(Variation):
-    """How to train; the defaults are those of the shipped ``lambo-s``.
+class World(Ruled):
+    """Where instances of a training come from: a scenario, as it is or its relatives.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
 
-    preset: str = ruled("lambo_s", _preset_name)
-    """Network: lambo_xs, lambo_s, lambo_b, lambo_m or lambo_l."""
+    scenario: str = ruled("paper", known_scenario)
+    """Preset or TOML file."""
 
-    layers: tuple[int, int] | None = ruled(None, rules.optional(_two_depths))
-    """Encoder and decoder layers in place of the preset's."""
+    share: float = ruled(1.0, validate.positive)
+    """How many of the updates draw from it, relative to the other worlds' shares."""
 
-    steps: int = ruled(6000, validate.integer)
-    """Updates in all, imitation included; the learning rate falls to 0 by a cosine over them."""
+    num_ues: tuple[int, int] | None = ruled(None, rules.optional(counts))
+    """Range of N, even on a logarithmic scale; None keeps the scenario's."""
 
-    minutes: float | None = ruled(None, rules.optional(validate.positive))
-    """Wall-clock budget over all resumptions; the cosine follows it where it is further on."""
+    servers: tuple[int, int] | None = ruled(None, rules.optional(counts))
+    """Range of M, servers drawn from the scenario's, the total as before; None keeps its M."""
 
-    seed: int = ruled(0, rules.count)
-    """Root of every draw; what a step draws depends on it and the step alone."""
+    capacity_scale: Range = ruled((1.0, 1.0), factors)
+    """Range of the factor on every server's capacity."""
 
-    kinds: tuple[str, ...] = ruled((*PAIR, MIX), _some_kinds)
-    """Prompts that batches hold: of latency, energy and mix."""
+    data_scale: Range = ruled((1.0, 1.0), factors)
+    """Range of the factor on the bits to upload."""
 
-    shuffled: bool = ruled(True, validate.boolean)
-    """Learn shuffled orders of the UEs too; False: only the order in which the network decides."""
+    bandwidth_scale: Range = ruled((1.0, 1.0), factors)
+    """Range of the factor on the bandwidth."""
 
-    instances: int = ruled(64, validate.integer)
-    """Instances per update."""
+    cycles_scale: Range = ruled((1.0, 1.0), factors)
+    """Range of the factor on the cycles to run."""
 
-    rollouts: int = ruled(8, validate.integer)
-    """Rollouts per instance; they share the encoder and, but for ``baseline`` critic, a mean."""
+    def draw(self, rng: np.random.Generator) -> Scenario:
+        """Draw the scenario of an update."""
+        base, ranges = _loaded(self.scenario), self.to_dict()
+        del ranges["share"]
+        ranges["num_ues"] = self.num_ues or (base.num_ues, base.num_ues)
+        return Variation(**ranges).relative(base, rng)
 
-    share_rows: float = ruled(0.25, rules.share)
-    """Share of the instances whose CPU the sigmoid shares allot; elsewhere the closed form does."""
 
-    share_weight: float = ruled(1.0, validate.non_negative)
-    """Weight of the share head's loss: through the cost, in imitation the closed form's shares."""
+@functools.cache
+def _loaded(name: str) -> Scenario:
+    return load_scenario(name)
 
-    pretraining_steps: int = ruled(1600, rules.count)
-    """First updates: the prompt encoder (presets xs, s, b) learns latency shares of texts."""
 
-    pretraining_texts: int = ruled(192, validate.integer)
-    """Texts of such an update."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stage(Ruled):
+    """A stretch of a training's updates, all of one phase; each phase adds what it asks for.
 
-    pretraining_rate: float = ruled(2e-3, validate.positive)
-    """Learning rate of such an update, falling to 0 by a cosine over them."""
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
 
-    start: str | None = None
-    """Shipped weights or a file to begin from, where names and shapes agree; None begins anew."""
-
-    baseline: str = ruled("mean", rules.one_of(*BASELINES))
-    """Subtracted from a cost: the rollouts' mean, critic (the paper), or both, averaged."""
-
-    teacher: str = "local-search"
-    """Registered agent that labels the warm start's instances; it is asked under their prompts."""
-
-    include_teacher: bool = ruled(False, validate.boolean)
-    """In the policy gradient the teacher's decision is one more rollout."""
-
-    imitation_steps: int = ruled(1500, rules.count)
-    """Next updates, which imitate the teacher; 0 goes on to the policy gradient."""
-
-    imitation_instances: int = ruled(64, validate.integer)
-    """Instances an update while imitating."""
-
-    imitation_orders: int = ruled(2, validate.integer)
-    """Shuffled orders of the UEs in which each labelled decision is learned."""
-
-    entropy: float = ruled(0.0, validate.non_negative)
-    """Weight of an entropy bonus on the places."""
+    updates: int = ruled(None, validate.integer)
+    """How many."""
 
     learning_rate: float = ruled(1e-3, validate.positive)
     """AdamW's, after the warm-up."""
 
-    gradient_rate: float = ruled(0.5, validate.positive)
-    """Factor on the learning rate in the policy gradient, which is noisier than imitation."""
+    final_rate: float = ruled(0.0, validate.non_negative)
+    """What the learning rate falls to by a cosine over these updates."""
 
-    warmup_steps: int = ruled(200, rules.count)
+    warmup_updates: int = ruled(0, rules.count)
     """Updates over which the learning rate rises from 0."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadingStage(Stage):
+    """The prompt encoder learns the latency weights of texts; nothing else changes."""
+
+    texts: int = ruled(192, validate.integer)
+    """Texts of an update."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecisionStage(Stage):
+    """What all phases share that learn to decide."""
+
+    instances: int = ruled(32, validate.integer)
+    """Instances of an update of 50 UEs; more of smaller ones, fewer of larger ones."""
+
+    share_rows: float = ruled(0.25, rules.share)
+    """Part of the instances whose CPU the sigmoid shares allot; elsewhere the closed form does."""
+
+    share_weight: float = ruled(1.0, validate.non_negative)
+    """Weight of the share head's loss: the cost itself, in imitation the closed form's shares."""
+
+    shuffled: bool = ruled(True, validate.boolean)
+    """Learn shuffled orders of the UEs too; False: only the order in which the network decides."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImitationStage(DecisionStage):
+    """The network learns the teacher's places, and the closed form's shares."""
+
+    orders: int = ruled(2, validate.integer)
+    """Orders of the UEs in which each labelled decision is learned."""
+
+    temperature: float = ruled(0.0, validate.non_negative)
+    """Labels are softened by what each other place would cost: of the mean cost of a UE; 0 not."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientStage(DecisionStage):
+    """The network learns from the costs of its own rollouts."""
+
+    rollouts: int = ruled(8, validate.integer)
+    """Rollouts per instance; they share the encoder and, but for ``baseline`` critic, a mean."""
+
+    reinforce_weight: float = ruled(1.0, validate.non_negative)
+    """Weight of whole rollouts' excess over the baseline."""
+
+    regret_weight: float = ruled(0.0, validate.non_negative)
+    """Weight of single decisions' regret, all others of the rollout as they are."""
+
+    include_teacher: bool = ruled(False, validate.boolean)
+    """The teacher's decision is one more rollout."""
+
+    entropy: float = ruled(0.0, validate.non_negative)
+    """Weight of an entropy bonus on the places."""
+
+
+STAGES: dict[str, type[Stage]] = {
+    "reading": ReadingStage,
+    "imitation": ImitationStage,
+    "policy_gradient": GradientStage,
+}
+"""What a phase is told, by its name."""
+STAGE_FIELDS = sorted({name for kind in STAGES.values() for name in kind.field_names()})
+
+
+def name_of(stage: Stage) -> str:
+    """Return the name of the phase that a stage is of."""
+    return next(name for name, kind in STAGES.items() if type(stage) is kind)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe(Ruled):
+    """How a network is trained, from the first update to the last.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+
+    phases: tuple[Stage, ...] = ruled((), lambda field, value: _stages(value))
+    """In their order; tables with ``phase``, its name, and its fields."""
+
+    worlds: tuple[World, ...] = ruled((World(),), lambda field, value: _worlds(value))
+    """Where instances come from."""
+
+    preset: str = ruled("lambo_s", _preset_name)
+    """Network: lambo_xs, lambo_s, lambo_b, lambo_m or lambo_l."""
+
+    network: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields of ``AEDConfig`` in place of the preset's."""
+
+    seed: int = ruled(0, rules.count)
+    """Root of every draw; what an update draws depends on it and the update's number alone."""
+
+    start: str | None = None
+    """Shipped weights or a file to begin from, where names and shapes agree; None begins anew."""
+
+    scenario: str = ruled("paper", known_scenario)
+    """Preset or TOML file that the gap is measured on while the network trains."""
+
+    kinds: tuple[str, ...] = ruled((*PAIR, MIX), _some_kinds)
+    """Prompts that batches hold: of latency, energy and mix."""
+
+    baseline: str = ruled("mean", rules.one_of(*BASELINES))
+    """Subtracted from a cost: the rollouts' mean, critic (the paper), or both, averaged."""
+
+    teacher: str = ruled("local-search", rules.instance_of(str))
+    """Registered agent that labels instances; it is asked under their prompts."""
 
     weight_decay: float = ruled(0.01, validate.non_negative)
     """AdamW's."""
@@ -130,48 +226,108 @@ class ACLConfig(Variation):
     precision: str = ruled("fp32", rules.one_of(*PRECISIONS))
     """fp32 or bf16 (autocast of the network)."""
 
-    device: str = "cpu"
+    device: str = ruled("cpu", rules.instance_of(str))
     """cpu, cuda or another torch device of the network."""
 
-    threads: int = ruled(0, rules.count)
+    threads: int = ruled(1, rules.count)
     """Threads of torch; 0 keeps its choice."""
 
     validation_instances: int = ruled(128, validate.integer)
     """Instances of the fixed block that the gap is measured on."""
 
-    validation_solver: str = "local-search"
+    validation_solver: str = ruled("local-search", rules.instance_of(str))
     """Registered agent whose bound (by ``solve``, else cost) the gap is measured against."""
 
     validate_every: int = ruled(250, validate.integer)
     """Updates between two measurements."""
 
-    checkpoint_every: int = ruled(250, validate.integer)
+    checkpoint_every: int = ruled(100, validate.integer)
     """Updates between two checkpoints."""
 
-    tensorboard: bool = False
-    """Also write the curve for TensorBoard."""
-
     def __post_init__(self) -> None:
-        """Validate every field, and rollouts against the baseline."""
+        """Validate every field, and what they say together."""
         super().__post_init__()
-        paired = self.rollouts > 1 or self.baseline == "critic"
-        self.check("rollouts", paired, ">= 2 where their mean is the baseline")
+        self.shape()
+        for index, stage in enumerate(self.phases):
+            if isinstance(stage, GradientStage) and self.baseline != "critic":
+                allowed = ">= 2 where their mean is the baseline"
+                name = f"Recipe.phases[{index}].rollouts"
+                validate.check(name, stage.rollouts, stage.rollouts > 1, allowed)
 
-    def network(self) -> AEDConfig:
-        """Return the shape of the network."""
-        shape = preset(self.preset)
-        if self.layers is None:
-            return shape
-        return dataclasses.replace(
-            shape, encoder_layers=self.layers[0], decoder_layers=self.layers[1]
+    @property
+    def updates(self) -> int:
+        """How many updates the training has."""
+        return sum(stage.updates for stage in self.phases)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a phase asks the teacher."""
+        return any(
+            isinstance(stage, ImitationStage) or getattr(stage, "include_teacher", False)
+            for stage in self.phases
         )
+
+    def shape(self) -> AEDConfig:
+        """Return the shape of the network."""
+        return preset(self.preset).replace(**self.network)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        fields = {name: getattr(self, name) for name in self.field_names()}
+        phases = [{"phase": name_of(stage), **stage.to_dict()} for stage in self.phases]
+        worlds = [world.to_dict() for world in self.worlds]
+        return fields | {"phases": phases, "worlds": worlds, "network": dict(self.network)}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Build from what ``to_dict`` gave, JSON's lists for tuples included.
+    def load(cls, name: str | Path, **fields: Any) -> Self:
+        """Read a recipe that ships, by name, or a TOML file; ``fields`` replace some of its own.
 
-        Unknown fields are refused.
+        Raises:
+            ValueError: no such recipe, no TOML, or what the recipe says is not allowed.
         """
-        return super().from_dict(
-            {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-        )
+        path = Path(name)
+        if path.suffix != ".toml":
+            path = RECIPES / f"{validate.known(str(name), list_recipes(), 'recipe')}.toml"
+        return cls.from_dict({**toml.load(path, "recipe"), **fields})
+
+
+def list_recipes() -> list[str]:
+    """Return the names of the recipes that ship."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def _worlds(value: Any) -> tuple[World, ...]:
+    return tuple(
+        _table(f"Recipe.worlds[{index}]", entry, World)
+        for index, entry in _entries("worlds", value)
+    )
+
+
+def _stages(value: Any) -> tuple[Stage, ...]:
+    stages = []
+    for index, entry in _entries("phases", value):
+        where = f"Recipe.phases[{index}]"
+        if isinstance(entry, Stage):
+            stages.append(entry)
+            continue
+        fields = dict(entry)
+        name = validate.known(fields.pop("phase", None), STAGES, f"phase in {where}")
+        stages.append(_table(where, fields, STAGES[name]))
+    return tuple(stages)
+
+
+def _entries(name: str, value: Any) -> Any:
+    tables = isinstance(value, (list, tuple)) and len(value) > 0
+    tables = tables and all(isinstance(entry, (Mapping, Ruled)) for entry in value)
+    validate.check(f"Recipe.{name}", value, tables, "one table or more")
+    return enumerate(value)
+
+
+def _table(where: str, entry: Any, kind: type[Any]) -> Any:
+    """Return a table of a recipe as what it stands for; an error says where it stands."""
+    if isinstance(entry, kind):
+        return entry
+    try:
+        return kind.from_dict(entry)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

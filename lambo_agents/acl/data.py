@@ -10,11 +10,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from lambo_agents.acl.config import ACLConfig
+from lambo_agents.acl.config import DecisionStage, Recipe
 from lambo_env.cell import seeding
 from lambo_env.offloading.instances import Instances
+from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
+
+_USUAL, _LEAST_INSTANCES = 50 * (10 + 5), 4  # of an update: what it costs, in UEs x (10 + places)
+
+
+_TOLD = "as told"  # the text that stands where nobody reads it
+_PURE = {PAIR[0]: 1.0, PAIR[1]: 0.0}  # latency weights of the kinds that are no mix
 
 
 class Batch(NamedTuple):
@@ -25,20 +33,37 @@ class Batch(NamedTuple):
     shares: torch.Tensor  # bool [B], whose CPU the sigmoid shares allot
 
 
-def step_rng(config: ACLConfig, step: int) -> np.random.Generator:
+def update_rng(recipe: Recipe, stream: int) -> np.random.Generator:
     """Return the generator of one update.
 
-    It depends on the seed and the step alone, so a resumed run draws the same.
+    It depends on the seed and the stream alone, so a resumed run draws the same.
     """
-    return seeding.training_rng(config.seed, config.base, step)
+    return seeding.training_rng(recipe.seed, load_scenario(recipe.scenario), stream)
 
 
-def sample_batch(config: ACLConfig, size: int, rng: np.random.Generator) -> Batch:
+def sample_batch(recipe: Recipe, stage: DecisionStage, rng: np.random.Generator) -> Batch:
     """Draw the problems of one update.
 
-    One scenario or a variation, training phrasings of all kinds mixed.
+    One world, as it is or varied, training phrasings of all kinds mixed.
     """
-    scenario, size = config.draw(size, rng)
+    shares = np.array([world.share for world in recipe.worlds])
+    world = recipe.worlds[int(rng.choice(len(shares), p=shares / shares.sum()))]
+    scenario = world.draw(rng)
+    weight = scenario.num_ues * (11 + len(scenario.server_cpu_hz))
+    size = max(_LEAST_INSTANCES, int(stage.instances * min(2.0, _USUAL / weight)))  # as much to do
     instances = sample_instances(scenario, size, rng)
-    prompts = Prompts.sample(size, rng, kinds=config.kinds)
-    return Batch(instances, prompts, torch.from_numpy(rng.random(size) < config.share_rows))
+    prompts = _prompts(recipe, size, rng)
+    return Batch(instances, prompts, torch.from_numpy(rng.random(size) < stage.share_rows))
+
+
+def _prompts(recipe: Recipe, size: int, rng: np.random.Generator) -> Prompts:
+    """Draw what instances are for: training phrasings, or bare weights for a network with meanings.
+
+    Such a network is told what its texts say while it learns to decide, so that which phrasings
+    there are changes nothing about its decisions. A third each: latency, energy, any mix of them.
+    """
+    if not recipe.shape().prompt_bins:
+        return Prompts.sample(size, rng, kinds=recipe.kinds)
+    kind, mix = rng.integers(len(recipe.kinds), size=size), rng.random(size)
+    weights = np.array([_PURE.get(name, np.nan) for name in recipe.kinds])[kind]
+    return Prompts((_TOLD,) * size, np.where(np.isnan(weights), mix, weights))

@@ -26,6 +26,7 @@ class Scored(NamedTuple):
     """The network's view of decisions that were made."""
 
     log_prob: Tensor  # [B, O, N] of each place chosen
+    log_probs: Tensor  # [B, O, N, P] of all places
     entropy: Tensor  # [B, O, N] of the legal places' distribution
     share_logit: Tensor  # [B, O, N] at the place chosen
 
@@ -37,13 +38,28 @@ def score(aed: AED, plan: DecoderInputs, need: Tensor, place: Tensor, taken: Ten
     """
     log_probs, share_logit = decoding.teacher_forced(aed, plan, need, place, taken)
     entropy = -(log_probs.exp() * log_probs.clamp(min=-100)).sum(-1)
-    return Scored(log_probs.gather(-1, place[..., None])[..., 0], entropy, share_logit)
+    chosen = log_probs.gather(-1, place[..., None])[..., 0]
+    return Scored(chosen, log_probs, entropy, share_logit)
 
 
 def advantage(cost: Tensor) -> Tensor:
     """Return each rollout's excess over its instance's mean, in standard deviations [B, O]."""
     gap = cost - cost.mean(1, keepdim=True)
     return gap / (gap.square().mean(1, keepdim=True).sqrt() + 1e-6 * cost.mean(1, keepdim=True))
+
+
+def expected_regret(log_probs: Tensor, regret: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean regret that the policy expects of its steps, each by its own deviation.
+
+    Args:
+        log_probs: [B, O, N, P] of the places.
+        regret: [B, O, N, P] of choosing each while all others stay, in standard deviations.
+        counts: bool [B, O, N, P] places whose regret is known; the others are as good as the mean.
+    """
+    chance = torch.where(counts, log_probs, decoding.NEVER).exp()
+    known = torch.where(counts, regret, 0.0)
+    mean = ((chance * known).sum(-1, keepdim=True) / chance.sum(-1, keepdim=True)).detach()
+    return (chance * (known - mean)).sum(-1).mean()
 
 
 def take_shares(share: Tensor, need: Tensor, place: Tensor) -> Tensor:

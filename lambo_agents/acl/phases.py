@@ -7,7 +7,7 @@ are shown (``loss``). Shapes: B instances, O orders or rollouts of an instance, 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lambo_agents.acl import losses, prompt_corpus
-from lambo_agents.acl.config import ACLConfig
+from lambo_agents.acl.config import (
+    GradientStage,
+    ImitationStage,
+    ReadingStage,
+    Recipe,
+    Stage,
+)
 from lambo_agents.acl.data import Batch, sample_batch
+from lambo_agents.acl.regrets import regrets
 from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED, Encoded
 from lambo_agents.network.critic import Critic
@@ -27,40 +34,59 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Objective
 from lambo_env.prompts.prompts import Prompts
 
+READER = "prompt.reader"  # of a network's weights, those that read texts
 _PRIOR_WEIGHT = 0.3  # of the encoder's place prior in the imitation loss
 _GUIDED_WEIGHT = 0.1  # of the same in the policy gradient's: towards the cheapest rollout
 _PROMPT_WEIGHT = 3.0
 _MISREAD = 0.03  # error of a latency share that counts as misread
 # of the relative cost, whose gradient is small beside that of a log-probability
 _COST_WEIGHT = 10.0
+_LEAST_LOG = -20.0  # of a probability in the imitation loss
+_LEAST_SPREAD = 3e-4  # of an instance's mean cost
+_LARGEST_REGRET = 4.0  # standard deviations
 
 Loss = tuple[Tensor, dict[str, float]]
+Kind = TypeVar("Kind", bound=Stage)
 
 
 class Learner:
     """The networks of a training, its teacher, and how far it has come."""
 
-    def __init__(self, config: ACLConfig, teacher: Agent | None) -> None:
-        self.config, self.teacher = config, teacher
-        self.actor = AED(config.network()).to(config.device)
+    def __init__(self, recipe: Recipe, teacher: Agent | None) -> None:
+        self.recipe, self.teacher = recipe, teacher
+        self.actor = AED(recipe.shape())
+        _draw_anew(self.actor, recipe.seed)
+        self.actor.to(recipe.device)
         # for the loss alone, never shipped
-        self.reader = nn.Linear(self.actor.config.d_model, 1).to(config.device)
-        critic = None if config.baseline == "mean" else Critic(self.actor.config)
-        self.critic = None if critic is None else critic.to(config.device).eval()
-        self.step, self.seconds, self.rollouts, self.labels = 0, 0.0, 0, 0
+        self.reader = nn.Linear(self.actor.config.d_model, 1).to(recipe.device)
+        critic = None if recipe.baseline == "mean" else Critic(self.actor.config)
+        self.critic = None if critic is None else critic.to(recipe.device).eval()
+        self.turn = 0  # updates that decided so far
+        self.step, self.cpu_s, self.rollouts, self.labels = 0, 0.0, 0, 0
 
     def slots(self, batch: Batch) -> decoding.Slot:
         """Return the problems as what the network and the rules read."""
         return decoding.slot(
-            batch.instances, batch.prompts.tokens, batch.shares, self.config.device
+            batch.instances, batch.prompts.tokens, batch.shares, self.recipe.device
         )
+
+    def encode(self, slots: decoding.Slot, batch: Batch) -> Encoded:
+        """Return the encodings, told what the texts mean where the network has meanings.
+
+        So what the reader of texts learns, and when, changes nothing about the decisions.
+        """
+        if not self.actor.config.prompt_bins:
+            return self.actor.encode(slots.inputs)
+        bins = torch.empty(0, self.actor.config.prompt_bins, device=slots.need.device)
+        meaning = losses.meaning(batch.prompts.latency_weight, bins)
+        return self.actor.encode(slots.inputs, meaning)
 
     def label(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         """Return the teacher's places [B, N]."""
         assert self.teacher is not None
         place = self.teacher.decide(batch.instances, batch.prompts, rng).place
         self.labels += len(place)
-        return torch.from_numpy(np.asarray(place, dtype=np.int64)).to(self.config.device)
+        return torch.from_numpy(np.asarray(place, dtype=np.int64)).to(self.recipe.device)
 
     def prompt_loss(self, encoded: Encoded, batch: Batch) -> Tensor:
         """Return the loss of regressing the latency share on the prompt's embedding.
@@ -73,11 +99,20 @@ class Learner:
         return _PROMPT_WEIGHT * functional.mse_loss(self.reader(encoded.prompt)[:, 0], weight)
 
 
-class Phase:
+def _draw_anew(actor: AED, seed: int) -> None:
+    """Draw all weights but the text reader's from the seed, whatever the reader's shape is."""
+    torch.manual_seed(seed)
+    for name, module in actor.named_modules():
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None and not name.startswith(READER):
+            reset()
+
+
+class Phase(Generic[Kind]):
     """One way to learn, for a stretch of a training's updates."""
 
-    def __init__(self, learner: Learner) -> None:
-        self.learner, self.config = learner, learner.config
+    def __init__(self, learner: Learner, stage: Kind) -> None:
+        self.learner, self.stage = learner, stage
 
     def sample(self, rng: np.random.Generator) -> Any:
         """Draw the problems of an update."""
@@ -88,18 +123,18 @@ class Phase:
         raise NotImplementedError
 
 
-class PromptPretraining(Phase):
+class Reading(Phase[ReadingStage]):
     """Learn what texts ask for: which quantity they name first or only, and its share."""
 
     def sample(self, rng: np.random.Generator) -> tuple[Prompts, np.ndarray[Any, Any]]:
         """Draw texts, and whether each names latency first."""
-        return prompt_corpus.sample(self.config.pretraining_texts, rng)
+        return prompt_corpus.sample(self.stage.texts, rng)
 
     def loss(self, batch: tuple[Prompts, np.ndarray[Any, Any]], rng: np.random.Generator) -> Loss:
         """Return the cross-entropy of the quantity and of its share."""
         prompts, latency = batch
         texts, text = (
-            part.to(self.config.device) for part in decoding.distinct_texts(prompts.tokens)
+            part.to(self.learner.recipe.device) for part in decoding.distinct_texts(prompts.tokens)
         )
         summary: Any = self.learner.actor.prompt
         with torch.random.fork_rng(devices=[]):
@@ -117,7 +152,7 @@ class PromptPretraining(Phase):
         return loss, {"misread": float((np.abs(wrong) > _MISREAD).mean())}
 
 
-class Imitation(Phase):
+class Imitation(Phase[ImitationStage]):
     """Learn the teacher's places in the confident order and in shuffled ones.
 
     The closed form's shares on the rows of shares.
@@ -125,69 +160,86 @@ class Imitation(Phase):
 
     def sample(self, rng: np.random.Generator) -> Batch:
         """Draw instances with their prompts."""
-        return sample_batch(self.config, self.config.imitation_instances, rng)
+        return sample_batch(self.learner.recipe, self.stage, rng)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Loss:
         """Return the cross-entropy of the labels in several orders."""
-        config, learner = self.config, self.learner
+        stage, learner = self.stage, self.learner
         slots, (size, num_ues) = learner.slots(batch), batch.instances.cycles.shape
         place, taken = _followed(batch, learner.label(batch, rng), slots.need)
-        count = config.imitation_orders if config.shuffled else 1
+        count = stage.orders if stage.shuffled else 1
         orders = np.broadcast_to(np.arange(num_ues), (size, count, num_ues))
         order = torch.from_numpy(rng.permuted(orders, axis=-1)).to(slots.need.device)
-        encoded = learner.actor.encode(slots.inputs)
+        encoded = learner.encode(slots, batch)
         with torch.no_grad():
             order[:, 0] = confident_order(learner.actor, encoded, slots.need)
-        place, taken, need = (
-            in_order(place, order),
-            in_order(taken, order),
-            in_order(slots.need, order),
+        target = self._target(batch, place)
+        place, taken, need, target = (
+            in_order(part, order) for part in (place, taken, slots.need, target)
         )
         plan = learner.actor.plan(encoded, order)
         scored = losses.score(learner.actor, plan, need, place, taken)
-        loss = config.share_weight * losses.share_imitation(
+        loss = stage.share_weight * losses.share_imitation(
             scored.share_logit, need, place, taken, slots.inputs.shares
         )
-        loss = (
-            loss - scored.log_prob.mean() - _PRIOR_WEIGHT * losses.prior_log_prob(plan, need, place)
-        )
+        wrong = -(target * scored.log_probs.clamp(min=_LEAST_LOG)).sum(-1).mean()
+        loss = loss + wrong - _PRIOR_WEIGHT * losses.prior_log_prob(plan, need, place)
         loss = loss + learner.prompt_loss(encoded, batch)
         return loss, {"agreed": float((scored.log_prob.detach() > math.log(0.5)).float().mean())}
 
+    def _target(self, batch: Batch, place: Tensor) -> Tensor:
+        """Return what the network shall say [B, N, P]: the labels, or softer ones.
 
-class PolicyGradient(Phase):
+        Softer: a place counts by its regret, all others as they are, over the temperature.
+        """
+        chosen = functional.one_hot(place, batch.instances.num_servers + 1).float()
+        if not self.stage.temperature:
+            return chosen
+        objective = batch.prompts.objective(batch.instances)
+        label = place.cpu().numpy()
+        growth, fits = (part[:, 0] for part in regrets(batch.instances, objective, label[:, None]))
+        cost = physics.association_cost(batch.instances, label, objective)
+        unit = self.stage.temperature * cost / label.shape[1]
+        logits = np.where(fits, -growth / unit[:, None, None], -np.inf)
+        return torch.from_numpy(logits).softmax(-1).to(chosen)
+
+
+class PolicyGradient(Phase[GradientStage]):
     """Roll out, score, and weigh log-probabilities by their excess over the baseline."""
 
     def sample(self, rng: np.random.Generator) -> Batch:
         """Draw instances with their prompts."""
-        return sample_batch(self.config, self.config.instances, rng)
+        return sample_batch(self.learner.recipe, self.stage, rng)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Loss:
         """Return the surrogate loss of places, the shares' cost and the critic's loss."""
-        config, learner = self.config, self.learner
+        stage, learner = self.stage, self.learner
         slots = learner.slots(batch)
-        encoded, order = learner.actor.encode(slots.inputs), None
+        encoded, order = learner.encode(slots, batch), None
         # else as drawn: UEs are drawn alike, so that order is a shuffled one
-        if learner.step % 2 or not config.shuffled:
+        if learner.turn % 2 or not stage.shuffled:
             with torch.no_grad():
                 order = confident_order(learner.actor, encoded, slots.need)
             batch = batch._replace(instances=batch.instances.order(order.cpu().numpy()))
             slots, order = slots.ordered(order), order[:, None]
         plan = learner.actor.plan(encoded, order)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        rolled = decoding.rollout(learner.actor, plan, slots, config.rollouts, generator)
+        rolled = decoding.rollout(learner.actor, plan, slots, stage.rollouts, generator)
         learner.rollouts += rolled.place.shape[0] * rolled.place.shape[1]
-        if config.include_teacher:
+        if stage.include_teacher:
             rolled = self.with_teacher(batch, slots, rolled, rng)
         scored = losses.score(learner.actor, plan, slots.need[:, None], rolled.place, rolled.taken)
         cost, share_loss = _costs(batch, rolled.place, scored.share_logit, slots.need)
         advantage, critic_loss = self._advantage(batch, slots, rolled, cost)
         loss = (
-            advantage.to(scored.log_prob) * scored.log_prob
-        ).mean() - config.entropy * scored.entropy.mean()
+            stage.reinforce_weight * (advantage.to(scored.log_prob) * scored.log_prob).mean()
+            - stage.entropy * scored.entropy.mean()
+        )
+        if stage.regret_weight:
+            loss = loss + stage.regret_weight * _regret(batch, rolled.place, cost, scored)
         loss = (
             loss
-            + config.share_weight * share_loss.to(loss)
+            + stage.share_weight * share_loss.to(loss)
             + critic_loss
             + learner.prompt_loss(encoded, batch)
         )
@@ -225,8 +277,22 @@ class PolicyGradient(Phase):
         value = self.learner.critic(slots, rolled.place, rolled.taken).float()
         gap = target - value.detach()
         paid = gap / gap.std().clamp(min=1e-6)
-        advantage = paid if self.config.baseline == "critic" else (paid + mean.to(paid)) / 2
+        advantage = paid if self.learner.recipe.baseline == "critic" else (paid + mean.to(paid)) / 2
         return advantage, functional.mse_loss(value, target.expand_as(value))
+
+
+def _regret(batch: Batch, place: Tensor, cost: Tensor, scored: losses.Scored) -> Tensor:
+    """Return the expected regret of the steps, in standard deviations of the rollouts' costs."""
+    growth, fits = regrets(
+        batch.instances, batch.prompts.objective(batch.instances), place.cpu().numpy()
+    )
+    spread = cost.std(1, correction=0).clamp(min=_LEAST_SPREAD * cost.mean(1)).numpy()
+    regret = np.clip(growth / spread[:, None, None, None], -_LARGEST_REGRET, _LARGEST_REGRET)
+    like = scored.log_probs
+    legal = like.detach() > decoding.NEVER / 2
+    return losses.expected_regret(
+        like, torch.from_numpy(regret).to(like), torch.from_numpy(fits).to(like.device) & legal
+    )
 
 
 def _followed(batch: Batch, label: Tensor, need: Tensor) -> tuple[Tensor, Tensor]:
@@ -283,8 +349,8 @@ def _costs(batch: Batch, place: Tensor, share_logit: Tensor, need: Tensor) -> tu
     return cost, _COST_WEIGHT * (with_shares / with_shares.detach()).mean() - _COST_WEIGHT + hoarded
 
 
-PHASES: dict[str, type[Phase]] = {
-    "prompt_pretraining": PromptPretraining,
+PHASES: dict[str, type[Phase[Any]]] = {
+    "reading": Reading,
     "imitation": Imitation,
     "policy_gradient": PolicyGradient,
 }

@@ -1,7 +1,8 @@
 """Runs or resumes a training in a folder.
 
-``last.safetensors`` (all that a resumption needs), ``best.safetensors``, ``curve.jsonl``. What the
-clock says is in the curve and in ``times.json`` alone: the other files are the same on every run.
+``last.safetensors`` (all that a resumption needs), ``weights.safetensors`` (the mean weights as
+they were last measured: what ships), ``curve.jsonl`` and ``train.log``. What a clock says is in the
+curve, the log and ``times.json`` alone: the other files are the same on every run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lambo_agents.acl.config import ACLConfig
+from lambo_agents.acl.config import STAGE_FIELDS, Recipe
 from lambo_agents.acl.trainer import Trainer, flushed
 from lambo_agents.network import checkpoint, decoding
 from lambo_agents.network.aed import AED
@@ -29,43 +32,40 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, runs, validate
 
-LAST, TIMES = "last.safetensors", "times.json"
+LAST, WEIGHTS, TIMES = "last.safetensors", "weights.safetensors", "times.json"
+CURVE, LOG = "curve.jsonl", "train.log"
 _VALIDATION_STREAM = 2**31 - 1  # of the training draws: no update ever gets there
 _CLOCK = ("step", "rollouts", "labels")
-_GROW = ("steps",)  # a finished training may be extended
-_FREE = (
-    "gradient_rate",
-    "minutes",
-    "threads",
-    "device",
-    "validate_every",
-    "checkpoint_every",
-    "tensorboard",
-)  # may change at a resumption
+_FREE = ("threads", "device", "validate_every", "checkpoint_every")  # may change at a resumption
+_LINE_S = 30.0  # between two lines of the log
 Row = dict[str, Any]
 
 
 @flushed()
 def train(
-    config: ACLConfig,
+    recipe: Recipe,
     out: str | Path,
     *,
     resume: bool = True,
+    tensorboard: bool = False,
     report: Callable[[Row], None] | None = None,
 ) -> Path:
     """Train a network, or go on with a training that was stopped or killed.
 
-    Return the file of the best one.
+    Return the file of its weights.
 
     Args:
-        config: what to train and how.
+        recipe: what to train and how.
         out: folder; made if absent.
         resume: go on from ``out/last.safetensors`` if there is one; False refuses a folder that has
             one.
-        report: called with each row of the curve; None shows a progress bar.
+        tensorboard: also write the curve for TensorBoard.
+        report: called with each update's row of numbers; None prints a line every half minute and
+            at each measurement.
 
     Raises:
-        ValueError: another run holds the folder, or it has a training of another config, or one
+        ImportError: TensorBoard is asked for and not installed.
+        ValueError: another run holds the folder, or it has a training of another recipe, or one
             where ``resume`` is False.
         FloatingPointError: the loss was not finite; the last good checkpoint is kept and named.
         Stopped: a signal came; the training is saved as it was then.
@@ -77,56 +77,104 @@ def train(
         resume or not (out / LAST).exists(),
         "a folder without a training, or resume=True",
     )
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    teacher = (
-        make_agent(config.teacher) if config.imitation_steps or config.include_teacher else None
-    )
-    trainer = Trainer(config, teacher)
-    with runs.opened(out, "train lambo", config.to_dict(), grow=_GROW, free=_FREE):
-        return _train(trainer, out, report)
+    writer = _summary_writer() if tensorboard else None
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    trainer = Trainer(recipe, make_agent(recipe.teacher) if recipe.needs_teacher else None)
+    with runs.opened(out, "train lambo", flat(recipe), free=_free(out / LAST, recipe)):
+        return _train(trainer, out, writer, report)
 
 
-def _train(trainer: Trainer, out: Path, report: Callable[[Row], None] | None) -> Path:
-    config = trainer.config
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's fields with its tables' under names of their own, as phases[0].updates."""
+    fields = recipe.to_dict()
+    for table in ("phases", "worlds"):
+        for index, entry in enumerate(entries := fields.pop(table)):
+            fields |= {f"{table}[{index}].{name}": value for name, value in entry.items()}
+        fields[table] = len(entries)
+    return fields
+
+
+def _free(last: Path, recipe: Recipe) -> set[str]:
+    """Return the fields that may change at a resumption, since what was done would be the same.
+
+    Those of phases that have not begun, and how long the present one lasts if its rate is steady.
+    """
+    free, done, told = set(_FREE), 0, recipe
+    if last.exists():
+        meta = checkpoint.load(last).meta
+        done, told = meta["clock"]["step"], Recipe.from_dict(meta["recipe"])
+    begun = 0  # phases
+    for index, stage in enumerate(told.phases):
+        if done > 0:
+            begun = index + 1
+        longest = len(recipe.phases) > index and recipe.phases[index].updates >= done
+        if 0 < done <= stage.updates and stage.final_rate == stage.learning_rate and longest:
+            free.add(f"phases[{index}].updates")
+        done -= min(done, stage.updates)
+    if len(recipe.phases) >= begun:
+        free.add("phases")
+    for index in range(begun, len(recipe.phases)):
+        free |= {f"phases[{index}].{name}" for name in ("phase", *STAGE_FIELDS)}
+    return free
+
+
+def _summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
+    except ImportError as error:
+        raise ImportError(f"--tensorboard: pip install tensorboard ({error})") from error
+    return SummaryWriter
+
+
+def _train(trainer: Trainer, out: Path, writer: Any, report: Callable[[Row], None] | None) -> Path:
+    recipe = trainer.recipe
     if (last := out / LAST).exists():
         restore(trainer, last)
-    scenario, solver = load_scenario(config.scenario), make_agent(config.validation_solver)
-    rng = seeding.training_rng(config.seed, scenario, _VALIDATION_STREAM)
-    validation = Validation.of(scenario, config.validation_instances, solver, rng)
+    scenario, solver = load_scenario(recipe.scenario), make_agent(recipe.validation_solver)
+    rng = seeding.training_rng(recipe.seed, scenario, _VALIDATION_STREAM)
+    validation = Validation.of(scenario, recipe.validation_instances, solver, rng)
     with contextlib.ExitStack() as stack:
-        tell = report if report is not None else stack.enter_context(_bar(trainer))
-        write = stack.enter_context(_curve(out, config.tensorboard, trainer.step))
-        _loop(trainer, validation, out, lambda row: (write(row), tell(row)))
-    return out / "best.safetensors"
+        tellers = [
+            stack.enter_context(_curve(out, trainer.step)),
+            stack.enter_context(_log(out, trainer, print if report is None else None)),
+            *([] if report is None else [report]),
+            *([] if writer is None else [stack.enter_context(_tensorboard(writer, out, trainer))]),
+        ]
+        _loop(trainer, validation, out, tellers)
+    return out / WEIGHTS
 
 
-def _loop(trainer: Trainer, validation: Validation, out: Path, tell: Callable[[Row], Any]) -> None:
-    evaluated = AED(trainer.actor.config).to(trainer.config.device).eval()
+def _loop(
+    trainer: Trainer, validation: Validation, out: Path, tellers: list[Callable[[Row], Any]]
+) -> None:
+    evaluated = AED(trainer.actor.config).to(trainer.recipe.device).eval()
     with runs.deferred() as pause:
         while trainer.progress() < 1:
-            _update(trainer, validation, evaluated, out, tell)
+            start = time.process_time()
+            row = _update(trainer, validation, evaluated, out)
+            trainer.cpu_s += time.process_time() - start
+            for tell in tellers:
+                tell({**row, "cpu_s": trainer.cpu_s})
+            if trainer.progress() >= 1 or trainer.step % trainer.recipe.checkpoint_every == 0:
+                save(trainer, out / LAST)
             pause(lambda: save(trainer, out / LAST))
 
 
-def _update(
-    trainer: Trainer, validation: Validation, evaluated: AED, out: Path, tell: Callable[[Row], Any]
-) -> None:
-    """Do one update; measure, tell and save when it is time to."""
-    config = trainer.config
+def _update(trainer: Trainer, validation: Validation, evaluated: AED, out: Path) -> Row:
+    """Do one update, and measure when it is time to; return the numbers."""
+    phase = trainer.phase
     try:
         numbers = trainer.update()
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; the last good checkpoint is {out / LAST}") from None
-    done = trainer.progress() >= 1
-    row = {**{name: getattr(trainer, name) for name in _CLOCK}, **numbers}
-    if done or trainer.step % config.validate_every == 0:
+    row = {**{name: getattr(trainer, name) for name in _CLOCK}, "phase": phase, **numbers}
+    if trainer.progress() >= 1 or trainer.step % trainer.recipe.validate_every == 0:
         evaluated.load_state_dict(trainer.mean)
-        row |= _gaps(evaluated, validation, config.device)
-        _keep_best(trainer, row, out / "best.safetensors")
-    tell({**row, "seconds": trainer.seconds})
-    if done or trainer.step % config.checkpoint_every == 0:
-        save(trainer, out / LAST)
+        row |= _gaps(evaluated, validation, trainer.recipe.device)
+        meta = {"recipe": trainer.recipe.to_dict(), "row": row}
+        checkpoint.save(out / WEIGHTS, trainer.mean, trainer.actor.config, **meta)
+    return row
 
 
 def _gaps(aed: AED, validation: Validation, device: str) -> dict[str, float]:
@@ -153,22 +201,13 @@ def greedy_decision(
     return Decision(place, cpu)
 
 
-def _keep_best(trainer: Trainer, row: Row, path: Path) -> None:
-    """Write the mean weights if their gap over prompts and allocations is the smallest yet."""
-    gap = sum(value for name, value in row.items() if name.startswith("gap_"))
-    known = checkpoint.load(path).meta["gap"] if path.exists() else float("inf")
-    if gap <= known:
-        meta = {"acl": trainer.config.to_dict(), "gap": gap, "row": row}
-        checkpoint.save(path, trainer.mean, trainer.actor.config, **meta)
-
-
 # ---- checkpoints ---------------------------------------------------------------------------------
 
 
 def save(trainer: Trainer, path: str | Path) -> None:
     """Write everything that a resumption needs.
 
-    Weights, their mean, the optimizer's moments, the clock; its seconds go to a file beside it.
+    Weights, their mean, the optimizer's moments, the clock; its CPU seconds go to a file beside it.
     """
     tensors: dict[str, Tensor] = dict(trainer.mean)
     modules = {"actor": trainer.actor, "reader": trainer.reader} | (
@@ -184,8 +223,10 @@ def save(trainer: Trainer, path: str | Path) -> None:
             for name, value in state.items()
         }
     clock = {name: getattr(trainer, name) for name in _CLOCK}
-    files.write_text(Path(path).with_name(TIMES), json.dumps({"seconds": trainer.seconds}) + "\n")
-    checkpoint.save(path, tensors, trainer.actor.config, acl=trainer.config.to_dict(), clock=clock)
+    files.write_text(Path(path).with_name(TIMES), json.dumps({"cpu_s": trainer.cpu_s}) + "\n")
+    checkpoint.save(
+        path, tensors, trainer.actor.config, recipe=trainer.recipe.to_dict(), clock=clock
+    )
 
 
 def restore(trainer: Trainer, path: str | Path) -> None:
@@ -195,14 +236,16 @@ def restore(trainer: Trainer, path: str | Path) -> None:
         ValueError: the file is not such a checkpoint, or its training had another config.
     """
     tensors, meta = checkpoint.load(path)
-    ours, theirs = trainer.config.to_dict(), ACLConfig.from_dict(meta["acl"]).to_dict()
-    runs.check_options(str(path), theirs, ours, grow=_GROW, free=_FREE)
+    theirs = flat(Recipe.from_dict(meta["recipe"]))
+    runs.check_options(
+        str(path), theirs, flat(trainer.recipe), free=_free(Path(path), trainer.recipe)
+    )
     parts = _parts(tensors)
     checkpoint.fit_tensors(trainer.actor, parts["actor"], str(path))
     trainer.reader.load_state_dict(parts["reader"])
     if trainer.critic is not None:
         trainer.critic.load_state_dict(parts["critic"])
-    trainer.mean = {name: parts[""][name].to(trainer.config.device) for name in trainer.mean}
+    trainer.mean = {name: parts[""][name].to(trainer.recipe.device) for name in trainer.mean}
     groups = trainer.optimizer.state_dict()["param_groups"]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in parts["optimizer"].items():
@@ -212,7 +255,7 @@ def restore(trainer: Trainer, path: str | Path) -> None:
     for name in _CLOCK:
         setattr(trainer, name, meta["clock"][name])
     times = Path(path).with_name(TIMES)
-    trainer.seconds = json.loads(times.read_text())["seconds"] if times.exists() else 0.0
+    trainer.cpu_s = json.loads(times.read_text())["cpu_s"] if times.exists() else 0.0
 
 
 def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -233,66 +276,77 @@ def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 @contextlib.contextmanager
-def _curve(out: Path, tensorboard: bool, step: int) -> Iterator[Callable[[Row], None]]:
-    """Append rows with a gap to ``curve.jsonl``, and all rows to TensorBoard if asked.
+def _curve(out: Path, step: int) -> Iterator[Callable[[Row], None]]:
+    """Append rows with a gap to ``curve.jsonl``.
 
     Rows behind ``step``, where the training goes on, are dropped: it comes by there again.
     """
-    path, writer = out / "curve.jsonl", None
+    path = out / CURVE
     kept = (line for line in _lines(path) if int(json.loads(line)["step"]) <= step)
     files.write_text(path, "".join(kept))
-    if tensorboard:
-        from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
-
-        writer = SummaryWriter(str(out), purge_step=step + 1)
 
     def write(row: Row) -> None:
-        if any(name.startswith("gap_") for name in row):
+        if _measured(row):
             with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-        if writer is not None:
-            for name, value in row.items():
-                writer.add_scalar(name, value, row["step"])
 
     yield write
-    if writer:
-        writer.close()
+
+
+@contextlib.contextmanager
+def _log(
+    out: Path, trainer: Trainer, show: Callable[[str], None] | None
+) -> Iterator[Callable[[Row], None]]:
+    """Append a line to ``train.log``, and show it, every half minute and at each measurement."""
+    told_s = -math.inf
+    with open(out / LOG, "a", encoding="utf-8", buffering=1) as file:
+
+        def tell(row: Row) -> None:
+            nonlocal told_s
+            if not _measured(row) and time.monotonic() < told_s + _LINE_S:
+                return
+            told_s = time.monotonic()
+            text = line(row, trainer.recipe.updates)
+            file.write(text + "\n")
+            if show is not None:
+                show(text)
+
+        yield tell
+
+
+def line(row: Row, updates: int) -> str:
+    """Return what a person wants to know of an update's numbers."""
+    numbers = " ".join(
+        f"{name} {row[name]:.3g}"
+        for name in ("loss", "entropy", "misread", "agreed")
+        if name in row
+    )
+    gaps = " ".join(f"{k[4:]} {v:.3f}" for k, v in row.items() if k.startswith("gap_"))
+    return (
+        f"update {row['step']}/{updates} {row['phase']}, {row['cpu_s']:.0f} CPU s, "
+        f"rate {row['learning_rate']:.2g}, {numbers}" + (f" | gap %: {gaps}" if gaps else "")
+    )
+
+
+@contextlib.contextmanager
+def _tensorboard(writer: Any, out: Path, trainer: Trainer) -> Iterator[Callable[[Row], None]]:
+    """Write all numbers of all rows for TensorBoard."""
+    board = writer(str(out), purge_step=trainer.step + 1)
+
+    def write(row: Row) -> None:
+        for name, value in row.items():
+            if not isinstance(value, str):
+                board.add_scalar(name, value, row["step"])
+
+    yield write
+    board.close()
+
+
+def _measured(row: Row) -> bool:
+    return any(name.startswith("gap_") for name in row)
 
 
 def _lines(path: Path) -> list[str]:
     """Return the whole lines of a file, none where there is no file."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-@contextlib.contextmanager
-def _bar(trainer: Trainer) -> Iterator[Callable[[Row], None]]:
-    """Show progress, rollouts a second and the last gaps."""
-    from rich.progress import (  # only for people
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns) as progress:
-        task = progress.add_task("train", total=1.0, note="")
-        gaps: Row = {}
-
-        def tell(row: Row) -> None:
-            gaps.update({name[4:]: value for name, value in row.items() if name.startswith("gap_")})
-            shown = " ".join(f"{name} {value:.2f}%" for name, value in gaps.items())
-            speed = trainer.rollouts / max(trainer.seconds, 1e-9)
-            progress.update(
-                task,
-                completed=trainer.progress(),
-                note=f"step {row['step']} {speed:.0f} rollouts/s gap: {shown}",
-            )
-
-        yield tell

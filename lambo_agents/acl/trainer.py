@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from lambo_agents.acl.config import ACLConfig
-from lambo_agents.acl.data import step_rng
-from lambo_agents.acl.phases import PHASES, Learner
+from lambo_agents.acl.config import Recipe, Stage, name_of
+from lambo_agents.acl.data import update_rng
+from lambo_agents.acl.phases import PHASES, READER, Learner, Phase, Reading
 from lambo_agents.network import checkpoint
 from lambo_agents.network.aed import AED
 from lambo_agents.network.device import known_device
 from lambo_agents.protocol import Agent
 from lambo_env.utils import validate
 
-_PRETRAINING_WARMUP = 50  # updates
+_READING_STREAM = 2**30  # of the training draws, on from here
 # of the network's numbers that weights to start from must have; by chance a few biases fit any
 # other network
 _STARTED = 0.5
@@ -29,19 +28,17 @@ _STARTED = 0.5
 class Trainer(Learner):
     """Running mean of the weights, optimizer and phases of one training."""
 
-    def __init__(self, config: ACLConfig, teacher: Agent | None = None) -> None:
-        known_device("ACLConfig.device", config.device)
+    def __init__(self, recipe: Recipe, teacher: Agent | None = None) -> None:
+        known_device("Recipe.device", recipe.device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            super().__init__(config, teacher)
-        if config.start is not None:
-            begin_from(self.actor, config.start)
-        self.actor.eval()  # drop-out is for prompt pretraining alone
-        bins = self.actor.config.prompt_bins
-        self.pretraining_steps = config.pretraining_steps if bins else 0
-        self.phases = {name: phase(self) for name, phase in PHASES.items()}
+            torch.manual_seed(recipe.seed)
+            super().__init__(recipe, teacher)
+        if recipe.start is not None:
+            begin_from(self.actor, recipe.start)
+        self.actor.eval()  # drop-out is for reading alone
+        self.phases = [(stage, PHASES[name_of(stage)](self, stage)) for stage in recipe.phases]
         reader: Any = self.actor.prompt
-        self.texts = list(reader.reader.parameters()) if bins else []
+        self.texts = list(reader.reader.parameters()) if self.actor.config.prompt_bins else []
         self.mean = {
             name: weight.detach().clone() for name, weight in self.actor.state_dict().items()
         }
@@ -52,9 +49,9 @@ class Trainer(Learner):
         ]
         self.optimizer = torch.optim.AdamW(
             self.parameters,
-            lr=config.learning_rate,
+            lr=1e-3,  # set at each update
             betas=(0.9, 0.98),
-            weight_decay=config.weight_decay,
+            weight_decay=recipe.weight_decay,
             fused=True,
         )
 
@@ -67,65 +64,66 @@ class Trainer(Learner):
             FloatingPointError: the loss or its gradient is not finite; the weights are as before
                 the update.
         """
-        start = time.perf_counter()
-        rng = step_rng(self.config, self.step)
+        stage, phase, done, before = self._now()
+        reads, self.turn = isinstance(phase, Reading), done + before
+        rng = update_rng(self.recipe, self.turn + reads * _READING_STREAM)
         for parameter in self.texts:
-            parameter.requires_grad_(self.phase == "prompt_pretraining")
-        phase = self.phases[self.phase]
+            parameter.requires_grad_(reads)
         with self._precision():
             loss, numbers = phase.loss(phase.sample(rng), rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip))
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip))
         lost = float(loss.detach())
         if not math.isfinite(lost) or not math.isfinite(norm):
             raise FloatingPointError(
                 f"training stopped at step {self.step}: loss {lost}, norm of its gradient {norm}"
             )
+        rate = _rate(stage, done)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
+            group["lr"] = rate
         self.optimizer.step()
-        self._average()
+        self._average(reads, self.turn)
         self.step += 1
-        self.seconds += time.perf_counter() - start
-        return {"loss": lost, "gradient": norm, **numbers}
+        return {"loss": lost, "gradient": norm, "learning_rate": rate, **numbers}
 
     def progress(self) -> float:
         """Return how much of the training is done, 0..1."""
-        spent = 0.0 if self.config.minutes is None else self.seconds / (60 * self.config.minutes)
-        return min(1.0, max(self.step / self.config.steps, spent))
+        return min(1.0, self.step / self.recipe.updates)
 
     @property
     def phase(self) -> str:
         """Name of the phase that this step belongs to."""
-        if self.step < self.pretraining_steps:
-            return "prompt_pretraining"
-        imitates = self.step < self.pretraining_steps + self.config.imitation_steps
-        return "imitation" if imitates else "policy_gradient"
+        return name_of(self._now()[0])
 
-    def rate(self) -> float:
-        """Return the learning rate of this step."""
-        config = self.config
-        if self.phase == "prompt_pretraining":
-            warm = min(1.0, (self.step + 1) / _PRETRAINING_WARMUP)
-            return (
-                config.pretraining_rate
-                * warm
-                * max(0.01, _cosine(self.step / self.pretraining_steps))
-            )
-        warm = min(1.0, (self.step - self.pretraining_steps + 1) / max(1, config.warmup_steps))
-        warm *= config.gradient_rate if self.phase == "policy_gradient" else 1.0
-        return config.learning_rate * warm * max(0.01, _cosine(self.progress()))
+    def _now(self) -> tuple[Stage, Phase[Any], int, int]:
+        """Return stage and phase of this step, how many of its updates are done, how many before.
+
+        Before: in stages that read if it reads, else in those that do not. So the length of one
+        kind does not change what the other draws.
+        """
+        done, before = self.step, {True: 0, False: 0}
+        for stage, phase in self.phases[:-1]:
+            if done < stage.updates:
+                break
+            done -= stage.updates
+            before[isinstance(phase, Reading)] += stage.updates
+        else:
+            stage, phase = self.phases[-1]
+        return stage, phase, done, before[isinstance(phase, Reading)]
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.precision == "fp32":
+        if self.recipe.precision == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(torch.device(self.config.device).type, dtype=torch.bfloat16)
+        return torch.autocast(torch.device(self.recipe.device).type, dtype=torch.bfloat16)
 
-    def _average(self) -> None:
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+    def _average(self, reads: bool, count: int) -> None:
+        """Move the mean of the weights that an update of this kind changes, the ``count``th."""
+        decay = min(self.recipe.ema, (1 + count) / (10 + count))
+        state = self.actor.state_dict()
+        names = [name for name in state if name.startswith(READER) == reads]
         torch._foreach_lerp_(
-            list(self.mean.values()), list(self.actor.state_dict().values()), 1 - decay
+            [self.mean[name] for name in names], [state[name] for name in names], 1 - decay
         )
 
 
@@ -142,8 +140,11 @@ def flushed() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _cosine(progress: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * progress))
+def _rate(stage: Stage, done: int) -> float:
+    """Return the learning rate after ``done`` updates of a stage."""
+    warm = min(1.0, (done + 1) / max(1, stage.warmup_updates))
+    cosine = 0.5 * (1 + math.cos(math.pi * done / stage.updates))
+    return warm * (stage.final_rate + (stage.learning_rate - stage.final_rate) * cosine)
 
 
 def begin_from(actor: AED, weights: str) -> None:
@@ -160,7 +161,7 @@ def begin_from(actor: AED, weights: str) -> None:
     try:
         mine, theirs = actor.state_dict(), checkpoint.load(path).tensors
     except ValueError as error:
-        validate.refuse("ACLConfig.start", str(path), f"finite weights of a checkpoint ({error})")
+        validate.refuse("Recipe.start", str(path), f"finite weights of a checkpoint ({error})")
     fits = {
         name: theirs[name]
         for name in mine
@@ -171,5 +172,5 @@ def begin_from(actor: AED, weights: str) -> None:
     )
     part = f"{share:.0%} of the network is in this file"
     allowed = f"weights of a network of this preset and its layers ({part})"
-    validate.check("ACLConfig.start", str(path), share >= _STARTED, allowed)
+    validate.check("Recipe.start", str(path), share >= _STARTED, allowed)
     actor.load_state_dict({**mine, **fits})

@@ -252,9 +252,18 @@ class AED(nn.Module):
         """How many numbers are learned."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def encode(self, inputs: Inputs) -> Encoded:
-        """Run the encoder over B instances."""
-        text, valid, mean = self.prompt(inputs.tokens)
+    def encode(self, inputs: Inputs, meaning: Tensor | None = None) -> Encoded:
+        """Run the encoder over B instances.
+
+        ``meaning`` [B, bins] is what their texts say, for a network that has meanings; None reads
+        the texts.
+        """
+        if meaning is not None:
+            mean = self.prompt.meanings(meaning)
+            text, valid = mean[:, None], None
+            inputs = inputs._replace(text=torch.arange(len(mean), device=mean.device))
+        else:
+            text, valid, mean = self.prompt(inputs.tokens)
         prompt = (mean + self.types.weight[PROMPT_TYPE])[inputs.text]
         if self.allocation is not None:
             prompt = prompt + self.allocation(inputs.shares.long())

@@ -179,9 +179,11 @@ BAD = [
         "--agents is 'local'; allowed: nothing: `envs` does not read it",
     ),
     ("throughput decoding --budget-s 1", "--budget-s is 1.0"),
-    ("study --empty-names", "names is (); allowed: one or more of ladder"),
-    ("train --layers 2.5 1", "is '2.5'; allowed: an integer"),
-    ("train --device abacus --out gone", "ACLConfig.device is 'abacus'"),
+    ("study --empty-names", "names is (); allowed: one or more of ablations"),
+    ("train --seed 2.5", "is '2.5'; allowed: an integer"),
+    ("train --device abacus --out gone", "Recipe.device is 'abacus'"),
+    ("train --recipe lambo-z --out gone", "unknown recipe 'lambo-z'; did you mean 'lambo-s'"),
+    ("train --recipe gone.toml --out gone", "recipe is 'gone.toml'; allowed: valid TOML"),
 ]
 
 

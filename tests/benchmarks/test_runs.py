@@ -23,23 +23,17 @@ from lambo_agents.weights_io import SUFFIX
 
 TIMED = {"cpu_s", "seconds", "cpu_seconds", "labelling_cpu_seconds", "single_ms", "batched_ms"}
 TIMED |= {"finished", "made", "runs", "update_s", "expert_s", "decide_s", "gap_percent"}
-LEFT_OUT = {"times.json", "run.log", "report.md", "report.html", "journal.log"}
+LEFT_OUT = {"times.json", "run.log", "train.log", "report.md", "report.html", "journal.log"}
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 EXITS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
-_LAMBO = (
-    *("--preset", "lambo_xs", "--scenario", "tiny", "--num-ues", "4", "8"),
-    *("--pretraining-steps", "2", "--pretraining-texts", "8", "--imitation-steps", "8"),
-    *("--steps", "24", "--instances", "8", "--imitation-instances", "8", "--rollouts", "2"),
-    *("--validation-instances", "4", "--validate-every", "3", "--checkpoint-every", "5"),
-    *("--threads", "1"),
-)
+_RECIPE = Path(__file__).parents[1] / "data" / "recipe-tiny.toml"
 _SB3 = ("--algo", "dqn", "--timesteps", "6000", "--num-envs", "8")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "bench": (
         *("bench", "quick", "--agents", "local,random,greedy", "--scenarios", "tiny"),
         *("--jobs", "2", "--no-figures"),
     ),
-    "train lambo": ("train", "lambo", *_LAMBO),
+    "train lambo": ("train", "lambo", "--recipe", str(_RECIPE)),
     "train sb3": ("train", "sb3", *_SB3, "--scores", "4"),
     "train droo": ("train", "droo", "--scenario", "tiny", "--slots", "400", "--save-every", "7"),
     "train are": ("train", "are", "--scenario", "tiny", "--labels", "250", "--epochs", "5"),

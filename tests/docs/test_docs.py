@@ -18,7 +18,14 @@ from lambo_agents import registry
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"_build", "templates"} & set(path.parts))
-TUTORIALS = ("first-episode", "train-with-sb3", "your-agent", "your-scenario", "figures-5-and-6")
+TUTORIALS = (
+    "first-episode",
+    "train-with-sb3",
+    "train-lambo",
+    "your-agent",
+    "your-scenario",
+    "figures-5-and-6",
+)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))

@@ -151,7 +151,7 @@ def check_command(words: list[str], where: str) -> None:
     if words in (["--help"], ["--version"]):
         return
     try:
-        cli.build().parse_args(words, exit_on_error=False, print_error=False)
+        cli.build().parse_args(cli.named(words), exit_on_error=False, print_error=False)
     except cli.CycloptsError as error:
         raise AssertionError(f"{where}: {error}") from error
 

@@ -1,28 +1,40 @@
-"""``lambo train [lambo]``: actor-critic learning of LAMBO's network.
+"""``lambo train [lambo]``: a recipe of actor-critic learning, from the first update to the last.
 
 A killed run goes on with the same command.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
-from lambo_agents.acl.config import ACLConfig
+from typing import Any
 
 
 def train(
-    config: Annotated[ACLConfig | None, Parameter(name="*")] = None, *, out: str = "runs/lambo"
+    *,
+    recipe: str = "lambo-s",
+    out: str | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    tensorboard: bool = False,
 ) -> None:
-    """Train a network, or go on with a training that was stopped or killed.
+    """Train LAMBO's network, or go on with a training that was stopped or killed.
 
     Args:
-        config: what to train and how.
-        out: Folder of the training: last.safetensors, best.safetensors, curve.jsonl. One that holds
-            a training is gone on with.
+        recipe: One that ships, by name, or a TOML file.
+        out: Folder of the training; one that holds a training is gone on with. Left out: runs/ and
+            the recipe's name.
+        seed: In place of the recipe's.
+        device: Torch device in place of the recipe's.
+        threads: Threads of torch in place of the recipe's; 0 keeps torch's choice.
+        tensorboard: Also write all numbers for TensorBoard, where it is installed.
     """
+    from pathlib import Path
+
+    from lambo_agents.acl.config import Recipe
     from lambo_agents.acl.run import train as run_training
 
-    best = run_training(config or ACLConfig(), out)
-    print(f"best network so far: {best}; play it with: lambo evaluate lambo-s --weights {best}")
+    asked: dict[str, Any] = {"seed": seed, "device": device, "threads": threads}
+    told = {name: value for name, value in asked.items() if value is not None}
+    folder = out or f"runs/{Path(recipe).stem}"
+    weights = run_training(Recipe.load(recipe, **told), folder, tensorboard=tensorboard)
+    print(f"trained: {weights}; play it with: lambo evaluate lambo-s --weights {weights}")

@@ -6,7 +6,6 @@ measured.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -19,68 +18,92 @@ from benchmarks.commands.study import HEADER, table_row
 from benchmarks.report.statistics import seeds_interval
 from benchmarks.studies import ablations
 
-QUICK = dataclasses.replace(
-    ablations.REFERENCE,
-    preset="lambo_xs",
-    steps=3,
-    pretraining_steps=1,
-    pretraining_texts=8,
-    imitation_steps=1,
-    imitation_instances=2,
-    instances=2,
-    rollouts=2,
-    validation_instances=2,
-    validate_every=3,
-    checkpoint_every=3,
-)
+STUDY = """
+name = "plain"
+about = "as it is"
+preset = "lambo_xs"
+validation_instances = 2
+
+[[phases]]
+phase = "reading"
+updates = 1
+texts = 8
+
+[[phases]]
+phase = "policy_gradient"
+updates = 2
+instances = 2
+rollouts = 2
+
+[[variants]]
+name = "one-order"
+about = ""
+deciding = { shuffled = false }
+"""
 
 
-def test_variants_differ_from_the_reference_by_what_they_name_alone() -> None:
-    for variants in ablations.STUDIES.values():
-        for variant in variants:
-            own, plain = variant.config(2), dataclasses.replace(ablations.REFERENCE, seed=2)
-            other = {
-                name for name, value in own.to_dict().items() if value != plain.to_dict()[name]
-            }
-            assert other == set(variant.fields), variant.name
-            assert own.steps == plain.steps  # as many updates
+@pytest.mark.parametrize("study", ablations.STUDIES)
+def test_variants_do_as_many_updates_as_the_reference_and_differ_from_it(study: str) -> None:
+    reference, *others = ablations.variants(study)
+    plain = reference.recipe.to_dict()
+    assert len({variant.name for variant in (reference, *others)}) == len(others) + 1
+    for variant in others:
+        assert variant.recipe.to_dict() != plain, variant.name
+        assert variant.recipe.updates == reference.recipe.updates, variant.name
+        assert variant.about
+
+
+def test_studies_share_the_variants_of_a_name() -> None:
+    found: dict[str, ablations.Variant] = {}
+    for study in ablations.STUDIES:
+        for variant in ablations.variants(study):
+            assert found.setdefault(variant.name, variant).recipe == variant.recipe, variant.name
 
 
 def test_a_study_goes_on_where_it_stopped_and_measures_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAMBO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        ablations,
-        "STUDIES",
-        {
-            "two": (
-                ablations.Variant("plain", "as it is"),
-                ablations.Variant("cold", "", {"imitation_steps": 0}),
-            )
-        },
-    )
+    path = tmp_path / "two.toml"
+    path.write_text(STUDY)
     said: list[str] = []
-    first = ablations.study(("two",), tmp_path / "out", 2, 3, reference=QUICK, tell=said.append)
+    first = ablations.study((str(path),), tmp_path / "out", 2, 3, tell=said.append)
     assert [len(rows) for rows in first.values()] == [2, 2]
     assert len(said) == 4
-    assert first["plain"][0]["config"]["seed"] == 0
-    assert first["cold"][1]["clock"]["labels"] == 0
+    assert first["plain"][0]["recipe"]["seed"] == 0
+    assert first["one-order"][1]["recipe"]["phases"][1]["shuffled"] is False
     whole = json.loads((tmp_path / "out" / "plain-0" / "result.json").read_text())
     assert whole["gap_percent"] == first["plain"][0]["gap_percent"]
-    (tmp_path / "out" / "cold-1" / "result.json").write_text("{half")
-    again = ablations.study(("two",), tmp_path / "out", 2, 3, reference=QUICK, tell=said.append)
+    (tmp_path / "out" / "one-order-1" / "result.json").write_text("{half")
+    again = ablations.study((str(path),), tmp_path / "out", 2, 3, tell=said.append)
     assert again["plain"] == first["plain"]
-    assert (
-        again["cold"][1]["gap_percent"] == first["cold"][1]["gap_percent"]
-    )  # its training was there, only measured anew
+    # its training was there, only measured anew
+    assert again["one-order"][1]["gap_percent"] == first["one-order"][1]["gap_percent"]
     row = table_row("plain", "as it is", first["plain"])
     assert len(row) == len(HEADER)
     assert f"{math.sqrt(math.prod(r['gap_percent'][0] for r in first['plain'])):.3f} [" in row[3]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (("deciding = {", "deciding = { rollout = 2,"), r"variant 'one-order'.*rollout: unknown"),
+        (('about = ""', 'about = ""\nseeds = 3'), r"variant 'one-order' of .*seeds: unknown field"),
+        (("updates = 1", "updates = -1"), r"phases\[0\].*updates is -1; allowed: an integer >= 1"),
+    ],
+)
+def test_a_bad_study_says_where(tmp_path: Path, change: tuple[str, str], error: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(STUDY.replace(*change))
+    with pytest.raises(ValueError, match=error):
+        ablations.study((str(path),), tmp_path / "out", 1, 1)
+
+
+def test_an_unknown_study_and_no_seeds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown study 'three'"):
         ablations.study(("three",), tmp_path, 1, 1)
     with pytest.raises(ValueError, match="--seeds is 0"):
-        ablations.study(("two",), tmp_path, 0, 1)
+        ablations.study(("ladder",), tmp_path, 0, 1)
 
 
 def test_the_interval_of_a_few_seeds_is_students() -> None:

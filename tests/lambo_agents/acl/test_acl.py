@@ -1,6 +1,5 @@
 """The training: it learns, resumes to the same trajectory, and stops where a loss is no number."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -16,20 +15,29 @@ torch = pytest.importorskip("torch")
 
 from lambo_agents.acl import losses
 from lambo_agents.acl import run as acl_run
-from lambo_agents.acl.config import ACLConfig
-from lambo_agents.acl.data import sample_batch, step_rng
+from lambo_agents.acl.config import RECIPES, GradientStage, Recipe, World, list_recipes
+from lambo_agents.acl.data import sample_batch, update_rng, vary
+from lambo_agents.acl.phases import READER
 from lambo_agents.acl.trainer import Trainer
 from lambo_agents.network import checkpoint, decoding
 from lambo_agents.registry import make_agent
+from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts import grammar
 
-TINY = ACLConfig(
-    pretraining_steps=2,
-    pretraining_texts=16,
-    preset="lambo_xs", scenario="tiny", num_ues=(4, 8), steps=8, imitation_steps=3,
-    instances=8, imitation_instances=8,
-    rollouts=3, warmup_steps=2, validation_instances=4, validate_every=3, checkpoint_every=1,
+READING = {"phase": "reading", "updates": 2, "texts": 16, "warmup_updates": 1}
+IMITATION = {"phase": "imitation", "updates": 3, "instances": 8, "warmup_updates": 2}
+GRADIENT = {"phase": "policy_gradient", "updates": 3, "instances": 8, "rollouts": 3}
+TINY = Recipe(
+    phases=(READING, IMITATION, GRADIENT),
+    worlds=({"scenario": "tiny"}, {"scenario": "paper", "num_ues": (4, 8)}),
+    preset="lambo_xs", scenario="tiny",
+    validation_instances=4, validate_every=3, checkpoint_every=1,
 )  # fmt: skip
+
+
+def deciding(**fields: object) -> Recipe:
+    """Return a tiny recipe of the policy gradient alone."""
+    return TINY.replace(phases=(GRADIENT | fields,), worlds=({"scenario": "tiny"},))
 
 
 def quiet(row: dict[str, object]) -> None:
@@ -42,7 +50,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("baseline", ["mean", "critic", "both"])
 def test_a_training_resumes_to_the_same_trajectory(tmp_path: Path, baseline: str) -> None:
-    config = dataclasses.replace(TINY, baseline=baseline)
+    config = TINY.replace(baseline=baseline)
     acl_run.train(config, tmp_path / "whole", report=quiet)
     rows = 0
 
@@ -62,11 +70,11 @@ def test_a_training_resumes_to_the_same_trajectory(tmp_path: Path, baseline: str
 
 @pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_trajectory(tmp_path: Path) -> None:
-    config = dataclasses.replace(TINY, steps=40, imitation_steps=20)
+    config = TINY.replace(phases=(READING, IMITATION | {"updates": 18}, GRADIENT | {"updates": 20}))
     code = (
-        "import json, sys; from lambo_agents.acl.config import ACLConfig;"
+        "import json, sys; from lambo_agents.acl.config import Recipe;"
         "from lambo_agents.acl.run import train; "
-        "train(ACLConfig.from_dict(json.loads(sys.argv[1])), sys.argv[2], report=lambda row: None)"
+        "train(Recipe.from_dict(json.loads(sys.argv[1])), sys.argv[2], report=lambda row: None)"
     )
     command = [sys.executable, "-c", code, json.dumps(config.to_dict()), str(tmp_path / "parts")]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -116,24 +124,33 @@ def test_it_learns_a_toy(tmp_path: Path) -> None:
     """
     scenario = tmp_path / "toy.toml"
     scenario.write_text("num_ues = 6\nserver_cpu_hz = [4e9, 8e9]\n")
-    config = dataclasses.replace(
-        TINY, scenario=str(scenario), varied=0.0, steps=100, imitation_steps=90,
-        imitation_instances=128, imitation_orders=1,
-        instances=64, rollouts=8, validation_instances=128,
-        validate_every=100, checkpoint_every=100, learning_rate=3e-3,
-        warmup_steps=10, ema=0.9,
-    )  # fmt: skip
+    rate = {"learning_rate": 3e-3, "warmup_updates": 10}
+    recipe = TINY.replace(
+        scenario=str(scenario),
+        worlds=({"scenario": str(scenario)},),
+        phases=(
+            READING,
+            IMITATION | rate | {"updates": 90, "instances": 64, "orders": 1},
+            GRADIENT | {"updates": 10, "instances": 32, "rollouts": 8},
+        ),
+        validation_instances=128,
+        validate_every=100,
+        checkpoint_every=100,
+        ema=0.9,
+    )
     rows: list[dict[str, float]] = []
-    acl_run.train(config, tmp_path / "out", report=rows.append)
+    acl_run.train(recipe, tmp_path / "out", report=rows.append)
     assert rows[-1]["gap_latency"] < 11
     assert rows[-1]["gap_energy"] < 22
 
 
-def test_batches_mix_prompts_modes_and_scenarios() -> None:
-    config = ACLConfig(varied=0.5, servers=(2, 8))
+def test_batches_mix_prompts_modes_and_worlds() -> None:
+    recipe = TINY.replace(
+        worlds=({"scenario": "paper"}, {"num_ues": (6, 200), "servers": (2, 8), "share": 3})
+    )
     texts, sizes, servers, modes = set(), set(), set(), set()
     for step in range(12):
-        batch = sample_batch(config, 16, step_rng(config, step))
+        batch = sample_batch(recipe, GradientStage(updates=1), update_rng(recipe, step))
         texts |= {weight for weight in batch.prompts.latency_weight}
         sizes.add(batch.instances.num_ues)
         servers.add(batch.instances.num_servers)
@@ -154,18 +171,8 @@ def test_batches_mix_prompts_modes_and_scenarios() -> None:
 
 def test_the_guess_keeps_to_what_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     """Policy gradient alone once let the place prior drift, and with it the order of the UEs."""
-    config = dataclasses.replace(
-        TINY,
-        pretraining_steps=0,
-        imitation_steps=0,
-        share_rows=0.0,
-        varied=0.0,
-        instances=16,
-        steps=160,
-        learning_rate=3e-3,
-        gradient_rate=1.0,
-    )
-    trainer = Trainer(config)
+    recipe = deciding(share_rows=0.0, instances=10, updates=160, learning_rate=3e-3)
+    trainer = Trainer(recipe)
     before = _guessed(trainer)
     monkeypatch.setattr(losses, "advantage", torch.zeros_like)  # which leaves the guess' own loss
     for _ in range(160):
@@ -175,7 +182,8 @@ def test_the_guess_keeps_to_what_is_decided(monkeypatch: pytest.MonkeyPatch) -> 
 
 def _guessed(trainer: Trainer) -> float:
     """Mean log-probability of greedy places under the encoder's guess."""
-    batch = sample_batch(trainer.config, 32, np.random.default_rng(1))
+    stage = GradientStage(updates=1, instances=16)
+    batch = sample_batch(trainer.recipe, stage, np.random.default_rng(1))
     slots = decoding.slot(batch.instances, batch.prompts.tokens, False)
     with torch.no_grad():
         plan, slots, _ = decoding.prepare(trainer.actor, slots)
@@ -185,14 +193,14 @@ def _guessed(trainer: Trainer) -> float:
 
 def test_a_taught_policy_gradient_has_the_teachers_decision_as_its_last_rollout() -> None:
     """On rows of the closed form; the shares have no teacher."""
-    trainer = Trainer(dataclasses.replace(TINY, include_teacher=True), make_agent("local-search"))
-    batch = sample_batch(dataclasses.replace(TINY, share_rows=0.5), 16, np.random.default_rng(0))
+    recipe = deciding(include_teacher=True, share_rows=0.5)
+    trainer = Trainer(recipe, make_agent("local-search"))
+    (stage, phase), rng = trainer.phases[0], np.random.default_rng(0)
+    batch = sample_batch(recipe, stage, rng)
     slots = decoding.slot(batch.instances, batch.prompts.tokens, batch.shares)
     plan = trainer.actor.plan(trainer.actor.encode(slots.inputs))
     rolled = decoding.rollout(trainer.actor, plan, slots, 3, torch.Generator().manual_seed(0))
-    joined = trainer.phases["policy_gradient"].with_teacher(
-        batch, slots, rolled, np.random.default_rng(0)
-    )
+    joined = phase.with_teacher(batch, slots, rolled, np.random.default_rng(0))
     label = (
         make_agent("local-search")
         .decide(batch.instances, batch.prompts, np.random.default_rng(0))
@@ -202,39 +210,72 @@ def test_a_taught_policy_gradient_has_the_teachers_decision_as_its_last_rollout(
     assert joined.place.shape[1] == joined.taken.shape[1] == 4
     assert torch.equal(joined.place[closed, 3], torch.from_numpy(label)[closed])
     assert torch.equal(joined.place[~closed, 3], rolled.place[~closed, 0])
-    assert 0 < closed.sum() < 16
-    assert trainer.labels == 16
+    assert 0 < closed.sum() < len(closed)
+    assert trainer.labels == len(closed)
 
 
 def test_a_taught_policy_gradient_learns_from_an_update() -> None:
-    config = dataclasses.replace(
-        TINY, pretraining_steps=0, imitation_steps=0, include_teacher=True, varied=0.0
-    )
-    trainer = Trainer(config, make_agent("local-search"))
+    recipe = deciding(include_teacher=True, regret_weight=1.0)
+    trainer = Trainer(recipe, make_agent("local-search"))
     before = {name: weight.clone() for name, weight in trainer.actor.state_dict().items()}
     assert np.isfinite(trainer.update()["loss"])
     assert any(
         not torch.equal(before[name], weight) for name, weight in trainer.actor.state_dict().items()
     )
-    assert (trainer.labels, trainer.rollouts) == (8, 24)
+    assert (trainer.labels, trainer.rollouts) == (16, 48)  # small instances: twice as many
 
 
 def test_varied_batches_span_the_ranges_evenly_on_a_logarithmic_scale() -> None:
-    config = ACLConfig(num_ues=(6, 200))
-    sizes = [
-        config.relative(config.base, np.random.default_rng(seed)).num_ues for seed in range(400)
+    world = World(num_ues=(6, 200), servers=(2, 64))
+    drawn = [
+        vary(load_scenario("paper"), world, np.random.default_rng(seed)) for seed in range(400)
     ]
-    assert min(sizes) < 9
-    assert max(sizes) > 160
-    assert 25 < np.median(sizes) < 50  # the geometric mean is 35
+    for sizes, middle in (
+        ([scenario.num_ues for scenario in drawn], 35),
+        ([len(scenario.server_cpu_hz) for scenario in drawn], 11),
+    ):
+        assert min(sizes) < 9
+        assert max(sizes) > 55
+        assert 0.7 * middle < np.median(sizes) < 1.4 * middle  # the geometric mean
 
 
-def test_a_step_draws_the_same_whenever_it_is_asked() -> None:
-    config = ACLConfig(num_ues=(20, 80))
-    one, two = (sample_batch(config, 4, step_rng(config, 7)) for _ in range(2))
+def test_an_update_draws_the_same_whenever_it_is_asked() -> None:
+    stage = GradientStage(updates=1, instances=4)
+    one, two = (sample_batch(TINY, stage, update_rng(TINY, 7)) for _ in range(2))
     assert np.array_equal(one.instances.uplink_bps, two.instances.uplink_bps)
     assert one.prompts == two.prompts
-    assert config.relative(config.base, np.random.default_rng(0)).num_ues in range(20, 81)
+
+
+def test_reading_and_deciding_change_nothing_about_each_other() -> None:
+    """So either can be trained anew, and the other's weights stay as they are."""
+    ends = []
+    for phases in (
+        (READING, IMITATION, GRADIENT),
+        (IMITATION, GRADIENT, READING),
+        (IMITATION, GRADIENT),
+        (READING,),
+    ):
+        trainer = Trainer(TINY.replace(phases=phases), make_agent("local-search"))
+        for _ in range(trainer.recipe.updates):
+            trainer.update()
+        ends.append(trainer.mean)
+    first, last, without, alone = ends
+    for name, weight in first.items():
+        assert torch.equal(weight, last[name]), name
+        assert torch.equal(weight, (alone if name.startswith(READER) else without)[name]), name
+
+
+def test_the_paper_form_trains_by_the_same_phases() -> None:
+    network = {"d_model": 8, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    recipe = TINY.replace(
+        preset="lambo_m",
+        network=network | {"encoder_ff": 8, "decoder_ff": 8},
+        worlds=({"scenario": "tiny"},),
+        phases=(IMITATION, GRADIENT | {"regret_weight": 1.0}),
+    )
+    trainer = Trainer(recipe, make_agent("local-search"))
+    for _ in range(recipe.updates):
+        assert np.isfinite(trainer.update()["loss"])
 
 
 @pytest.mark.parametrize(
@@ -242,85 +283,151 @@ def test_a_step_draws_the_same_whenever_it_is_asked() -> None:
     [
         ({"preset": "lambo_q"}, "unknown AED preset"),
         (
-            {"rollouts": 1},
-            "ACLConfig.rollouts is 1; allowed: >= 2 where their mean is the baseline",
+            {"phases": (GRADIENT | {"rollouts": 1},)},
+            r"phases\[0\].rollouts is 1; allowed: >= 2 where their mean is the baseline",
         ),
-        ({"baseline": "median"}, "ACLConfig.baseline"),
-        ({"varied": 1.5}, "ACLConfig.varied"),
-        ({"num_ues": (9, 3)}, "ACLConfig.num_ues"),
-        ({"learning_rate": 0.0}, "ACLConfig.learning_rate"),
-        ({"minutes": -1.0}, "ACLConfig.minutes"),
-        ({"layers": (0, 1)}, "ACLConfig.layers is"),
-        ({"layers": (2.0, 1)}, "ACLConfig.layers is"),
-        ({"kinds": ("delay",)}, "ACLConfig.kinds is"),
-        ({"kinds": ()}, "ACLConfig.kinds is"),
-        ({"shuffled": 1}, "ACLConfig.shuffled is"),
+        ({"baseline": "median"}, "Recipe.baseline"),
+        ({"phases": ()}, r"Recipe.phases is \(\); allowed: one table or more"),
+        ({"phases": "reading"}, "Recipe.phases is 'reading'; allowed: one table or more"),
+        (
+            {"phases": ({"phase": "readin", "updates": 1},)},
+            r"unknown phase in Recipe.phases\[0\] 'readin'; did you mean 'reading'\?",
+        ),
+        ({"phases": ({"updates": 1},)}, r"unknown phase in Recipe.phases\[0\] None"),
+        (
+            {"phases": (READING, READING | {"updates": -1})},
+            r"phases\[1\]: ReadingStage.updates is -1; allowed: an integer >= 1",
+        ),
+        (
+            {"phases": ({"phase": "reading"},)},
+            r"phases\[0\]: ReadingStage.updates is None; allowed: an integer",
+        ),
+        (
+            {"phases": (READING | {"rollouts": 2},)},
+            r"phases\[0\]: ReadingStage.rollouts: unknown field; known: final_rate",
+        ),
+        ({"phases": (READING | {"learning_rate": 0.0},)}, "ReadingStage.learning_rate is 0.0"),
+        ({"phases": (IMITATION | {"shuffled": 1},)}, "ImitationStage.shuffled is 1"),
+        ({"phases": (IMITATION | {"share_rows": 1.5},)}, "ImitationStage.share_rows is 1.5"),
+        ({"worlds": ({"num_ues": (9, 3)},)}, r"worlds\[0\]: World.num_ues is \(9, 3\)"),
+        ({"worlds": ({"num_ues": (2.5, 3)},)}, r"World.num_ues is \(2.5, 3\); allowed: .*integers"),
+        ({"worlds": ({"num_ues": ("a", 3)},)}, r"World.num_ues is \('a', 3\)"),
+        ({"worlds": ({"share": 0},)}, r"worlds\[0\]: World.share is 0"),
+        ({"worlds": ({"scale": 1},)}, r"worlds\[0\]: World.scale: unknown field"),
+        ({"network": {"encoder_layers": 0}}, "AEDConfig.encoder_layers is 0"),
+        ({"network": {"layers": 2}}, "AEDConfig.layers: unknown field"),
+        ({"kinds": ("delay",)}, "Recipe.kinds is"),
+        ({"kinds": ()}, "Recipe.kinds is"),
+        ({"seed": -1}, "Recipe.seed is -1"),
+        ({"minutes": 3}, "Recipe.minutes: unknown field"),
     ],
 )
-def test_a_bad_config_says_what_is_wrong(fields: dict[str, object], text: str) -> None:
+def test_a_bad_recipe_says_what_is_wrong(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        ACLConfig(**fields)
+        Recipe.from_dict({"phases": (READING,), **fields})
+
+
+def test_a_recipe_is_a_shipped_name_or_a_file(tmp_path: Path) -> None:
+    assert "lambo-s" in list_recipes()
+    for name in list_recipes():
+        assert Recipe.load(name, seed=3) == Recipe.load(RECIPES / f"{name}.toml").replace(seed=3)
+    with pytest.raises(ValueError, match="unknown recipe 'lambo-z'; did you mean 'lambo-s'"):
+        Recipe.load("lambo-z")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("phases = [")
+    with pytest.raises(ValueError, match="recipe is .*broken.toml'; allowed: valid TOML"):
+        Recipe.load(broken)
+    with pytest.raises(ValueError, match="recipe is .*absent.toml'"):
+        Recipe.load(tmp_path / "absent.toml")
+    broken.write_text("seed = 1")
+    with pytest.raises(ValueError, match="Recipe.phases"):
+        Recipe.load(broken)
 
 
 def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
-    config = dataclasses.replace(TINY, steps=1)
+    config = TINY.replace(phases=(READING | {"updates": 1},))
     acl_run.train(config, tmp_path, report=quiet)
     with pytest.raises(ValueError, match=r"seed is 1; allowed: 0, as in "):
-        acl_run.train(dataclasses.replace(config, seed=1), tmp_path, report=quiet)
+        acl_run.train(config.replace(seed=1), tmp_path, report=quiet)
+    longer = config.replace(phases=(READING | {"updates": 2},))
+    with pytest.raises(ValueError, match=r"phases\[0\]\.updates is 2; allowed: 1, as in "):
+        acl_run.train(longer, tmp_path, report=quiet)
     with pytest.raises(ValueError, match="resume=True"):
         acl_run.train(config, tmp_path, resume=False, report=quiet)
 
 
-def test_layers_kinds_and_order_are_what_a_training_was_told() -> None:
-    config = dataclasses.replace(
-        TINY, layers=(1, 2), kinds=("energy",), shuffled=False, imitation_orders=2
+def test_phases_to_come_may_change_and_a_steady_one_may_last_longer(tmp_path: Path) -> None:
+    """The end is that of a training that was told so from the beginning."""
+    steady = IMITATION | {"final_rate": 1e-3, "updates": 2}
+    short, longer = (
+        TINY.replace(phases=phases)
+        for phases in ((READING, steady), (READING, steady | {"updates": 3}, GRADIENT))
     )
-    shape = config.network()
-    assert (shape.encoder_layers, shape.decoder_layers) == (1, 2)
-    batch = sample_batch(config, 16, np.random.default_rng(0))
+    acl_run.train(short, tmp_path / "parts", report=quiet)
+    acl_run.train(longer, tmp_path / "parts", report=quiet)
+    acl_run.train(longer, tmp_path / "whole", report=quiet)
+    whole, parts = (tmp_path / name / "last.safetensors" for name in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+    for phases, text in (
+        ((READING, steady, GRADIENT), r"phases\[1\].updates is 2; allowed: 3"),
+        ((READING, steady | {"updates": 3}), "phases is 2; allowed: 3"),
+        (
+            (READING, steady | {"updates": 3}, GRADIENT | {"updates": 4}),
+            r"phases\[2\].updates is 4; allowed: 3",
+        ),
+    ):
+        with pytest.raises(ValueError, match=text):
+            acl_run.train(TINY.replace(phases=phases), tmp_path / "parts", report=quiet)
+
+
+def test_layers_kinds_and_order_are_what_a_training_was_told() -> None:
+    recipe = TINY.replace(
+        network={"encoder_layers": 1, "decoder_layers": 2},
+        kinds=("energy",),
+        phases=(READING, IMITATION | {"shuffled": False}, GRADIENT | {"shuffled": False}),
+    )
+    batch = sample_batch(recipe, recipe.phases[1], np.random.default_rng(0))
     assert set(batch.prompts.latency_weight.tolist()) == {0.0}
-    trainer = Trainer(config, make_agent("local-search"))
+    trainer = Trainer(recipe, make_agent("local-search"))
     assert len(trainer.actor.encoder) == 1
     assert len(trainer.actor.decoder) == 2
-    for _ in range(config.pretraining_steps + config.imitation_steps + 1):
+    for _ in range(6):
         assert np.isfinite(trainer.update()["loss"])
-    assert ACLConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
 @pytest.mark.parametrize("fault", ["another preset", "not finite"])
 def test_weights_to_start_from_are_of_this_network(tmp_path: Path, fault: str) -> None:
     start = tmp_path / "start.safetensors"
-    trainer = Trainer(
-        dataclasses.replace(TINY, preset="lambo_s") if fault == "another preset" else TINY
-    )
+    trainer = Trainer(TINY.replace(preset="lambo_s") if fault == "another preset" else TINY)
     broken = {name: weight * float("nan") for name, weight in trainer.mean.items()}
     checkpoint.save(
         start, trainer.mean if fault == "another preset" else broken, trainer.actor.config
     )
     with pytest.raises(
-        ValueError, match="ACLConfig.start is .*start.safetensors'; allowed: (weights of|finite)"
+        ValueError, match="Recipe.start is .*start.safetensors'; allowed: (weights of|finite)"
     ):
-        Trainer(dataclasses.replace(TINY, start=str(start)))
+        Trainer(TINY.replace(start=str(start)))
 
 
 def test_a_training_starts_from_weights_whose_reader_is_another(tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
-    donor = Trainer(dataclasses.replace(TINY, seed=5))
+    donor = Trainer(TINY.replace(seed=5))
     kept = {name: weight for name, weight in donor.mean.items() if "reader" not in name}
     assert len(kept) < len(donor.mean)
     checkpoint.save(start, kept, donor.actor.config)
-    begun = Trainer(dataclasses.replace(TINY, start=str(start))).actor.state_dict()
+    begun = Trainer(TINY.replace(start=str(start))).actor.state_dict()
     assert all(torch.equal(begun[name], weight) for name, weight in kept.items())
 
 
 @pytest.mark.parametrize("device", ["abacus", "meta", "cuda:99", ""])
 def test_a_device_that_is_none_is_named(device: str) -> None:
     with pytest.raises(
-        ValueError, match=f"ACLConfig.device is '{device}'; allowed: a device of torch"
+        ValueError, match=f"Recipe.device is '{device}'; allowed: a device of torch"
     ):
-        Trainer(dataclasses.replace(TINY, device=device))
+        Trainer(TINY.replace(device=device))
 
 
 def test_a_training_leaves_tiny_numbers_as_they_were(tmp_path: Path) -> None:
-    acl_run.train(dataclasses.replace(TINY, steps=4), tmp_path, report=quiet)
+    acl_run.train(TINY, tmp_path, report=quiet)
     assert np.float64(5e-324) * np.float64(1) > 0  # not flushed to zero once it is over
