@@ -190,7 +190,8 @@ class Imitation(Phase[ImitationStage]):
     def _target(self, batch: Batch, place: Tensor) -> Tensor:
         """Return what the network shall say [B, N, P]: the labels, or softer ones.
 
-        Softer: a place counts by its regret, all others as they are, over the temperature.
+        Softer, where the closed form allots the CPU: a place counts by its regret, all others as
+        they are, over the temperature.
         """
         chosen = functional.one_hot(place, batch.instances.num_servers + 1).float()
         if not self.stage.temperature:
@@ -201,7 +202,8 @@ class Imitation(Phase[ImitationStage]):
         cost = physics.association_cost(batch.instances, label, objective)
         unit = self.stage.temperature * cost / label.shape[1]
         logits = np.where(fits, -growth / unit[:, None, None], -np.inf)
-        return torch.from_numpy(logits).softmax(-1).to(chosen)
+        softer = torch.from_numpy(logits).softmax(-1).to(chosen)
+        return torch.where(batch.shares[:, None, None].to(chosen.device), chosen, softer)
 
 
 class PolicyGradient(Phase[GradientStage]):

@@ -16,13 +16,12 @@ torch = pytest.importorskip("torch")
 from lambo_agents.acl import losses
 from lambo_agents.acl import run as acl_run
 from lambo_agents.acl.config import RECIPES, GradientStage, Recipe, World, list_recipes
-from lambo_agents.acl.data import sample_batch, update_rng, vary
+from lambo_agents.acl.data import sample_batch, update_rng
 from lambo_agents.acl.phases import READER
 from lambo_agents.acl.trainer import Trainer
 from lambo_agents.network import checkpoint, decoding
 from lambo_agents.registry import make_agent
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.prompts import grammar
 
 READING = {"phase": "reading", "updates": 2, "texts": 16, "warmup_updates": 1}
 IMITATION = {"phase": "imitation", "updates": 3, "instances": 8, "warmup_updates": 2}
@@ -144,7 +143,7 @@ def test_it_learns_a_toy(tmp_path: Path) -> None:
     assert rows[-1]["gap_energy"] < 22
 
 
-def test_batches_mix_prompts_modes_and_worlds() -> None:
+def test_batches_mix_weights_modes_and_worlds() -> None:
     recipe = TINY.replace(
         worlds=({"scenario": "paper"}, {"num_ues": (6, 200), "servers": (2, 8), "share": 3})
     )
@@ -155,12 +154,6 @@ def test_batches_mix_prompts_modes_and_worlds() -> None:
         sizes.add(batch.instances.num_ues)
         servers.add(batch.instances.num_servers)
         modes |= set(batch.shares.tolist())
-        held_out = {
-            text
-            for kind in ("latency", "energy", "mix")
-            for text, _ in grammar.catalogue("held_out", kind)
-        }
-        assert not held_out & set(batch.prompts.texts)
     assert {0.0, 1.0} < texts
     assert len(texts) > 5
     assert 50 in sizes
@@ -225,18 +218,30 @@ def test_a_taught_policy_gradient_learns_from_an_update() -> None:
     assert (trainer.labels, trainer.rollouts) == (16, 48)  # small instances: twice as many
 
 
-def test_varied_batches_span_the_ranges_evenly_on_a_logarithmic_scale() -> None:
-    world = World(num_ues=(6, 200), servers=(2, 64))
-    drawn = [
-        vary(load_scenario("paper"), world, np.random.default_rng(seed)) for seed in range(400)
-    ]
-    for sizes, middle in (
-        ([scenario.num_ues for scenario in drawn], 35),
-        ([len(scenario.server_cpu_hz) for scenario in drawn], 11),
-    ):
-        assert min(sizes) < 9
-        assert max(sizes) > 55
-        assert 0.7 * middle < np.median(sizes) < 1.4 * middle  # the geometric mean
+def test_worlds_are_drawn_by_their_shares_and_within_their_ranges() -> None:
+    worlds = (
+        World(share=3),
+        World(scenario="hetero", num_ues=(20, 30), servers=(2, 3), data_scale=(2.0, 2.0)),
+    )
+    recipe, stage = TINY.replace(worlds=worlds), GradientStage(updates=1, instances=4)
+    batches = [sample_batch(recipe, stage, update_rng(recipe, step)) for step in range(200)]
+    plain = [batch for batch in batches if batch.instances.num_ues == 50]
+    assert 130 < len(plain) < 170
+    others = [batch.instances for batch in batches if batch.instances.num_ues != 50]
+    assert {each.num_servers for each in others} == {2, 3}
+    assert {each.num_ues for each in others} <= set(range(20, 31))
+    assert min(each.data_bits.min() for each in others) >= 2 * load_scenario("hetero").data_bits[0]
+
+
+def test_a_network_with_meanings_is_told_weights_a_reading_one_gets_texts() -> None:
+    rng = np.random.default_rng(0)
+    told = sample_batch(TINY, GradientStage(updates=1, instances=64), rng).prompts
+    assert len(set(told.texts)) == 1
+    pure = [np.mean(told.latency_weight == end) for end in (0, 1)]
+    assert min(pure) > 0.2
+    assert sum(pure) < 0.8
+    literal = TINY.replace(preset="lambo_m", worlds=({"scenario": "tiny"},))
+    assert len(set(sample_batch(literal, GradientStage(updates=1), rng).prompts.texts)) > 10
 
 
 def test_an_update_draws_the_same_whenever_it_is_asked() -> None:
