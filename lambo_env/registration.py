@@ -30,10 +30,11 @@ OFFERS = {
     "allocate": "(instances, modes or places ...) -> the optimal shares of what is decided",
     "upload_s": "(instances) -> upload times in s",
     "local_cost": "(instances, prompts) -> cost [B] of running all locally: one relative reward",
+    "play": "(scenario, agent, prompts, episodes, rng) -> what became of each task of episodes",
     "load_file": "(path) -> instances, and the decision that the file ships or None",
     "bound": "(instances, prompts) -> certified lower bounds of the cost [B]; else agent `exact`'s",
     "checks": "dict of name -> check(harness) of its environments beyond those of every world",
-    "frame": "(**what the batch's picture returns) -> frame: an object with picture() and text()",
+    "frame": "(**what the batch's picture returns) -> frame: an object with draw(surface), text()",
 }
 
 
@@ -242,6 +243,17 @@ def sample_instances(scenario: Any, num_instances: int, rng: Any) -> Any:
     return world_of(scenario, "scenario").get("sample_instances")(scenario, num_instances, rng)
 
 
+def play(scenario: Any, agent: Any, prompts: Any, episodes: int, rng: Any) -> Any:
+    """Return what becomes of episodes that an agent decides slot by slot: its world's ``play``.
+
+    Raises:
+        ValueError: a world whose slots leave nothing to the next, or a bad argument.
+    """
+    scenario = load_scenario(scenario)
+    world = world_of(scenario, "scenario")
+    return world.get("play")(scenario, agent, prompts, episodes, rng)
+
+
 def list_scenarios(world: str | None = None) -> list[str]:
     """Return the names of the presets that ship with the package: all, or those of a world."""
     names = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
@@ -335,6 +347,8 @@ register_world(
     load_scenario="lambo_env.queueing.scenario:load_scenario",
     instances="lambo_env.queueing.instances:QueueInstances",
     evaluate="lambo_env.queueing.physics:evaluate",
+    play="lambo_env.queueing.play:play",
+    frame="lambo_env.rendering.queues:QueueFrame",
 )
 register_env(
     "LAMBO-MEC-v0",
@@ -360,4 +374,10 @@ register_env(
     "wpmec",
     "lambo_env.envs.wpmec_arguments:WpmecArguments",
     "DROO's problem: which devices offload in each frame; the shares are solved to optimum inside.",
+)
+register_env(
+    "LAMBO-MEC-Queue-v0",
+    "queueing",
+    "lambo_env.envs.queueing_arguments:QueueArguments",
+    "The place of each task that arrives, UE by UE and slot by slot: tasks wait in queues.",
 )

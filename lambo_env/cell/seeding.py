@@ -34,6 +34,14 @@ def decision_rng(root: int, content_hash: str, block: int) -> np.random.Generato
     return _generator(root, _DECISION, content_hash, block)
 
 
+def episode_rng(rng: np.random.Generator) -> np.random.Generator:
+    """Return the generator of one episode, seeded by one draw from ``rng``.
+
+    What comes after an episode depends neither on its length nor on how far ahead it is drawn.
+    """
+    return np.random.default_rng(int(rng.integers(2**63)))
+
+
 def _generator(root: int, kind: int, content_hash: str, index: int) -> np.random.Generator:
     root, index = validate.integer("root", root, low=0), validate.integer("block", index, low=0)
     first_32_bits = int(content_hash[:8], 16)

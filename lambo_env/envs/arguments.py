@@ -175,17 +175,7 @@ class EnvArguments:
         """Return the space of one observation; entries are in their bounds in every scenario."""
         slots = self.slots()
         width = observation.num_static(slots.num_servers) + observation.NUM_DYNAMIC
-        parts: dict[str, spaces.Space[Any]] = {
-            "ues": spaces.Box(0.0, 1.0, (slots.num_ues, width), np.float32),
-            "servers": spaces.Box(0.0, 1.0, (slots.num_servers, 2), np.float32),
-        }
-        if self.observe == "objective":
-            parts["objective"] = spaces.Box(0.0, 1.0, (len(OBJECTIVES),), np.float32)
-        else:
-            parts["prompt"] = spaces.Box(0, 127, (MAX_CHARS,), np.uint8)
-        if self.mask == "observation":
-            parts[MASK_KEY] = spaces.MultiBinary(slots.num_servers + 1)
-        return spaces.Dict(parts)
+        return cell_space((slots.num_ues, width), (slots.num_servers, 2), self.observe, self.mask)
 
     def action_space(self) -> spaces.Space[Any]:
         """Return the space of one environment's action."""
@@ -202,7 +192,7 @@ class EnvArguments:
         validate.known_keys("options", options, ["instances", "prompt"])
         checked = {
             "instances": self._instances(options.get("instances"), num_envs),
-            "prompts": _prompts(options.get("prompt"), num_envs),
+            "prompts": prompts_of_rows(options.get("prompt"), num_envs),
         }
         return {name: value for name, value in checked.items() if value is not None}
 
@@ -266,12 +256,29 @@ def check_render_mode(render_mode: str | None) -> None:
         validate.known(render_mode, RENDER_MODES, "render_mode")
 
 
+def cell_space(
+    ues: tuple[int, int], servers: tuple[int, int], observe: str, mask: str
+) -> spaces.Dict:
+    """Return the space of observations of a cell, from the shapes of its two tables."""
+    parts: dict[str, spaces.Space[Any]] = {
+        "ues": spaces.Box(0.0, 1.0, ues, np.float32),
+        "servers": spaces.Box(0.0, 1.0, servers, np.float32),
+    }
+    if observe == "objective":
+        parts["objective"] = spaces.Box(0.0, 1.0, (len(OBJECTIVES),), np.float32)
+    else:
+        parts["prompt"] = spaces.Box(0, 127, (MAX_CHARS,), np.uint8)
+    if mask == "observation":
+        parts[MASK_KEY] = spaces.MultiBinary(servers[0] + 1)
+    return spaces.Dict(parts)
+
+
 def _source(given: Source) -> Scenario | InstanceSource:
     """Return a scenario, or the object that samples instances as it is."""
     return given if callable(getattr(given, "sample", None)) else load_scenario(given)  # type: ignore[arg-type, return-value]
 
 
-def _prompts(given: Any, num_envs: int) -> Prompts | None:
+def prompts_of_rows(given: Any, num_envs: int) -> Prompts | None:
     """Return Prompts [num_envs] of one for all, one per row, or Prompts as they are."""
     if given is None:
         return None

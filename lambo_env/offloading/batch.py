@@ -120,7 +120,7 @@ class EpisodeBatch:
         inherited, drawn = self.slots.first(draws)
         if prompts is None:
             prompts = self.texts.take(self.texts.pick(draws.uniforms[:, -1]))
-        self.prompts = prompts if some.everyone else _merged(self.prompts, prompts, rows)
+        self.prompts = prompts if some.everyone else self.prompts.put(rows, prompts)
         given = np.full(rows.size, instances is not None)
         number = np.zeros(rows.size, dtype=np.int64)
         drawn = drawn if instances is None else instances
@@ -276,10 +276,3 @@ class EpisodeBatch:
             "ue_xy": slot.inherited.ue_xy[0].copy() if known else None,
             "server_xy": slot.inherited.server_xy[0].copy() if known else None,
         }
-
-
-def _merged(old: Prompts, new: Prompts, rows: dynamics.Ints) -> Prompts:
-    """Return ``old`` with the prompts ``new`` in ``rows``."""
-    index = np.arange(len(old))
-    index[rows] = len(old) + np.arange(rows.size)
-    return Prompts.concat([old, new]).take(index)

@@ -285,6 +285,12 @@ class Prompts:
         validate.check("Prompts.pick(u)", u, bool(np.all((u >= 0) & (u < 1))), "numbers in [0, 1)")
         return np.minimum((u * len(self)).astype(np.intp), len(self) - 1)
 
+    def put(self, rows: NDArray[np.int64], other: Prompts) -> Prompts:
+        """Return these prompts with those of ``other`` [R] in ``rows`` int [R]."""
+        index = np.arange(len(self))
+        index[rows] = len(self) + np.arange(rows.size)
+        return Prompts.concat([self, other]).take(index)
+
     def repeat(self, count: int) -> Prompts:
         """Return each prompt ``count`` times in a row: [B * count]."""
         count = validate.integer("Prompts.repeat(count)", count)

@@ -48,12 +48,13 @@ class QueueInstances(CellInstances):
     edge_wait_cycles: Array  # [B, N, M] of the UE's tasks that wait at a server
     coming_cycles: Array  # [B, N, M] of the UE's tasks that are still to be uploaded
     slot_s: Array  # [B]
+    mean_bits: Array  # [B] of a task, by the scenario's ranges
     mean_cycles: Array  # [B] E[C] of a task, by the scenario's ranges
 
     SHAPES: ClassVar[dict[str, str]] = {
         **CellInstances.SHAPES,
         **dict.fromkeys(("edge_wait_cycles", "coming_cycles"), "BNM"),
-        **dict.fromkeys(("slot_s", "mean_cycles"), "B"),
+        **dict.fromkeys(("slot_s", "mean_bits", "mean_cycles"), "B"),
     }
     ZERO_OK: ClassVar[Sequence[str]] = (
         *(*CellInstances.ZERO_OK, "cycles", "cpu_wait_cycles", "uplink_wait_bits"),
@@ -172,6 +173,7 @@ class TaskOutcomes(ArrayHolder):
     energy_j: Floats  # [..., T, N] what was spent; NaN where there is no task
     late: Bools  # [..., T, N] False where there is no task
     cost: Floats  # [..., T, N] NaN where there is no task
+    place: Ints  # [..., T, N] that ran it; 0 where there is no task
 
     @property
     def episode_cost(self) -> Floats:

@@ -12,6 +12,7 @@ from lambo_env.queueing.instances import TaskOutcomes, Trace
 from lambo_env.queueing.slots import Devices
 from lambo_env.queueing.stations import Prices, Sizes, Stations
 from lambo_env.utils import validate
+from lambo_env.utils.rows import map_arrays
 
 _TASK = ("has_task", "data_bits", "cycles")
 
@@ -53,8 +54,7 @@ def replay(
     plans = np.broadcast_to(place, (max(len(traces), *place.shape[:-2], 1), *shape))
     out = _played(traces, sizes[0]._replace(rows=len(plans)), plans.astype(np.int64), objective)
     single = place.ndim == 2 and isinstance(trace, Trace)
-    fields = (out.latency_s, out.energy_j, out.late, out.cost)
-    return TaskOutcomes(*(values[0] for values in fields)) if single else out
+    return map_arrays(lambda values: values[0], out) if single else out
 
 
 def _sizes(trace: Trace) -> Sizes:
@@ -73,6 +73,7 @@ def _played(
     stations = Stations(sizes, watched=False)
     devices = [np.broadcast_to(x, (sizes.rows, x.shape[-1])) for x in map(stacked, Devices._fields)]
     stations.begin(rows, Devices(*devices), Prices(*objective, stacked("late_penalty")))
+    has_task = np.broadcast_to(stacked("has_task"), place.shape)
     by_slot = [np.broadcast_to(stacked(name), place.shape).swapaxes(0, 1) for name in _TASK]
     task = np.nonzero(by_slot[0])
     by_slot[0] = place.swapaxes(0, 1)
@@ -83,7 +84,7 @@ def _played(
             new = slice(first[slot], first[slot + 1])
             stations.join(*(values[new] for values in joins))
         stations.serve(rows, np.stack([one.uplink_bps[slot] for one in traces]))
-    return stations.outcomes(rows)
+    return stations.outcomes(rows, np.where(has_task, place, 0))
 
 
 def evaluate(*_: Any, **__: Any) -> NoReturn:

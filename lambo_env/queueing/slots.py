@@ -14,6 +14,7 @@ import numpy as np
 from lambo_env.cell import channel, geometry
 from lambo_env.cell.draws import Draws, draw
 from lambo_env.cell.geometry import Block, CellState
+from lambo_env.cell.seeding import episode_rng
 from lambo_env.queueing.instances import Bools, Floats, Trace
 from lambo_env.queueing.scenario import QueueScenario
 from lambo_env.utils import validate
@@ -133,14 +134,15 @@ def _within(ends: tuple[float, float], uniform: Floats) -> Floats:
 
 
 def episodes_of(
-    slots: QueueSlots, rngs: list[np.random.Generator]
+    slots: QueueSlots, episodes: int, rng: np.random.Generator
 ) -> Iterator[tuple[Devices, Arrivals]]:
-    """Yield the T + L - 1 slots of one episode for each generator, side by side.
+    """Yield the T + L - 1 slots of episodes side by side, each drawn by a generator of its own.
 
     The last L - 1 bring no tasks.
     """
-    scenario = slots.scenario
-    inherited, devices, slot = slots.first(draw(rngs, len(rngs), slots.first_draws))
+    scenario, rngs = slots.scenario, [episode_rng(rng) for _ in range(episodes)]
+    # the further uniform is an environment's, for its prompt
+    inherited, devices, slot = slots.first(draw(rngs, len(rngs), slots.first_draws, extra=1))
     yield devices, slot
     for at in range(1, scenario.num_slots + scenario.deadline_slots - 1):
         inherited, slot = slots.next(inherited, draw(rngs, len(rngs), slots.next_draws))
@@ -148,24 +150,24 @@ def episodes_of(
 
 
 def without_tasks(slot: Arrivals) -> Arrivals:
-    """Return the slot with its links alone."""
-    empty = np.zeros_like(slot.data_bits)
-    return slot._replace(has_task=empty.astype(bool), data_bits=empty, cycles=empty)
+    """Return the slots with nothing but their links."""
+    nothing = np.zeros_like(slot.data_bits)
+    return Arrivals(nothing.astype(bool), nothing, nothing, slot.uplink_bps)
 
 
 def sample_trace(scenario: QueueScenario, episodes: int, rng: np.random.Generator) -> list[Trace]:
     """Draw what ``episodes`` independent episodes bring, one Trace each.
 
-    Each comes from a generator of its own, spawned from ``rng``: the first ones are the same
-    however many are asked for.
+    They are the first ones that an environment with the generator ``rng`` plays; the first ones are
+    the same however many are asked for.
 
     Raises:
         ValueError: no QueueScenario, ``episodes`` below 1, or no Generator.
     """
     validate.of_kind("scenario", scenario, QueueScenario)
     validate.generator(rng)
-    rngs = rng.spawn(validate.integer("episodes", episodes))
-    played = list(episodes_of(QueueSlots(scenario), rngs))
+    count = validate.integer("episodes", episodes)
+    played = list(episodes_of(QueueSlots(scenario), count, rng))
     slots = scenario.num_slots
     has_task, data_bits, cycles, uplink_bps = (
         np.stack([getattr(slot, name) for _, slot in played], axis=1) for name in Arrivals._fields
@@ -183,5 +185,5 @@ def sample_trace(scenario: QueueScenario, episodes: int, rng: np.random.Generato
             late_penalty=scenario.late_penalty,
             discipline=scenario.discipline,
         )
-        for k in range(len(rngs))
+        for k in range(count)
     ]

@@ -45,7 +45,7 @@ class Prices(NamedTuple):
 
     per_s: Floats  # c_L
     per_j: Floats  # c_E
-    late_penalty: Floats
+    late_penalty: Floats | float
 
 
 class Waiting(NamedTuple):
@@ -413,24 +413,17 @@ class Stations:
             _sums(link, self.cycles.take(item), links),
         )
 
-    def idle(self, rows: Ints) -> bool:
-        """Return whether nothing waits in any of ``rows``."""
-        queues, lines = self._queues(rows), self.sizes.deadline_slots
-        at = self._at_servers(rows)
-        return not (
-            self.key[at].size
-            or np.any(self.head.take(queues) < self.tail.take(queues))
-            or np.any(self.run_settles.reshape(-1, lines)[queues] >= self.slot.take(rows)[0])
-        )
+    def outcomes(self, rows: Ints, place: Ints) -> TaskOutcomes:
+        """Return what became of the tasks of ``rows`` at their places [R, T, N].
 
-    def outcomes(self, rows: Ints) -> TaskOutcomes:
-        """Return what became of the tasks of ``rows`` [R, T, N]; each must have settled."""
+        Each must have settled.
+        """
         shape = (-1, self.sizes.num_slots, self.sizes.num_ues)
         at: Any = slice(None) if rows.size == self.sizes.rows else rows
         latency_s, energy_j, cost = (
             values.reshape(shape)[at] for values in (self.latency_s, self.energy_j, self.cost)
         )
-        return TaskOutcomes(latency_s, energy_j, np.isinf(latency_s), cost)
+        return TaskOutcomes(latency_s, energy_j, np.isinf(latency_s), cost, place)
 
 
 def _sums(index: Ints, values: Floats, shape: tuple[int, ...]) -> Floats:

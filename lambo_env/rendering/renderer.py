@@ -31,6 +31,8 @@ def draw(surface: Any, frame: Any) -> None:
     """Draw ``frame`` on a pygame-ce Surface of 800 x 600 or larger; no display is needed."""
     if isinstance(frame, Frame):
         _scene().draw(surface, frame)
+    elif hasattr(frame, "draw"):
+        frame.draw(surface)
     else:
         _scene().draw_text(surface, text(frame))
 
@@ -46,7 +48,9 @@ def picture(frame: Any) -> Picture:
 
 def text(frame: Any) -> str:
     """Return ``frame`` in plain ASCII; a world without a frame of its own in lines of values."""
-    return ansi.text(frame) if isinstance(frame, Frame) else ansi.plain(frame)
+    if isinstance(frame, Frame):
+        return ansi.text(frame)
+    return str(frame.text()) if hasattr(frame, "text") else ansi.plain(frame)
 
 
 def tile(pictures: Sequence[Picture], columns: int | None = None) -> Picture:

@@ -69,7 +69,10 @@ def difference(a: Any, b: Any, path: str = "") -> str | None:
         return difference(left.tolist(), right.tolist(), path)
     if left.shape != right.shape or left.dtype != right.dtype:
         return f"{path} is {left.dtype}{list(left.shape)} and {right.dtype}{list(right.shape)}"
-    unequal = np.argwhere(left != right)
+    differ = left != right
+    if left.dtype.kind == "f":
+        differ &= ~(np.isnan(left) & np.isnan(right))
+    unequal = np.argwhere(differ)
     if not len(unequal) or left.dtype == object:
         return None if left.dtype != object or a == b else f"{path} is {a} and {b}"
     at = tuple(unequal[0])

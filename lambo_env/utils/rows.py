@@ -60,6 +60,14 @@ class Rows:
             return new
         return map_arrays(self._replaced, values, new)
 
+    def write(self, values: _T, new: _T) -> _T:
+        """Write ``new`` [R, ...] over these rows of a holder that nobody else has; return it."""
+        return map_arrays(np.copy, new) if self.everyone else map_arrays(self._write, values, new)
+
+    def _write(self, array: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+        array[self.index] = new
+        return array
+
     def _replaced(self, old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
         out = old.copy()
         out[self.index] = new

@@ -56,6 +56,9 @@ VALUES: dict[str, tuple[Any, ...]] = {
     ),
     **dict.fromkeys(("Decision", "Instances", "Objective", "Scenario"), OBJECT),
     "tuple[str, ...]": ("", 3, [], [3], b"minimum latency"),
+    "str | os.PathLike[str] | Mapping[str, Any] | QueueScenario": (
+        *("", 3, 1.5, ["x"], {"num_uess": 3}),
+    ),
     "str | Mapping[str, Any] | Scenario": ("", 3, 1.5, ["x"], {"num_uess": 3}),
     "Floats": ("1", [[0.1]], [math.nan] * 4, [-0.1] * 4, {"a": 1}),
     "Range": NUMBER,

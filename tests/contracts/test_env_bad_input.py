@@ -20,8 +20,10 @@ OFFLOADING = {
     "LAMBO-MEC-Association-v0": {"scenario": "tiny"},
     "LAMBO-MEC-Drift-v0": {"scenario": "tiny", "num_slots": 2},
 }
-SINGLE = {**OFFLOADING, "LAMBO-WPMEC-v0": {"num_devices": 3, "num_frames": 5}}
-VECTOR = [(env_id, mode) for env_id in OFFLOADING for mode in ("NextStep", "SameStep", "Disabled")]
+QUEUE = "LAMBO-MEC-Queue-v0"
+CELLS = {**OFFLOADING, QUEUE: {"scenario": {"num_ues": 3, "num_slots": 4}}}
+SINGLE = {**CELLS, "LAMBO-WPMEC-v0": {"num_devices": 3, "num_frames": 5}}
+VECTOR = [(env_id, mode) for env_id in CELLS for mode in ("NextStep", "SameStep", "Disabled")]
 ROWS = 3
 
 SEEDS = [(seed, "seed is") for seed in (-1, 1.5, "a", True, object(), {}, np.nan)]
@@ -79,6 +81,11 @@ OFFLOADING_OPTIONS = [
     *(({"prompt": prompt}, text) for prompt, text in PROMPTS),
     *(({"instances": instances}, text) for instances, text in INSTANCES),
 ]
+QUEUE_OPTIONS = [
+    *OPTIONS,
+    *(({"prompt": prompt}, text) for prompt, text in PROMPTS),
+    ({"instances": TINY}, "options.instances: unknown field; known: prompt"),
+]
 WPMEC_OPTIONS = [
     *OPTIONS,
     ({"frames": 3}, "options.frames is 'int'; allowed: lambo_env.wpmec Frames"),
@@ -98,6 +105,12 @@ ARGUMENTS = [
     ({"observe": "all"}, "unknown observe 'all'; known: objective, prompt"),
     ({"render_mode": "braille"}, "unknown render_mode .braille.; known:"),
 ]
+QUEUE_ARGUMENTS = [
+    *(row for row in ARGUMENTS if row[0] != {"num_slots": None}),
+    *(({"reward": reward}, "reward") for reward in (lambda *_: 0.0, "cheap", None)),
+    ({"scenario": "paper"}, "scenario is 'paper'; allowed: one of qeco"),
+    ({"scenario": {"deadline_s": 0.1}}, "QueueScenario.deadline_s is 0.1"),
+]
 VECTOR_ARGUMENTS = [
     *(({"num_envs": count}, "num_envs is") for count in (0, -1, 1.5, True, np.nan, "2", None)),
     *(({"copy": flag}, "copy is") for flag in (1, "yes", None)),
@@ -114,6 +127,18 @@ WPMEC_ARGUMENTS = [
 ]
 
 
+def arguments_of(env_id: str) -> list:
+    if env_id == "LAMBO-WPMEC-v0":
+        return WPMEC_ARGUMENTS
+    return QUEUE_ARGUMENTS if env_id == QUEUE else ARGUMENTS
+
+
+def options_of(env_id: str) -> list:
+    if env_id == "LAMBO-WPMEC-v0":
+        return WPMEC_OPTIONS
+    return QUEUE_OPTIONS if env_id == QUEUE else OFFLOADING_OPTIONS
+
+
 def test_every_registered_id_is_here():
     assert set(SINGLE) == {env_id for env_id in gym.registry if env_id.startswith("LAMBO-")}
 
@@ -123,27 +148,27 @@ def test_every_registered_id_is_here():
 )  # Gymnasium's own word, before ours
 @pytest.mark.parametrize("env_id", SINGLE)
 def test_bad_arguments_are_named(env_id):
-    for kwargs, text in WPMEC_ARGUMENTS if env_id == "LAMBO-WPMEC-v0" else ARGUMENTS:
+    for kwargs, text in arguments_of(env_id):
         with pytest.raises(ValueError, match=text):
             gym.make(env_id, **{**SINGLE[env_id], **kwargs})
     with pytest.raises(TypeError, match="promt"):
         gym.make(env_id, promt="minimum energy")
 
 
-@pytest.mark.parametrize("env_id", OFFLOADING)
+@pytest.mark.parametrize("env_id", CELLS)
 def test_bad_arguments_of_a_batch_are_named(env_id):
-    for kwargs, text in [*ARGUMENTS, *VECTOR_ARGUMENTS]:
+    for kwargs, text in [*arguments_of(env_id), *VECTOR_ARGUMENTS]:
         with pytest.raises(ValueError, match=text):
-            gym.make_vec(env_id, **{"num_envs": ROWS, **OFFLOADING[env_id], **kwargs})
+            gym.make_vec(env_id, **{"num_envs": ROWS, **CELLS[env_id], **kwargs})
     with pytest.raises(TypeError, match="promt"):
         gym.make_vec(env_id, ROWS, promt="minimum energy")
 
 
-@pytest.mark.parametrize("env_id", OFFLOADING)
+@pytest.mark.parametrize("env_id", CELLS)
 def test_nothing_is_told_before_the_first_episode(env_id):
     for env in (
-        gym.make(env_id, **OFFLOADING[env_id]),
-        gym.make_vec(env_id, ROWS, **OFFLOADING[env_id]),
+        gym.make(env_id, **CELLS[env_id]),
+        gym.make_vec(env_id, ROWS, **CELLS[env_id]),
     ):
         row = () if isinstance(env, gym.Env) else (0,)
         calls = [
@@ -187,7 +212,7 @@ def single_mistakes(env_id: str, space: gym.Space) -> list:
         ]
     else:
         kinds += [0, [0, 1], [0, 1, 2], [0, 1, 0.5], [0, 1, -1], [0, 1, np.nan], ["0", "1", "0"]]
-    options = WPMEC_OPTIONS if env_id == "LAMBO-WPMEC-v0" else OFFLOADING_OPTIONS
+    options = options_of(env_id)
     return [
         *((lambda env, a=action: env.step(a), "action") for action in kinds),
         *((lambda env, s=seed: env.reset(seed=s), text) for seed, text in SEEDS),
@@ -217,7 +242,7 @@ def test_mistakes_change_nothing(env_id):
         over = False
 
 
-def vector_mistakes(good: np.ndarray) -> list:
+def vector_mistakes(env_id, good: np.ndarray) -> list:
     """(call, text) of what a vector environment refuses; ``good`` are actions that it takes."""
     ragged = [[0, 0], [0], [0, 0]]
     kinds = [
@@ -254,7 +279,7 @@ def vector_mistakes(good: np.ndarray) -> list:
         *((lambda env, s=seed: env.reset(seed=s), text) for seed, text in seeds),
         *(
             (lambda env, o=chosen: env.reset(seed=9, options=o), text)
-            for chosen, text in OFFLOADING_OPTIONS
+            for chosen, text in options_of(env_id)
         ),
         *(
             (lambda env, m=mask: env.reset(options={"reset_mask": m}), "reset_mask")
@@ -266,9 +291,7 @@ def vector_mistakes(good: np.ndarray) -> list:
 
 @pytest.mark.parametrize(("env_id", "mode"), VECTOR)
 def test_mistakes_change_nothing_in_a_batch(env_id, mode):
-    env, twin = (
-        gym.make_vec(env_id, ROWS, autoreset_mode=mode, **OFFLOADING[env_id]) for _ in range(2)
-    )
+    env, twin = (gym.make_vec(env_id, ROWS, autoreset_mode=mode, **CELLS[env_id]) for _ in range(2))
     rng, kind = np.random.default_rng(0), env.single_action_space
 
     def actions():
@@ -279,7 +302,7 @@ def test_mistakes_change_nothing_in_a_batch(env_id, mode):
     with pytest.raises(ResetNeeded):
         env.step(actions())
     same(env.reset(seed=3), twin.reset(seed=3), "reset")
-    for call, text in vector_mistakes(actions()):
+    for call, text in vector_mistakes(env_id, actions()):
         with pytest.raises(ValueError, match=text):
             call(env)
     for _ in range(2 * 12 + 3):

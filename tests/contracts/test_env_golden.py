@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from lambo_env.offloading import drift
-from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts.prompts import Prompts, env_prompts
 from lambo_env.registration import ENVIRONMENTS
 from lambo_env.testing.harness import episode as play
@@ -46,7 +45,9 @@ def golden(env_id: str) -> dict:
             if name[0] != "_" and isinstance(value, float)
         }
     else:
-        out["train_phrases"], out["paper"] = len(env_prompts()), load_scenario("paper").to_dict()
+        scenario = gym.make(env_id).unwrapped.scenario.to_dict()
+        name = "queue" if ENVIRONMENTS[env_id].world == "queueing" else "paper"
+        out["train_phrases"], out[name] = len(env_prompts()), scenario
     if "Drift" in env_id:
         out["drifts"] = drift.list_drifts()
     return json.loads(json.dumps(out))

@@ -103,7 +103,10 @@ BELOW = {
     "wpmec": {"utils", "cell", "prompts", "registration"},
     "datasets": {"utils", "cell", "offloading", "wpmec"},
     "rendering": {"utils", "prompts", "offloading", "registration"},
-    "envs": {"utils", "prompts", "registration", "offloading", "wpmec", "datasets", "rendering"},
+    "envs": {
+        *("utils", "prompts", "registration", "offloading", "queueing", "wpmec", "datasets"),
+        "rendering",
+    },
     "testing": {"utils", "prompts", "registration", "offloading", "wpmec", "envs"},
 }  # the rooms of lambo_env and what each may import; no world imports another
 

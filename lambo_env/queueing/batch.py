@@ -1,0 +1,240 @@
+"""B running episodes of queueing tasks, decided UE by UE.
+
+What the single environment (B = 1) and the vector environment share, line by line.
+
+Generators come from the caller, one per row; at a reset a row takes one draw from its own, which
+seeds the episode's. So episodes do not depend on what was decided before. Rows are out of step by
+nature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lambo_env.cell.draws import draw
+from lambo_env.cell.seeding import episode_rng
+from lambo_env.prompts.objectives import unit_of
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.queueing.dynamics import Cells
+from lambo_env.queueing.instances import Bools, Floats, Ints, QueueInstances, local_scales
+from lambo_env.queueing.masks import legal_places
+from lambo_env.queueing.observation import QueueObservations
+from lambo_env.queueing.scenario import QueueScenario
+from lambo_env.queueing.slots import Arrivals, Inherited, QueueSlots, without_tasks
+from lambo_env.utils.rows import Finished, Rows, map_arrays
+
+Generators = Sequence[np.random.Generator]
+
+
+class QueueBatch:
+    """The state of B episodes and the two things that happen to it: ``reset`` and ``step``.
+
+    Args:
+        scenario: what is played.
+        texts: what prompts are drawn from.
+        num_envs: B.
+        objective: observations show the objective in place of the prompt's tokens.
+        relative: rewards are divided by what a mean task costs that a mean UE runs itself.
+    """
+
+    prompts: Prompts
+    _inherited: Inherited = None  # type: ignore[assignment]  # until the first reset
+
+    def __init__(
+        self,
+        scenario: QueueScenario,
+        texts: Prompts,
+        num_envs: int,
+        *,
+        objective: bool,
+        relative: bool,
+    ) -> None:
+        self.scenario, self.slots, self.texts = scenario, QueueSlots(scenario), texts
+        self.num_envs, self.num_ues = num_envs, scenario.num_ues
+        self.cells = Cells(scenario, num_envs)
+        self._objective, self._relative = objective, relative
+        self._rngs: list[Any] = [None] * num_envs  # of the episodes under way
+        self._everyone = np.arange(num_envs)
+        self._seen = QueueObservations(num_envs, scenario.num_ues, scenario.num_servers)
+        shape = (num_envs, scenario.num_ues, scenario.num_servers + 1)
+        self._legal = np.zeros(shape, dtype=bool)
+        self._unit = np.ones(num_envs)  # cost that a reward of 1 stands for
+        self.ue = np.full(num_envs, scenario.num_ues)  # to be decided; N: none
+        self._following = np.zeros((num_envs, scenario.num_ues), dtype=np.int64)  # next with a task
+        tasks = (num_envs, scenario.num_slots, scenario.num_ues)
+        small: Any = np.int8 if scenario.num_servers < 127 else np.int64
+        self._place = np.zeros(tasks, dtype=small)
+
+    @property
+    def instances(self) -> QueueInstances:
+        """The slots being played, as they began [B]."""
+        return map_arrays(np.copy, self.cells.now)
+
+    # ---- reset -----------------------------------------------------------------------------------
+
+    def reset(self, rows: Ints, rngs: Generators, prompts: Prompts | None = None) -> None:
+        """Start new episodes in ``rows``; ``prompts`` [R] replace what is drawn all the same."""
+        for row in rows.tolist():
+            self._rngs[row] = episode_rng(rngs[row])
+        draws = draw([self._rngs[row] for row in rows], rows.size, self.slots.first_draws, extra=1)
+        inherited, devices, slot = self.slots.first(draws)
+        if prompts is None:
+            prompts = self.texts.take(self.texts.pick(draws.uniforms[:, -1]))
+        everyone = rows.size == self.num_envs
+        self.prompts = prompts if everyone else self.prompts.put(rows, prompts)
+        self._inherited = self._some(rows).write(self._inherited, inherited)
+        self.cells.begin(rows, devices)
+        shown = self.cells.enter(rows, slot)
+        objective = prompts.objective(shown)
+        self.cells.price(rows, objective)
+        if self._relative:
+            t0_s, e0_j = local_scales(
+                shown.mean_cycles, shown.local_cpu_hz, shown.local_power_w, np
+            )
+            self._unit[rows] = objective.cost_per_s * t0_s + objective.cost_per_j * e0_j
+        self._place[rows] = 0
+        self._show(rows, shown)
+        self._go_on(rows[self.ue[rows] == self.num_ues])
+
+    def _some(self, rows: Ints) -> Rows:
+        return Rows(rows, self.num_envs)
+
+    def _show(self, rows: Ints, shown: QueueInstances) -> None:
+        """Begin to decide the slots of ``rows``, which show ``shown`` [R]."""
+        ues = np.arange(self.num_ues)
+        own = np.where(shown.has_task, ues, self.num_ues)
+        first = np.minimum.accumulate(own[:, ::-1], axis=1)[:, ::-1]  # with a task, from here on
+        self.ue[rows] = first[:, 0]
+        self._following[rows, :-1] = first[:, 1:]
+        self._following[rows, -1] = self.num_ues
+        self._seen.begin(rows, shown, first[:, 0])
+        self._legal[rows] = legal_places(shown)
+
+    # ---- step ------------------------------------------------------------------------------------
+
+    def step(self, rows: Ints, place: Ints, rngs: Generators) -> tuple[Floats, Finished | None]:
+        """Decide one UE in each of ``rows``; return the rewards [R] and what was finished.
+
+        Slots that follow are served until a task is to be decided; after the last one until all
+        tasks have settled.
+        """
+        ue = self.ue.take(rows)
+        there = np.flatnonzero(ue < self.num_ues)  # all but episodes without any task
+        acting, who, where = rows.take(there), ue.take(there), place.take(there)
+        self.cells.decide(acting, who, where)
+        self._place[acting, self.cells.stations.slot.take(acting), who] = where
+        following = self._following.reshape(-1).take(acting * self.num_ues + who)
+        self.ue[acting] = following
+        self._seen.decide(acting, who, where, following)
+        last = rows[self.ue.take(rows) == self.num_ues]
+        rewards = np.zeros(rows.size)
+        if not last.size:
+            return rewards, None
+        cost = self._go_on(last)
+        rewards -= cost.take(rows) / self._unit.take(rows) / self.num_ues
+        over = last[self.ue.take(last) == self.num_ues]
+        return rewards, self._finished(over) if over.size else None
+
+    def _go_on(self, rows: Ints) -> Floats:
+        """Play slots on in ``rows`` until each has a task to decide, or has ended.
+
+        Return costs [B].
+        """
+        cost, stations = np.zeros(self.num_envs), self.cells.stations
+        arrivals = self.scenario.num_slots
+        end = arrivals + self.scenario.deadline_slots - 1
+        rows = rows[stations.slot.take(rows) < end]
+        while rows.size:
+            cost[rows] += self.cells.serve(rows)
+            over = stations.slot.take(rows) == end
+            self._close(rows[over])
+            rows = rows[~over]
+            if not rows.size:
+                break
+            some = self._some(rows)
+            draws = draw([self._rngs[row] for row in rows], rows.size, self.slots.next_draws)
+            inherited, slot = self.slots.next(some.take(self._inherited), draws)
+            self._inherited = some.write(self._inherited, inherited)
+            stop = slot.has_task.any(axis=1) & (stations.slot.take(rows) < arrivals)
+            at = np.flatnonzero(stop)
+            if at.size:
+                self._show(rows[at], self.cells.enter(rows[at], Rows(at, rows.size).take(slot)))
+            rest = np.flatnonzero(~stop)
+            rows = rows[rest]
+            self.cells.pass_over(rows, slot.uplink_bps[rest])
+        return cost
+
+    def _close(self, rows: Ints) -> None:
+        """Show ended episodes: nobody to decide, nothing waits."""
+        if rows.size:
+            now = self._some(rows).take(self.cells.now)
+            slot = Arrivals(*(getattr(now, name) for name in Arrivals._fields))
+            self._show(rows, self.cells.enter(rows, without_tasks(slot)))
+
+    def _finished(self, rows: Ints) -> Finished:
+        """Return what became of the episodes of ``rows``, which have ended."""
+        place = self._place[rows].astype(np.int64)
+        outcomes = self.cells.stations.outcomes(rows, place)
+        parts = map_arrays(np.copy, outcomes)  # the stations' own arrays go on to change
+        told = {name: getattr(parts, name) for name in ("place", "latency_s", "late", "energy_j")}
+        told["cost"] = outcomes.episode_cost
+        return Finished(rows, np.ones(rows.size, dtype=bool), {"outcome": told})
+
+    # ---- what is seen ----------------------------------------------------------------------------
+
+    def mask(self) -> Bools:
+        """Return the places where the current UEs' tasks could end in time, bool [B, M + 1].
+
+        Local alone where no UE is current.
+        """
+        masks = self._legal[self._everyone, np.minimum(self.ue, self.num_ues - 1)]
+        none = self.ue == self.num_ues
+        if none.any():
+            masks[none] = np.arange(masks.shape[1]) == 0
+        return masks
+
+    def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
+        """Return the observation [B, ...].
+
+        Without ``copy`` the buffers themselves, overwritten by the next step.
+        """
+        out: dict[str, NDArray[Any]] = {"ues": self._seen.ues, "servers": self._seen.servers}
+        if self._objective:
+            weights = list(self.prompts.weights.values())
+            out["objective"] = np.stack(weights, axis=-1).astype(np.float32)
+        else:
+            out["prompt"] = self.prompts.tokens
+        return {key: array.copy() for key, array in out.items()} if copy else out
+
+    def picture(self, row: int) -> dict[str, Any]:
+        """Return what a picture of one row shows, as the arguments of ``QueueFrame``."""
+        rows, now, stations = np.asarray([row]), self.cells.now.take(row), self.cells.stations
+        wait = stations.waiting(rows, now.uplink_bps)
+        deadline_s, at = float(now.deadline_s[0, 0]), int(stations.slot[row])
+        edge_cycles = now.server_cpu_hz[0] * deadline_s
+        outcomes = stations.outcomes(rows, self._place[rows])
+        settled = ~np.isnan(outcomes.cost[0])
+        recent = slice(max(at - stations.sizes.deadline_slots + 1, 0), at + 1)
+        current = int(self.ue[row])
+        return {
+            "prompt": self.prompts.texts[row],
+            "slot": min(at, self.scenario.num_slots - 1),
+            "num_slots": self.scenario.num_slots,
+            "current": current if current < self.num_ues else None,
+            "has_task": now.has_task[0],
+            "cpu_queue": wait.cpu_wait_cycles[0] / (now.local_cpu_hz[0] * deadline_s),
+            "uplink_queue": wait.uplink_wait_s[0] / deadline_s,
+            "dropped": outcomes.late[0, recent].sum(axis=0),
+            "waiting": wait.edge_wait_cycles[0].sum(axis=0) / edge_cycles,
+            "coming": wait.coming_cycles[0].sum(axis=0) / edge_cycles,
+            "users": np.count_nonzero(wait.edge_wait_cycles[0], axis=0),
+            "server_cpu_hz": now.server_cpu_hz[0],
+            "tasks": int(settled.sum()),
+            "late": int(outcomes.late.sum()),
+            "cost": float(outcomes.episode_cost[0]),
+            "unit": unit_of({name: w[row] for name, w in self.prompts.weights.items()}),
+        }
