@@ -256,6 +256,8 @@ def play(scenario: Any, agent: Any, prompts: Any, episodes: int, rng: Any) -> An
 
 def list_scenarios(world: str | None = None) -> list[str]:
     """Return the names of the presets that ship with the package: all, or those of a world."""
+    if world is not None:
+        validate.known(world, WORLDS, "world")
     names = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
     return [n for n in names if world in (None, _fields(n).get("world", DEFAULT_WORLD))]
 

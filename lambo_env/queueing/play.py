@@ -39,6 +39,8 @@ def play(
     scenario = load_scenario(scenario)
     episodes = validate.integer("episodes", episodes)
     validate.generator(rng)
+    allowed = "an object with decide(instances, prompts, rng)"
+    validate.check("agent", agent, callable(getattr(agent, "decide", None)), allowed)
     prompts = as_prompts("prompts", prompts)
     fits = len(prompts) in (1, episodes)
     validate.check("prompts", len(prompts), fits, f"1 or {episodes}, one per episode")

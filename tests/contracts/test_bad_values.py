@@ -12,6 +12,7 @@ import math
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,12 @@ SPECIAL: dict[tuple[str, str], tuple[Any, ...]] = {
     ("Frames", "gain"): ("1", [1e-6], [[-1e-6]], [[math.nan]], [[8.4]]),
     ("Frames", "weight"): ("1", [1.0], [1.0, 0.0], [1.0, math.nan], [[1.0, 1.0]]),
     ("load_scenario", "source"): ("", 3, 1.5, ["x"], {"num_uess": 3}),
+    ("play", "scenario"): ("", 3, 1.5, ["x"], {"num_uess": 3}),
+    ("play", "agent"): OBJECT,
+    ("play", "prompts"): (1.5, math.nan, [], {}, "make it so"),
+    ("play", "episodes"): (0, -7, 2.5, "3", math.nan),
+    ("play", "rng"): (3, 1.5, "seed", [0], np.random),
+    ("list_scenarios", "world"): ("", 3, "papr", ["x"], 1.5),
     ("sample_instances", "scenario"): OBJECT,
     ("sample_instances", "num_instances"): (-7, 2.5, "3", math.nan, [4]),
     ("sample_instances", "rng"): (3, 1.5, "seed", [0], np.random),
@@ -99,6 +106,7 @@ ALSO_CALLED = {
     "prompt": ("Prompts.texts",),
     "texts": ("prompt",),
     "source": ("scenario",),
+    "scenario": ("QueueScenario",),
     "name": ("drift",),
     "polish": ("agent",),
     "expert": ("agent",),
@@ -113,6 +121,11 @@ MANDATORY: dict[str, dict[str, Any]] = {
     "Prompts": {"texts": "minimum latency", "latency_weight": 1.0},
     "of": {"texts": "minimum latency"},
     "sample": {"batch": 3, "rng": np.random.default_rng(0)},
+    "play": {
+        "scenario": lambo_env.queueing.QueueScenario(num_ues=1, num_slots=1),
+        "agent": SimpleNamespace(decide=lambda *_: None),
+        **{"prompts": 1.0, "episodes": 1, "rng": np.random.default_rng(0)},
+    },
     "sample_instances": {
         "scenario": Scenario(num_ues=2),
         "num_instances": 1,

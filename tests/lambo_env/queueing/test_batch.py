@@ -289,4 +289,4 @@ def test_play_is_offered_where_slots_leave_something_to_the_next():
         lambo_env.play("paper", Fixed(None), "minimum latency", 2, np.random.default_rng(0))
     with pytest.raises(ValueError, match="prompts is 3; allowed: 1 or 2"):
         prompts = Prompts.of("minimum latency", 3)
-        lambo_env.play("queue", Fixed(None), prompts, 2, np.random.default_rng(0))
+        lambo_env.play("queue", Fixed(print), prompts, 2, np.random.default_rng(0))
