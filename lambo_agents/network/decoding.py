@@ -7,6 +7,7 @@ none is, the task stays local and is late.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from lambo_env.offloading import observation, physics
 from lambo_env.offloading.instances import LOCAL, Instances, over_places
 
 ALLOCATIONS = ("optimal", "share")
+_WINDOW = 256  # steps that ``fixed_point`` settles at once
 FIXED_POINT_ROWS = 12  # rollouts up to which it takes less time than step by step (50 UEs)
 _LAST_RESORT = (
     -1e9
@@ -100,7 +102,12 @@ def gumbel(shape: tuple[int, ...], generator: torch.Generator, temperature: floa
 
 
 def states(
-    plan: DecoderInputs, place: Tensor, taken: Tensor, places: int
+    plan: DecoderInputs,
+    place: Tensor,
+    taken: Tensor,
+    places: int,
+    left: Tensor | float = 1.0,
+    memory: Tensor | float = 0.0,
 ) -> tuple[DecoderState, Tensor]:
     """Return the state before each step, and what is left in float64 [B, O, N, P].
 
@@ -109,15 +116,26 @@ def states(
         place: int64 [B, O, N].
         taken: float64 [B, O, N] of the total of its server; 0 where local.
         places: P.
+        left: before the first step, float64 [B, O, 1, P]; 1: everything.
+        memory: before the first step, [B, O, 1, P, R]; 0: nothing.
     """
-    chosen = place[..., None] == torch.arange(places, device=place.device)
-    used = taken[..., None] * chosen
-    left = 1 - (used.cumsum(2) - used)
+    used, updates = _effects(plan, place, taken, places)
+    left = left - (used.cumsum(2) - used)
     left = torch.cat([torch.zeros_like(left[..., :1]), left[..., 1:]], dim=-1)
-    if plan.memory_update is None:
+    if updates is None:
         return DecoderState(left.to(plan.base.dtype)), left
-    updates = chosen[..., None] * plan.memory_update[..., None, :]
-    return DecoderState(left.to(plan.base.dtype), updates.cumsum(2) - updates), left
+    return DecoderState(left.to(plan.base.dtype), memory + (updates.cumsum(2) - updates)), left
+
+
+def _effects(
+    plan: DecoderInputs, place: Tensor, taken: Tensor, places: int
+) -> tuple[Tensor, Tensor | None]:
+    """Return what each step takes [B, O, N, P] and adds to the memories [B, O, N, P, R]."""
+    chosen = place[..., None] == torch.arange(places, device=place.device)
+    gift = plan.memory_update
+    return taken[..., None] * chosen, None if gift is None else chosen[..., None] * gift[
+        ..., None, :
+    ]
 
 
 def teacher_forced(
@@ -155,37 +173,44 @@ def fixed_point(
 
     A pass over all steps decides each by the states that the last pass' places leave; step i is
     right after i + 1 passes at the latest, and after a few in practice, since most decisions do not
-    hinge on the last ones before. For few rows a pass costs little more than a step. Only for
-    floors as what is taken (the closed form's allocation).
+    hinge on the last ones before. For few rows a pass costs little more than a step. Many steps are
+    settled window by window, unless they attend to each other. Only for floors as what is taken
+    (the closed form's allocation).
 
     Returns:
         The rollouts, in the plan's order, and the number of passes.
     """
     batch, steps, places = slots.need.shape
     need, take, fallback = _rules(slots)
-    noise: Tensor | int = 0
+    noise = torch.zeros(1, 1, steps, 1, device=need.device)
     if generator is not None:
-        noise = (
-            gumbel((steps, batch, count, places), generator, temperature)
-            .permute(1, 2, 0, 3)
-            .to(need.device)
-        )
+        drawn = gumbel((steps, batch, count, places), generator, temperature)
+        noise = drawn.permute(1, 2, 0, 3).to(need.device)
     place = torch.zeros(batch, count, steps, dtype=torch.int64, device=need.device)
     if plan.place_prior is not None:
-        place = (
-            (torch.where(need <= 1, plan.place_prior, fallback) + noise)
-            .argmax(-1)
-            .expand(-1, count, -1)
-        )
-    passes = 0
-    while True:
-        passes += 1
-        taken = take.expand(-1, count, -1, -1).gather(-1, place[..., None])[..., 0]
-        state, left = states(plan, place, taken, places)
-        better = (torch.where(need <= left, aed.steps(plan, state)[0], fallback) + noise).argmax(-1)
-        if torch.equal(better, place):
-            return Rollout(place, taken), passes
-        place = better
+        guess = torch.where(need <= 1, plan.place_prior, fallback) + noise
+        place = guess.argmax(-1).expand(-1, count, -1)
+    taken = take.expand(-1, count, -1, -1)
+    left: Tensor | float = 1.0
+    memory: Tensor | float = 0.0
+    settled, passes = [], 0
+    window = steps if aed.config.self_attention else _WINDOW
+    for first in range(0, steps, window):
+        pick = itemgetter((slice(None), slice(None), slice(first, first + window)))
+        some, now, parts = plan.of_steps(pick), pick(place), tuple(map(pick, (need, taken, noise)))
+        before = now[..., :0]
+        while not torch.equal(before, now):
+            passes, before = passes + 1, now
+            took = parts[1].gather(-1, now[..., None])[..., 0]
+            state, rest = states(some, now, took, places, left, memory)
+            logits = torch.where(parts[0] <= rest, aed.steps(some, state)[0], fallback)
+            now = (logits + parts[2]).argmax(-1)
+        settled.append(Rollout(now, took))
+        used, updates = _effects(some, now, took, places)
+        left = left - used.sum(2, keepdim=True)
+        memory = 0.0 if updates is None else memory + updates.sum(2, keepdim=True)
+    joined = (torch.cat(part, dim=-1) for part in zip(*(each[:2] for each in settled), strict=True))
+    return Rollout(*joined), passes
 
 
 def decide(

@@ -226,7 +226,8 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
             )
         rows = self._all_rows if resets is None else np.flatnonzero(~self._over)
         decoded = self.arguments.decode(self._actions.many(actions, rows, self.num_envs))
-        rewards, infos = None, {}
+        rewards: Any = None
+        infos: Infos = {}
         if rows.size:
             rewards, finished = self._batch.step(rows, *decoded, self._generators())
             infos = self._close(finished)

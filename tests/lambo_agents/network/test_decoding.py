@@ -92,8 +92,12 @@ def test_the_plain_loop_that_decoding_is_timed_against_decides_alike() -> None:
         assert torch.equal(plain_places(aed, slots), rolled.place[:, 0])
 
 
+@pytest.mark.parametrize("window", [16, 256])
 @pytest.mark.parametrize("count", [1, 6])
-def test_leaping_decides_like_stepping(count: int) -> None:
+def test_leaping_decides_like_stepping(
+    count: int, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "_WINDOW", window)
     instances, prompts = problems(3, "hetero", num_ues=40)
     slots = decode.slot(instances, prompts.tokens, False)
     for aed in (untrained(), untrained(PAPER)):
@@ -103,7 +107,7 @@ def test_leaping_decides_like_stepping(count: int) -> None:
         leapt, passes = decode.fixed_point(aed, plan, slots, count, seeds[1])
         assert torch.equal(stepped.place, leapt.place)
         assert torch.equal(stepped.taken, leapt.taken)
-        assert 1 < passes <= 41
+        assert 1 < passes <= 41 + 40 // window
 
 
 def test_sampled_rollouts_follow_the_softmax() -> None:
