@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -18,18 +17,18 @@ from lambo_env.utils import rules, validate
 from lambo_env.utils.rules import Ruled, ruled
 
 
-def _rising(kinds: type | UnionType, allowed: str) -> rules.Rule:
+def _rising(kinds: tuple[type, ...], allowed: str) -> rules.Rule:
     def rule(field: str, ends: Any) -> Any:
         pair = isinstance(ends, tuple | list) and len(ends) == 2
-        numbers = pair and all(isinstance(end, kinds) and math.isfinite(end) for end in ends)
+        numbers = pair and all(type(end) in kinds and math.isfinite(end) for end in ends)
         validate.check(field, ends, numbers and 0 < ends[0] <= ends[1], allowed)
         return tuple(ends)
 
     return rule
 
 
-factors = _rising(int | float, "(low, high) with 0 < low <= high")
-counts = _rising(int, "(low, high), integers with 1 <= low <= high")
+factors = _rising((int, float), "(low, high) with 0 < low <= high")
+counts = _rising((int,), "(low, high), integers with 1 <= low <= high")
 
 
 def known_scenario(field: str, value: str) -> str:
