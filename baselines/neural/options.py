@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class NetTraining(Variation):
     """pooled (weights shared over UEs and servers) or 60fc (60 fully connected layers)."""
     scenario: str = ruled("paper", known_scenario)
     """Preset or .toml file that most instances come from."""
-    varied: float = ruled(0.0, rules.share)
+    varied: float | None = ruled(None, optional(rules.share))  # type: ignore[assignment]
     """Share of slots drawn from a variation of a scenario instead, by the ranges below."""
     servers: tuple[int, int] | None = ruled((2, 16), rules.optional(counts))
     """Range of M in varied slots, servers drawn from the scenario's; None keeps its M."""
@@ -50,18 +51,25 @@ class NetTraining(Variation):
     def __post_init__(self) -> None:
         """Check every field, and that a network for one N and M is not given others."""
         super().__post_init__()
-        self.check("varied", self.varied == 0 or self.size == "pooled", f"0 for size {self.size!r}")
+        fits = self.values["varied"] == 0 or self.size == "pooled"
+        self.check("varied", fits, f"0 for size {self.size!r}")
+
+    @functools.cached_property
+    def ranges(self) -> Variation:
+        """Which relatives are drawn, and how often: as settled where ``varied`` is None."""
+        return Variation(**{name: self.values[name] for name in Variation.field_names()})
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[Instances, Prompts]:
         """Return slots of one scenario with prompts; about ``count`` of a relative."""
-        scenario, count = self.draw(count, rng) if self.varied else (self.base, count)
+        ranges = self.ranges
+        scenario, count = ranges.draw(count, rng) if ranges.varied else (self.base, count)
         return sample_instances(scenario, count, rng), Prompts.sample(count, rng)
 
     def groups(self, count: int, rng: np.random.Generator) -> list[tuple[Instances, Prompts]]:
         """Return ``count`` slots, those of one scenario together."""
         found: list[tuple[Instances, Prompts]] = []
         while count > 0:
-            drawn, prompts = self.sample(GROUP if self.varied else count, rng)
+            drawn, prompts = self.sample(GROUP if self.ranges.varied else count, rng)
             rows = slice(count)
             found.append((drawn.take(rows), prompts.take(np.arange(len(drawn))[rows])))
             count -= len(drawn)

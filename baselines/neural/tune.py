@@ -38,7 +38,11 @@ SPACE: dict[str, dict[str, tuple[float, ...]]] = {
     },
     "60fc": {"learning_rate": (1e-3, 2e-3, 4e-3), "width": (69, 128, 192), "batch": (64, 128)},
 }
-BUDGETS = {"are": {"labels": 2000, "epochs": 4}, "droo": {"slots": 4000}}
+# trials see one scenario alone
+BUDGETS: dict[str, dict[str, float]] = {
+    "are": {"labels": 2000, "epochs": 4, "varied": 0.0},
+    "droo": {"slots": 4000, "varied": 0.0},
+}
 
 
 def search(
@@ -47,7 +51,7 @@ def search(
     folder: Path,
     scenario: str = "paper",
     instances: int = 128,
-    budget: dict[str, int] | None = None,
+    budget: dict[str, float] | None = None,
     tell: Callable[[dict[str, Any]], None] = print,
 ) -> list[dict[str, Any]]:
     """Try settings of ``lambo train are`` or ``droo`` and return all trials, the best first.

@@ -63,7 +63,7 @@ class Are:
 
     objectives = PAIR
     evaluator_in_loop = False
-    labels_used = 10_000
+    labels_used = LABELS
 
     def __init__(
         self,

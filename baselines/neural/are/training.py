@@ -23,7 +23,6 @@ from lambo_env.cell.seeding import training_rng
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.offloading.variation import Variation
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, runs, validate
 from lambo_env.utils.rules import ruled
@@ -31,17 +30,17 @@ from lambo_env.utils.timing import one_thread
 
 SHARD = 250  # labels per file
 STANDARD = 500  # labels whose columns' mean and spread the network takes
-VARIATION = Variation.field_names()
 
 
 # by size, chosen by hand; `lambo tune neural` searches around them
 SETTINGS: dict[str, dict[str, Any]] = {
     "pooled": {
-        "labels": 10_000,
-        "epochs": 12,
-        "width": 32,
+        "labels": 20_000,
+        "epochs": 8,
+        "width": 64,
         "batch": 64,
         "learning_rate": 4e-3,
+        "varied": 0.5,
     },
     "60fc": {
         "labels": 20_000,
@@ -49,6 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "width": 192,
         "batch": 128,
         "learning_rate": 2e-3,
+        "varied": 0.0,
     },
 }
 
@@ -104,7 +104,7 @@ def labelled(
     written.
     """
     scenario, labels = options.base, options.values["labels"]
-    varied = "" if options.varied == 0 else f" {[getattr(options, name) for name in VARIATION]}"
+    varied = f" {options.ranges.to_dict()}" if options.ranges.varied else ""
     owner = f"{type(expert).__name__} {scenario.hash} {options.seed}{varied}"
     parts: dict[tuple[int, ...], list[Lesson]] = {}
     for index in range(-(-labels // SHARD)):

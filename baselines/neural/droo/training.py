@@ -29,10 +29,23 @@ from lambo_env.utils.timing import one_thread
 
 # by size, chosen by hand; `lambo tune neural` searches around them
 SETTINGS: dict[str, dict[str, Any]] = {
-    "pooled": {"slots": 30_000, "width": 32, "batch": 64, "learning_rate": 5e-3, "rounds": 0},
-    "60fc": {"slots": 16_000, "width": 192, "batch": 128, "learning_rate": 2e-3, "rounds": 60},
+    "pooled": {
+        "slots": 20_000,
+        "width": 64,
+        "batch": 64,
+        "learning_rate": 5e-3,
+        "rounds": 20,
+        "varied": 0.5,
+    },
+    "60fc": {
+        "slots": 16_000,
+        "width": 192,
+        "batch": 128,
+        "learning_rate": 2e-3,
+        "rounds": 60,
+        "varied": 0.0,
+    },
 }
-
 STANDARD = 512  # slots whose columns' mean and spread the network takes
 
 
@@ -78,7 +91,7 @@ class _Run:
         self.agent = Droo(
             None, config=DrooConfig(**learning), net=options.net(False), seed=options.seed
         )
-        if options.varied:
+        if options.ranges.varied:
             self.agent.memory = MixedBuffer(self.agent.config.memory)
         self.block, self.seconds = 0, 0.0
         self.ratio: list[float] = []  # of the cost played to the local one, one mean per block

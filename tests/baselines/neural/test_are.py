@@ -31,7 +31,7 @@ from lambo_env.prompts.prompts import Prompts
 
 TINY = PooledConfig(width=16, share_head=True)
 DEEP = FlatConfig(num_ues=6, depth=5, width=16, share_head=True)
-SHORT = AreTraining(scenario="tiny", labels=300, epochs=3)
+SHORT = AreTraining(scenario="tiny", labels=300, epochs=3, varied=0.0)
 
 
 class Drops:

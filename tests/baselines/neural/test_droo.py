@@ -348,7 +348,7 @@ def tensors_of(path):
 
 @pytest.mark.parametrize("given", [{}, {"varied": 0.7, "num_ues": (3, 9), "rounds": 2}])
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, given):
-    options = DrooTraining(scenario="tiny", slots=60, save_every=2, **given)
+    options = DrooTraining(scenario="tiny", slots=60, save_every=2, **{"varied": 0.0, **given})
     droo_training.train(options, tmp_path / "whole.safetensors")
     saves, save = [], droo_training._Run._save
 
@@ -372,19 +372,21 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, monkeypatch, gi
 
 
 def test_a_state_of_other_options_is_refused(tmp_path):
-    droo_training.train(DrooTraining(scenario="tiny", slots=10), tmp_path / "a.safetensors")
+    droo_training.train(
+        DrooTraining(scenario="tiny", varied=0.0, slots=10), tmp_path / "a.safetensors"
+    )
     with pytest.raises(
         ValueError, match="seed is 1; allowed: 0, as in .*a.state; or another --out"
     ):
         droo_training.train(
-            DrooTraining(scenario="tiny", slots=10, seed=1),
+            DrooTraining(scenario="tiny", varied=0.0, slots=10, seed=1),
             tmp_path / "a.safetensors",
         )
 
 
 def test_weights_load_and_broken_ones_are_refused(tmp_path, tiny, prompts, rng):
     path = tmp_path / "a.safetensors"
-    card = droo_training.train(DrooTraining(scenario="tiny", slots=20), path)
+    card = droo_training.train(DrooTraining(scenario="tiny", varied=0.0, slots=20), path)
     assert card["labels"] == 0
     assert path.with_suffix(".json").is_file()
     agent = Droo(str(path), candidates=1)
