@@ -201,7 +201,7 @@ class Imitation(Phase[ImitationStage]):
         growth, fits = (part[:, 0] for part in regrets(batch.instances, objective, label[:, None]))
         cost = physics.association_cost(batch.instances, label, objective)
         unit = self.stage.temperature * cost / label.shape[1]
-        logits = np.where(fits, -growth / unit[:, None, None], -np.inf)
+        logits = np.where(fits, growth / -unit[:, None, None], -np.inf)
         softer = torch.from_numpy(logits).softmax(-1).to(chosen)
         return torch.where(batch.shares[:, None, None].to(chosen.device), chosen, softer)
 

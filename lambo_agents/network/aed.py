@@ -259,14 +259,15 @@ class AED(nn.Module):
         the texts.
         """
         if meaning is not None:
-            mean = self.prompt.meanings(meaning)
+            prompt: Any = self.prompt
+            mean = prompt.meanings(meaning)
             text, valid = mean[:, None], None
             inputs = inputs._replace(text=torch.arange(len(mean), device=mean.device))
         else:
             text, valid, mean = self.prompt(inputs.tokens)
-        prompt = (mean + self.types.weight[PROMPT_TYPE])[inputs.text]
+        asked = (mean + self.types.weight[PROMPT_TYPE])[inputs.text]
         if self.allocation is not None:
-            prompt = prompt + self.allocation(inputs.shares.long())
+            asked = asked + self.allocation(inputs.shares.long())
         embedded = self.servers.embed(inputs.ues, inputs.size)
         parts = [
             text[inputs.text] + self.types.weight[PROMPT_TYPE],
@@ -286,7 +287,7 @@ class AED(nn.Module):
         for depth, layer in enumerate(self.encoder):
             x = self.servers.mix(depth, layer(x, counts), columns)
         return Encoded(
-            self.encoder_norm(x.to(self.encoder_norm.weight.dtype)), counts, prompt, embedded
+            self.encoder_norm(x.to(self.encoder_norm.weight.dtype)), counts, asked, embedded
         )
 
     def with_encoder_in(self, kind: torch.dtype) -> AED:
