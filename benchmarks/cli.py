@@ -68,6 +68,14 @@ COMMANDS = {
         "reproduce:are",
         "Train ARE's original network on its own scenarios and score the last 60.",
     ),
+    "reproduce tang-wong": (
+        "reproduce:tang_wong",
+        "Play rules where tasks wait, in Tang and Wong's world, beside what their code gives.",
+    ),
+    "reproduce qeco": (
+        "reproduce:qeco",
+        "Play rules where tasks wait, in QECO's world, beside what its code and network give.",
+    ),
     "decode": (
         "decode:decode",
         "Put one slot through a network of any size: seconds and memory on this machine.",

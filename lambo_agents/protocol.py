@@ -31,7 +31,8 @@ class Agent(Protocol):
     - ``labels_used: int`` (0): expert decisions that its training saw;
     - ``batch_invariant: bool``: a row is decided as it would be alone; expected of agents that draw
       nothing from ``rng``;
-    - ``world: str`` ("offloading"): whose instances it decides, of ``lambo list envs``;
+    - ``world: str | tuple[str, ...]`` ("offloading"): whose instances it decides, of ``lambo list
+      envs``;
     - ``objectives: tuple[str, ...]``: the only ones that it can minimise; otherwise any.
     """
 
@@ -86,15 +87,22 @@ class Solver(Protocol):
         ...
 
 
+def worlds(agent: object) -> tuple[str, ...]:
+    """Return the names of the worlds whose instances an agent, or a class of agents, decides."""
+    named: str | tuple[str, ...] = getattr(agent, "world", DEFAULT_WORLD)
+    return (named,) if isinstance(named, str) else named
+
+
 def unsupported(agent: object, instances: Instances, prompts: Prompts | None = None) -> str | None:
     """Return why ``agent`` cannot decide ``instances`` under ``prompts``, or None.
 
     An agent decides one world, "offloading" unless it says otherwise; without ``supports`` it
     takes everything of that world, without ``objectives`` whatever prompts ask for.
     """
-    world, given = getattr(agent, "world", DEFAULT_WORLD), world_of(instances, "instances").name
-    if world != given:
-        return f"it decides instances of {world!r}; these are of {given!r}"
+    given = world_of(instances, "instances").name
+    if given not in (known_worlds := worlds(agent)):
+        known_text = " or ".join(map(repr, known_worlds))
+        return f"it decides instances of {known_text}; these are of {given!r}"
     supports, known = getattr(agent, "supports", None), getattr(agent, "objectives", None)
     reason: str | None = None if supports is None else supports(instances)
     if reason is not None or prompts is None or known is None:

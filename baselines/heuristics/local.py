@@ -13,6 +13,8 @@ from lambo_env.utils import validate
 class Local:
     """Every UE runs its own task, late or not."""
 
+    world = ("offloading", "queueing")
+
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return place 0 and no server CPU for all."""
         validate.generator(rng)

@@ -12,6 +12,7 @@ from baselines.heuristics.allocation import ALLOCATIONS, allotted
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances, over_places
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.queueing.instances import QueueInstances
 from lambo_env.utils import validate
 
 
@@ -29,15 +30,16 @@ class Random:
         self.feasible = feasible
         self.allocation = validate.known(allocation, ALLOCATIONS, "Random.allocation")
 
-    def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
+    def decide(
+        self, instances: Instances | QueueInstances, prompts: Prompts, rng: np.random.Generator
+    ) -> Decision:
         """Return a random association under the chosen allocation; one uniform per UE is drawn."""
         validate.generator(rng)
         uniform = rng.random((instances.batch_size, instances.num_ues))
-        place = (
-            _draw_feasible(instances.to("numpy"), uniform)
-            if self.feasible
-            else np.floor(uniform * (instances.num_servers + 1)).astype(np.int64)
-        )
+        anywhere = np.floor(uniform * (instances.num_servers + 1)).astype(np.int64)
+        if isinstance(instances, QueueInstances):
+            return Decision(anywhere, np.zeros_like(uniform))
+        place = _draw_feasible(instances.to("numpy"), uniform) if self.feasible else anywhere
         return allotted(instances, place, self.allocation)
 
 

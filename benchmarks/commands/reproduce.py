@@ -1,4 +1,4 @@
-"""``lambo reproduce droo|are``.
+"""``lambo reproduce droo|are|tang-wong|qeco``.
 
 Another paper's number, ours, the interval, the time, and what differed.
 """
@@ -66,11 +66,39 @@ def are(
     )
 
 
+def tang_wong(*, episodes: int = 12, root: int = 0) -> None:
+    """Play rules in the world of Tang and Wong: late %, beside what their code gives.
+
+    Args:
+        episodes: Of each load.
+        root: Root seed of the episodes.
+    """
+    _queueing("tang-wong", episodes, root)
+
+
+def qeco(*, episodes: int = 12, root: int = 0) -> None:
+    """Play rules in the world of QECO: late %, beside what their code and network give.
+
+    Args:
+        episodes: Of each load.
+        root: Root seed of the episodes.
+    """
+    _queueing("qeco", episodes, root)
+
+
+def _queueing(name: str, episodes: int, root: int) -> None:
+    from benchmarks.studies.reproductions import queueing as study
+
+    quantities = study.reproduce(name, episodes, root)
+    _print(quantities, f"late % in {name}, {episodes} episodes per load", study.DIFFERENCES)
+    print(study.PUBLISHED[name].claim)
+
+
 def _print(quantities: Iterable[Quantity], title: str, differences: Sequence[str]) -> None:
     rows = [
         (
             q.name,
-            f"{q.value.mean:.6g}",
+            "-" if math.isnan(q.value.mean) else f"{q.value.mean:.6g}",
             "-" if math.isnan(q.value.low) else f"{q.value.low:.6g} .. {q.value.high:.6g}",
             q.theirs,
             q.note,

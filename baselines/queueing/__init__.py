@@ -1,0 +1,1 @@
+"""Rules, searches and bounds for tasks that wait."""

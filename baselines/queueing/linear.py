@@ -1,0 +1,109 @@
+"""The linear rule: each task goes where a weighted sum of the place's columns is least.
+
+Shapes: B episodes, P places, K columns.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from baselines.queueing.columns import COLUMNS, PlaceColumns
+from baselines.queueing.turns import Floats, Ints, decide, turns
+from lambo_env.offloading.instances import Decision
+from lambo_env.prompts.objectives import Objective
+from lambo_env.prompts.prompts import Prompts
+from lambo_env.queueing.instances import QueueInstances
+from lambo_env.utils import files, jsons, validate
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "linear-rule.json"
+KNOTS = (0.0, 0.5, 1.0)  # weights of latency that the rule is tuned for; linear between
+
+
+class LinearRule:
+    """Each task goes where a weighted sum of what the place promises is least.
+
+    Its weights are tuned by ``lambo tune linear-rule``, on training seeds alone.
+
+    Args:
+        weights: a file of that command, or weights [len(KNOTS), K]; None: those that are shipped.
+    """
+
+    world = "queueing"
+
+    def __init__(self, weights: str | os.PathLike[str] | Floats | None = None) -> None:
+        if weights is None or isinstance(weights, str | os.PathLike):
+            weights = load(SHIPPED if weights is None else weights)
+        self.weights = np.asarray(weights, dtype=float)
+        shape = (len(KNOTS), len(COLUMNS))
+        validate.check("LinearRule.weights.shape", self.weights.shape, self.weights.shape == shape, f"{shape}")
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers are tuned."""
+        return self.weights.size
+
+    def decide(
+        self, instances: QueueInstances, prompts: Prompts, rng: np.random.Generator
+    ) -> Decision:
+        """Return the places [B, N]."""
+        validate.generator(rng)
+        share = latency_share(instances, prompts.objective(instances))
+        weights = [np.interp(share, KNOTS, column) for column in self.weights.T]
+        place = places(instances, np.stack(weights, axis=-1))
+        return Decision(place, np.zeros(place.shape))
+
+
+def places(instances: QueueInstances, weights: Floats) -> Ints:
+    """Return the places [B, N] of least score under weights [B, K]."""
+    now = turns(instances)
+    columns = PlaceColumns(now, instances.slot_s)
+
+    def choose(j: int, finish_s: Floats, work_s: Floats) -> Ints:
+        score = np.einsum("bpk,bk->bp", columns.at(j, finish_s, work_s), weights)
+        return np.argmin(score, axis=1)
+
+    return decide(instances, now, choose)
+
+
+def latency_share(instances: QueueInstances, objective: Objective) -> Floats:
+    """Return the weight of latency [B] of an objective: 1 latency alone, 0 energy alone."""
+    per_cycle = 1 / instances.local_cpu_hz
+    time = objective.cost_per_s * per_cycle.mean(axis=1)
+    energy = objective.cost_per_j * (instances.local_power_w * per_cycle).mean(axis=1)
+    return np.asarray(time / (time + energy))
+
+
+@functools.cache
+def load(path: str | os.PathLike[str]) -> Floats:
+    """Return the weights [len(KNOTS), K] of a file.
+
+    Raises:
+        ValueError: no such file, or not of that form.
+    """
+    field, known = "weights", Path(path)
+    validate.check(field, str(path), known.is_file(), "a file of `lambo tune linear-rule`")
+    try:
+        held: dict[str, Any] = jsons.loads(known.read_text(encoding="utf-8"))
+        rows = [[held["weights"][str(knot)][name] for name in COLUMNS] for knot in KNOTS]
+        out = np.asarray(rows, dtype=float)
+        validate.each("weights", out, np.isfinite(out), "finite")
+    except (ValueError, KeyError, TypeError) as error:
+        allowed = f"a whole file of `lambo tune linear-rule` ({error})"
+        validate.refuse(field, str(path), allowed)
+    out.flags.writeable = False
+    return out
+
+
+def save(path: str | os.PathLike[str], weights: Floats, **facts: Any) -> None:
+    """Write weights [len(KNOTS), K] and facts of their tuning, atomically."""
+    named = {
+        str(knot): dict(zip(COLUMNS, map(float, row), strict=True))
+        for knot, row in zip(KNOTS, weights, strict=True)
+    }
+    files.write_text(path, json.dumps({**facts, "weights": named}, indent=1) + "\n")
