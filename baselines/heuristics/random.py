@@ -21,9 +21,11 @@ class Random:
 
     Args:
         feasible: draw among the places whose floor still fits (local where none does); False: among
-            all places.
+            all places. Tasks that wait are drawn among all places, whatever is said here.
         allocation: "optimal", the closed form, or "equal" shares of each server.
     """
+
+    world = ("offloading", "queueing")
 
     def __init__(self, feasible: bool = True, allocation: str = "optimal") -> None:
         validate.check("Random.feasible", feasible, isinstance(feasible, bool), "True or False")

@@ -32,8 +32,7 @@ class Found(NamedTuple):
 
     place: Ints  # [T, N]
     cost: float  # of the plan, per task
-    curve: list[tuple[float, float]]  # CPU seconds spent, cost; the first is the start's
-    rounds: int
+    curve: list[tuple[float, float]]  # CPU seconds spent, cost: the start's, then by round
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,8 +68,8 @@ class HindsightSearch(Ruled):
         tasks = np.argwhere(trace.has_task)
         first = replay(trace, best, objective)
         cost, costs = float(first.episode_cost), _by_slot(first.cost)
-        curve, done = [(0.0, cost)], 0
-        for done in range(1, self.rounds + 1 if len(tasks) else 1):
+        curve = [(0.0, cost)]
+        for _ in range(self.rounds if len(tasks) else 0):
             candidates, changes = self._draw(trace, best, tasks, rng)
             tried = _by_slot(replay(trace, candidates, objective).cost) - costs
             joined = _join(trace, best, candidates, changes, tried)
@@ -83,7 +82,7 @@ class HindsightSearch(Ruled):
             curve.append((spent_s, cost))
             if self.limit_s is not None and spent_s > self.limit_s:
                 break
-        return Found(best, cost, curve, done)
+        return Found(best, cost, curve)
 
     def _draw(
         self, trace: Trace, best: Ints, tasks: Ints, rng: np.random.Generator

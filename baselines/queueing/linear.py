@@ -41,7 +41,9 @@ class LinearRule:
             weights = load(SHIPPED if weights is None else weights)
         self.weights = np.asarray(weights, dtype=float)
         shape = (len(KNOTS), len(COLUMNS))
-        validate.check("LinearRule.weights.shape", self.weights.shape, self.weights.shape == shape, f"{shape}")
+        validate.check(
+            "LinearRule.weights.shape", self.weights.shape, self.weights.shape == shape, f"{shape}"
+        )
 
     @property
     def num_parameters(self) -> int:

@@ -1,4 +1,4 @@
-"""Given traces played by whoever decides, many episodes side by side.
+"""Given traces decided slot by slot, many episodes side by side.
 
 Shapes: E traces, B = copies x E episodes (copy by copy), T slots that bring tasks, N UEs.
 """
@@ -11,87 +11,73 @@ from typing import Any
 import numpy as np
 
 from baselines.queueing.turns import Floats, Ints
+from lambo_env.queueing.dynamics import Cells
 from lambo_env.queueing.instances import QueueInstances, TaskOutcomes, Trace
-from lambo_env.queueing.slots import Devices
-from lambo_env.queueing.stations import Prices, Sizes, Stations
+from lambo_env.queueing.scenario import QueueScenario
+from lambo_env.queueing.slots import Arrivals, Devices
 
 Decide = Callable[[QueueInstances], Ints]
-_TASK = ("has_task", "data_bits", "cycles")
+_TASK = ("data_bits", "cycles")
 
 
 class Simulation:
     """Episodes of traces that agree in their sizes, slot by slot.
 
     Args:
-        traces: E of one scenario.
+        scenario: whose deadlines, discipline and mean task they have.
+        traces: E of them.
         latency_weight: of each episode's prompt, a number or [B].
-        mean_cycles: E[C] of a task.
         copies: how often each trace is played.
     """
 
     def __init__(
         self,
+        scenario: QueueScenario,
         traces: Sequence[Trace],
-        latency_weight: Any,
-        mean_cycles: float,
+        latency_weight: Any = 1.0,
         copies: int = 1,
     ) -> None:
-        first, self.copies = traces[0], copies
-        self.rows = np.arange(copies * len(traces))
-        self.num_slots, ues = first.has_task.shape
-
         def stacked(name: str) -> Floats:
             values = np.stack([getattr(trace, name) for trace in traces])
             return np.tile(values, (copies, *(1,) * (values.ndim - 1)))
 
-        devices = Devices(*map(stacked, Devices._fields))
-        self.tasks = [stacked(name) for name in _TASK]  # [B, T, N]
-        for values in self.tasks[1:]:
-            values *= self.tasks[0]
-        self.uplink_bps = stacked("uplink_bps")  # [B, T + L - 1, N, M]
-        sizes = Sizes(
-            *(len(self.rows), ues, len(first.server_cpu_hz), self.num_slots),
-            *(first.deadline_slots, first.slot_s, first.discipline),
-        )
-        size = (len(self.rows), ues)
-        self._constant = {
-            **devices._asdict(),
-            "late_penalty": stacked("late_penalty"),
-            "deadline_s": np.full(size, first.deadline_s),
-            "slot_s": np.full(len(self.rows), first.slot_s),
-            "mean_cycles": np.full(len(self.rows), mean_cycles),
-        }
-        self.stations = Stations(sizes)
-        known = QueueInstances.unchecked(
-            uplink_bps=self.uplink_bps, cycles=self.tasks[2], **self._constant
-        )
-        objective = known.objective(np.broadcast_to(latency_weight, len(self.rows)))
-        prices = Prices(
-            objective.cost_per_s, objective.cost_per_j, self._constant["late_penalty"]
-        )
-        self.stations.begin(self.rows, devices, prices)
+        self.rows, self.slot = np.arange(copies * len(traces)), 0
+        self.num_slots, self.cells = scenario.num_slots, Cells(scenario, len(self.rows))
+        self.latency_weight = np.broadcast_to(latency_weight, len(self.rows))
+        self.has_task, self.uplink_bps = stacked("has_task"), stacked("uplink_bps")
+        self.tasks = [stacked(name) * self.has_task for name in _TASK]  # [B, T, N]
+        self.place = np.zeros(self.has_task.shape, dtype=np.int64)
+        self.cells.begin(self.rows, Devices(*map(stacked, Devices._fields)))
 
-    def instances(self, slot: int) -> QueueInstances:
-        """Return what agents see at the start of a slot that brings tasks."""
-        rates = self.uplink_bps[:, slot]
-        waiting = self.stations.waiting(self.rows, rates)._asdict()
-        tasks = {
-            name: values[:, slot] for name, values in zip(_TASK, self.tasks, strict=True)
-        }
-        return QueueInstances.unchecked(uplink_bps=rates, **tasks, **waiting, **self._constant)
+    def enter(self) -> QueueInstances:
+        """Let the next slot's tasks come; return what agents see."""
+        at = self.slot
+        tasks = [values[:, at] for values in (self.has_task, *self.tasks)]
+        shown = self.cells.enter(self.rows, Arrivals(*tasks, self.uplink_bps[:, at]))
+        if at == 0:
+            self.cells.price(self.rows, shown.objective(self.latency_weight))
+        return shown
 
-    def step(self, slot: int, place: Ints | None = None) -> Floats:
-        """Let the tasks of a slot join where they go [B, N], serve it; return what settled [B]."""
-        if place is not None:
-            row, ue = np.nonzero(self.tasks[0][:, slot])
-            new = (values[row, slot, ue] for values in self.tasks[1:])
-            self.stations.join(row, ue, place[row, ue], *new)
-        return self.stations.serve(self.rows, self.uplink_bps[:, slot])
+    def serve(self, place: Ints | None = None) -> Floats:
+        """Let the tasks go to their places [B, N], serve the slot; return what settled costs [B].
+
+        Without places no tasks have come.
+        """
+        at, self.slot = self.slot, self.slot + 1
+        if place is None:
+            self.cells.pass_over(self.rows, self.uplink_bps[:, at])
+        else:
+            self.place[:, at] = place
+            row, ue = np.nonzero(self.has_task[:, at])
+            self.cells.decide(row, ue, place[row, ue])
+        return self.cells.serve(self.rows)
 
     def play(self, decide: Decide) -> TaskOutcomes:
         """Play all episodes to their ends; return what became of their tasks [B, T, N]."""
-        for slot in range(self.uplink_bps.shape[1]):
-            place = decide(self.instances(slot)) if slot < self.num_slots else None
-            self.step(slot, place)
-        return self.stations.outcomes(self.rows)
+        for at in range(self.uplink_bps.shape[1]):
+            self.serve(decide(self.enter()) if at < self.num_slots else None)
+        return self.outcomes()
 
+    def outcomes(self) -> TaskOutcomes:
+        """Return what has become of the tasks [B, T, N]."""
+        return self.cells.stations.outcomes(self.rows, self.place)

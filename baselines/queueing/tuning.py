@@ -96,7 +96,8 @@ def tune(
                 state[str(knot)] = search.to_dict()
                 files.write_text(folder / STATE, json.dumps(state))
                 if search.generation % 10 == 0 or search.generation == options.generations:
-                    tell(f"latency weight {knot:g}: {search.generation}, {costs.min():.4f} of local-if-fits")
+                    best = f"{costs.min():.4f} of local-if-fits"
+                    tell(f"latency weight {knot:g}: generation {search.generation}, {best}")
                 pause(lambda: None)
             start = search.mean
         weights = np.array([state[str(knot)]["mean"] for knot in KNOTS])
@@ -117,13 +118,12 @@ class _Bench:
     """What candidates are scored on: their costs over those of local-if-fits."""
 
     def __init__(self, options: LinearTuning) -> None:
-        self.episodes, self.num_ues = options.episodes, 0
+        self.episodes = options.episodes
         self.scenarios = [registration.load_scenario(name) for name in options.scenarios]
         self.pools = [
             sample_trace(scenario, options.pool, training_rng(options.seed, scenario, 0))
             for scenario in self.scenarios
         ]
-        self.mean_cycles = self.scenarios[0].mean_cycles
         self._reference: dict[float, Floats] = {}
 
     def costs(self, candidates: Floats, knot: float, rng: np.random.Generator) -> Floats:
@@ -148,5 +148,7 @@ class _Bench:
             self._reference[knot] = cost.reshape(len(self.pools), -1).mean(axis=-1)
         return self._reference[knot]
 
-    def _play(self, decide: Decide, traces: Sequence[Trace], knot: float, copies: int = 1) -> Floats:
-        return Simulation(traces, knot, self.mean_cycles, copies).play(decide).episode_cost
+    def _play(
+        self, decide: Decide, traces: Sequence[Trace], knot: float, copies: int = 1
+    ) -> Floats:
+        return Simulation(self.scenarios[0], traces, knot, copies).play(decide).episode_cost

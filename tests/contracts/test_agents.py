@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from queue_slots import queue_slots
 
 from baselines.heuristics.local import Local
 from baselines.heuristics.random import Random
@@ -23,11 +24,15 @@ from lambo_env.wpmec.scenario import WpmecScenario
 from lambo_env.wpmec.scenario import sample_instances as wpmec_instances
 
 SMALL = {"de": {"generations": 5, "population": 8}}  # what slow agents are checked with
+QUEUEING = ("shortest-finish", "local-if-fits", "least-cost", "power-of-two", "lyapunov")
+ELSEWHERE = [n for n in list_agents() if n.startswith("wpmec-") or n in QUEUEING]
 NAMES = [
     name
     for name in list_agents()
     if agent_spec(name).origin == "lambo-mec"  # what else is installed here is not ours to test
-    and not name.startswith("wpmec-")  # another world's: tests/baselines/wpmec
+    # other worlds' are tested under tests/baselines
+    and not name.startswith("wpmec-")
+    and name not in QUEUEING
 ]
 Rng = np.random.Generator
 
@@ -52,7 +57,7 @@ def test_registered_agents_keep_the_contract(name: str):
     assert len(report.rows) == 20
 
 
-@pytest.mark.parametrize("name", [*NAMES, *(n for n in list_agents() if n.startswith("wpmec-"))])
+@pytest.mark.parametrize("name", [*NAMES, *ELSEWHERE])
 def test_registered_agents_can_be_pickled_and_shared_by_threads(name: str):
     agent = made(name)
     instances, prompts = supported(agent), Prompts.of(["minimum latency", "minimum energy"] * 3)
@@ -75,7 +80,7 @@ def supported(agent: object) -> object:
     """Return six instances that an agent supports, read-only as a sweep's are."""
     rng = np.random.default_rng(0)
     worlds = [sample_instances(load_scenario(name), 6, rng) for name in ("tiny", "paper")]
-    worlds.append(wpmec_instances(WpmecScenario(), 6, rng))
+    worlds += [wpmec_instances(WpmecScenario(), 6, rng), queue_slots(6)]
     return read_only(next(world for world in worlds if unsupported(agent, world) is None))
 
 

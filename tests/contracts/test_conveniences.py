@@ -8,10 +8,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from queue_slots import queue_slots
 
 import lambo_env  # noqa: F401 - registers the ids
 from lambo_agents import registry
-from lambo_agents.protocol import unsupported
+from lambo_agents.protocol import unsupported, worlds
 from lambo_env import registration
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
@@ -121,13 +122,13 @@ def test_actions_may_be_tensors_that_require_grad(many: bool):
 @pytest.mark.parametrize("rng", [None, 0, np.random.RandomState(0), "seed"])
 def test_a_generator_of_another_kind_is_a_clear_error(name: str, rng: Any):
     agent: Any = registry.make_agent(name)
-    world = getattr(agent, "world", "offloading")
-    scenario = (
-        load_scenario("tiny")
-        if world == "offloading"
-        else registration.load_scenario({"world": world})
-    )
-    instances = registration.sample_instances(scenario, 1, np.random.default_rng(0))
+    world = worlds(agent)[0]
+    if world == "queueing":
+        instances: Any = queue_slots(1)
+    else:
+        tiny = world == "offloading"
+        scenario = load_scenario("tiny") if tiny else registration.load_scenario({"world": world})
+        instances = registration.sample_instances(scenario, 1, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"rng is .*; allowed: a numpy\.random\.Generator"):
         agent.decide(instances, Prompts.of("minimum latency", 1), rng)
 

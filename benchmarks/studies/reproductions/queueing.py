@@ -10,15 +10,11 @@ import numpy as np
 from baselines.heuristics.local import Local
 from baselines.heuristics.random import Random
 from baselines.queueing.rules import COUNTS, ShortestFinish
-from baselines.queueing.simulation import Simulation
 from benchmarks.report.statistics import mean_interval
 from benchmarks.studies.reproductions.quantity import Quantity
 from lambo_env import registration
-from lambo_env.cell.seeding import decision_rng, evaluation_rng
+from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.prompts.objectives import PURE_PROMPTS
-from lambo_env.prompts.prompts import Prompts
-from lambo_env.queueing.instances import QueueInstances
-from lambo_env.queueing.slots import sample_trace
 from lambo_env.utils import validate
 
 _KNOWN = {
@@ -39,7 +35,10 @@ class Published:
 
 PUBLISHED = {
     "tang-wong": Published(
-        {0.3: ("51.3", "9.8", "0.20", "0.07", "0.06"), 0.5: ("83.0", "42.7", "21.8", "19.4", "13.9")},
+        {
+            0.3: ("51.3", "9.8", "0.20", "0.07", "0.06"),
+            0.5: ("83.0", "42.7", "21.8", "19.4", "13.9"),
+        },
         {},
         "The paper claims 86.4 to 95.4 % fewer dropped tasks and 18.0 to 30.1 % less delay than "
         "existing algorithms (Tang and Wong, IEEE TMC 21(6), 2022); it plays no rule that finishes "
@@ -48,9 +47,9 @@ PUBLISHED = {
     "qeco": Published(
         {0.3: ("51.7", "11.6", "2.85", "2.13", "1.59"), 0.5: ("77.7", "36.3", "", "23.0", "20.6")},
         {0.3: "6.74 +- 0.26"},
-        "The paper claims up to 14.4 % more completed tasks, 9.2 % less delay and 6.3 % less energy "
-        "than existing works (QECO, arXiv 2311.02525); its network's late % above is by its own "
-        "code.",
+        "The paper claims up to 14.4 % more completed tasks, 9.2 % less delay and 6.3 % less "
+        "energy than existing works (QECO, arXiv 2311.02525); its network's late % above is by its "
+        "own code.",
     ),
 }
 DIFFERENCES = (
@@ -93,13 +92,7 @@ def reproduce(name: str, episodes: int = 12, root: int = 0) -> list[Quantity]:
 def play(name: str, load: float, rule: Any, episodes: int, root: int) -> tuple[Any, Any]:
     """Return the late share and the cost per task [episodes] of a rule under latency."""
     scenario = registration.load_scenario(name).replace(arrival_probability=load)
-    traces = sample_trace(scenario, episodes, evaluation_rng(root, scenario, 0))
-    prompts = Prompts.of(PURE_PROMPTS[0], episodes)
-    rng = decision_rng(root, scenario.hash, 0)
-
-    def decide(shown: QueueInstances) -> Any:
-        return rule.decide(shown, prompts, rng).place
-
-    outcome = Simulation(traces, 1.0, scenario.mean_cycles).play(decide)
-    tasks = np.maximum(np.sum([trace.has_task for trace in traces], axis=(1, 2)), 1)
+    rng = evaluation_rng(root, scenario, 0)
+    outcome = registration.play(scenario, rule, PURE_PROMPTS[0], episodes, rng)
+    tasks = np.maximum(np.sum(~np.isnan(outcome.cost), axis=(1, 2)), 1)
     return outcome.late.sum(axis=(1, 2)) / tasks, outcome.episode_cost

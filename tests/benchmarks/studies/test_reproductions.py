@@ -6,7 +6,7 @@ import pytest
 from data_files import shared_data
 
 from benchmarks import cli
-from benchmarks.studies.reproductions import are, droo
+from benchmarks.studies.reproductions import are, droo, queueing
 
 
 def test_a_short_run_of_droo_measures_all_it_names():
@@ -76,3 +76,24 @@ def test_ares_network_comes_near_its_labels():
     )
     assert quantities["stream, closed form: places as labelled"] > 0.8
     assert 0 < quantities["labels that the stream asked for"] <= 300
+
+
+@pytest.mark.parametrize("name", ["tang-wong", "qeco"])
+def test_rules_get_in_published_worlds_what_the_authors_code_gives(name):
+    late = {q.name: q for q in queueing.reproduce(name, episodes=12)}
+    for load in ("0.3", "0.5"):
+        local, at_random, *shortest = [
+            q for title, q in late.items() if title.startswith(f"p {load}") and "their" not in title
+        ]
+        for simple in (local, at_random):
+            assert simple.value.mean == pytest.approx(float(simple.theirs), abs=2.5)
+        means = [q.value.mean for q in (local, at_random, *shortest)]
+        assert means == sorted(means, reverse=True) and len(means) == 5
+
+
+def test_the_published_worlds_print_their_papers_claims(capsys):
+    assert cli.main(["reproduce", "qeco", "--episodes", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "6.74 +- 0.26" in text and "14.4 % more completed tasks" in text
+    assert cli.main(["reproduce", "tang-wong", "--episodes", "0"]) == 2
+    assert "episodes is 0" in capsys.readouterr().err
