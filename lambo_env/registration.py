@@ -350,6 +350,7 @@ register_world(
     instances="lambo_env.queueing.instances:QueueInstances",
     evaluate="lambo_env.queueing.physics:evaluate",
     play="lambo_env.queueing.play:play",
+    local_cost="lambo_env.queueing.physics:local_cost",
     frame="lambo_env.rendering.queues:QueueFrame",
 )
 register_env(

@@ -1,4 +1,4 @@
-"""``lambo throughput agents|envs|sb3|training|decoding|solvers``."""
+"""``lambo throughput agents|envs|queue|sb3|training|decoding|solvers``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from lambo_env.utils import validate
 class ThroughputOptions:
     """What ``lambo throughput`` takes."""
 
-    what: Literal["agents", "envs", "sb3", "training", "decoding", "solvers"] = "agents"
-    """Decision times of agents, steps per second of environments, the same as SB3 sees them,
+    what: Literal["agents", "envs", "queue", "sb3", "training", "decoding", "solvers"] = "agents"
+    """Decision times of agents, steps per second of environments, those of the world where tasks
+    wait with its replays, steps per second as SB3 sees them,
     decisions per second of trainings, LAMBO's decoding beside a plain loop of its layers, or time
     and gap of solvers."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
     scenario: str | None = None
-    """Preset or .toml file (default paper; `solvers`: all four of its plan)."""
+    """Preset or .toml file (default paper; `queue`: queue; `solvers`: all four of its plan)."""
     prompt: str = "minimum latency"
     """The objective in words."""
     budget_s: float = 3.0
@@ -42,6 +43,7 @@ _READ = {
 # of what takes the scenario alone, imported when asked for
 _PRINTERS = {
     "envs": "benchmarks.speed.envs:print_env_throughput",
+    "queue": "benchmarks.speed.queueing:print_queue_throughput",
     "sb3": "benchmarks.speed.sb3:print_sb3_throughput",
     "training": "benchmarks.speed.training:print_training_throughput",
     "decoding": "benchmarks.speed.decoding:print_decode_throughput",
@@ -60,7 +62,8 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
             not unread or value == field.default,
             f"nothing: `{options.what}` does not read it",
         )
-    scenario = "paper" if options.scenario is None else options.scenario
+    usual = "queue" if options.what == "queue" else "paper"
+    scenario = usual if options.scenario is None else options.scenario
     if options.what in _PRINTERS:
         pkgutil.resolve_name(_PRINTERS[options.what])(scenario)
     elif options.what == "solvers":

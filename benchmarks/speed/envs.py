@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.report.console import print_table
 from lambo_env.envs.actions import encode_action
 from lambo_env.offloading.scenario import Scenario, load_scenario
-from lambo_env.registration import ENVIRONMENTS
+from lambo_env.registration import DEFAULT_WORLD, ENVIRONMENTS
 from lambo_env.utils.timing import measure
 
 MOBILE_ENV_ID = "mobile-medium-central-v0"
@@ -105,6 +105,7 @@ def print_env_throughput(scenario: str | Scenario = "paper", repeats: int = REPE
 def cell_ids() -> list[str]:
     """Return the ids that are played in a cell of the caller's choice, slot by slot."""
     rows = [row for row in ENVIRONMENTS.values() if row.error is None]
+    rows = [row for row in rows if row.world == DEFAULT_WORLD]
     wanted = {"scenario", "num_slots"}
     return [row.id for row in rows if wanted <= set(row.argument_names())]
 

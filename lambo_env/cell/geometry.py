@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lambo_env.cell import channel
-from lambo_env.cell.mobility import MODELS
+from lambo_env.cell.mobility import MODELS, norm
 from lambo_env.cell.propagation import CHANNELS
 from lambo_env.cell.scenario import CellScenario, Positions
 from lambo_env.utils.rows import Array
@@ -130,12 +130,11 @@ def advance(
     ue_xy = _placed(ue_xy, scenario.ue_xy, xp)
     if scenario.ue_xy is not None:
         velocity = _placed(velocity, ((0.0, 0.0),) * len(scenario.ue_xy), xp)
-    gap = ue_xy - cell.ue_xy
-    moved_m = xp.sqrt(xp.sum(gap * gap, axis=-1))
+    moved_m = norm(ue_xy - cell.ue_xy, xp)
     if shadowing is not None:
         shadowing = channel.shadowing_step(cell.shadowing_db, moved_m, shadowing, scenario, xp)
     if scatter is not None:
-        speed = xp.sqrt(xp.sum(velocity * velocity, axis=-1))
+        speed = norm(velocity, xp)
         scatter = channel.scatter_step(cell.scatter, speed, scatter, scenario, xp)
     return CellState(ue_xy, cell.server_xy, waypoint, velocity, shadowing, scatter, cell.los_draw)
 

@@ -24,6 +24,12 @@ def reflect(xy: Array, side_m: float, xp: Any) -> Array:
     return xp.where(folded > side_m, 2 * side_m - folded, folded)
 
 
+def norm(vector: Array, xp: Any) -> Array:
+    """Return the lengths [...] of vectors [..., 2]; a sum over so short an axis is slow."""
+    x, y = vector[..., 0], vector[..., 1]
+    return xp.sqrt(x * x + y * y)
+
+
 def _toward(
     xy: Array, target: Array, speed: Array, time_s: Array | float, xp: Any
 ) -> tuple[Array, Array, Array]:
@@ -32,7 +38,7 @@ def _toward(
     Return position, time left, unit direction.
     """
     gap = target - xy
-    length = xp.sqrt(xp.sum(gap * gap, axis=-1))
+    length = norm(gap, xp)
     direction = gap / xp.where(length > 0, length, 1.0)[..., None]
     needed = length / xp.maximum(speed, 1e-30)
     arrives = needed <= time_s
@@ -49,9 +55,10 @@ def _waypoint(
     One that arrives draws a new target and speed and walks on (one new target per slot).
     """
     low, high = scenario.speed_mps
-    speed = xp.sqrt(xp.sum(velocity * velocity, axis=-1))
+    speed = norm(velocity, xp)
     position, left_s, direction = _toward(xy, waypoint, speed, scenario.slot_s, xp)
-    arrived = xp.all(position == waypoint, axis=-1)
+    there = position == waypoint
+    arrived = there[..., 0] & there[..., 1]
     target = xp.where(arrived[..., None], uniform[..., :2] * scenario.side_m, waypoint)
     speed = xp.where(arrived, low + (high - low) * uniform[..., 2], speed)
     position, _, onward = _toward(position, target, speed, left_s, xp)

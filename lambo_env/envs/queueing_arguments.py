@@ -88,7 +88,7 @@ class QueueArguments:
     def observation_space(self) -> spaces.Space[Any]:
         """Return the space of one observation; entries are in their bounds in every scenario."""
         ues, servers = self._scenario.num_ues, self._scenario.num_servers
-        shapes = (ues, width(servers)), (servers, len(SERVER))
+        shapes = (ues, width(servers)), (servers, SERVER.COUNT)
         return cells.cell_space(*shapes, self.observe, self.mask)
 
     def action_space(self) -> spaces.Space[Any]:

@@ -15,17 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env.cell.draws import draw
-from lambo_env.cell.seeding import episode_rng
 from lambo_env.prompts.objectives import unit_of
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.dynamics import Cells
-from lambo_env.queueing.instances import Bools, Floats, Ints, QueueInstances, local_scales
+from lambo_env.queueing.instances import Bools, Floats, Ints, QueueInstances, Totals
 from lambo_env.queueing.masks import legal_places
 from lambo_env.queueing.observation import QueueObservations
+from lambo_env.queueing.physics import local_cost
 from lambo_env.queueing.scenario import QueueScenario
-from lambo_env.queueing.slots import Arrivals, Inherited, QueueSlots, without_tasks
-from lambo_env.utils.rows import Finished, Rows, map_arrays
+from lambo_env.utils.rows import Finished, map_arrays
 
 Generators = Sequence[np.random.Generator]
 
@@ -42,7 +40,6 @@ class QueueBatch:
     """
 
     prompts: Prompts
-    _inherited: Inherited = None  # type: ignore[assignment]  # until the first reset
 
     def __init__(
         self,
@@ -53,18 +50,18 @@ class QueueBatch:
         objective: bool,
         relative: bool,
     ) -> None:
-        self.scenario, self.slots, self.texts = scenario, QueueSlots(scenario), texts
+        self.scenario, self.texts = scenario, texts
         self.num_envs, self.num_ues = num_envs, scenario.num_ues
         self.cells = Cells(scenario, num_envs)
         self._objective, self._relative = objective, relative
-        self._rngs: list[Any] = [None] * num_envs  # of the episodes under way
         self._everyone = np.arange(num_envs)
         self._seen = QueueObservations(num_envs, scenario.num_ues, scenario.num_servers)
         shape = (num_envs, scenario.num_ues, scenario.num_servers + 1)
         self._legal = np.zeros(shape, dtype=bool)
         self._unit = np.ones(num_envs)  # cost that a reward of 1 stands for
         self.ue = np.full(num_envs, scenario.num_ues)  # to be decided; N: none
-        self._following = np.zeros((num_envs, scenario.num_ues), dtype=np.int64)  # next with a task
+        # the next one with a task
+        self._following = np.full((num_envs, scenario.num_ues), scenario.num_ues)
         tasks = (num_envs, scenario.num_slots, scenario.num_ues)
         small: Any = np.int8 if scenario.num_servers < 127 else np.int64
         self._place = np.zeros(tasks, dtype=small)
@@ -72,47 +69,34 @@ class QueueBatch:
     @property
     def instances(self) -> QueueInstances:
         """The slots being played, as they began [B]."""
-        return map_arrays(np.copy, self.cells.now)
+        return self.cells.instances
 
     # ---- reset -----------------------------------------------------------------------------------
 
     def reset(self, rows: Ints, rngs: Generators, prompts: Prompts | None = None) -> None:
         """Start new episodes in ``rows``; ``prompts`` [R] replace what is drawn all the same."""
-        for row in rows.tolist():
-            self._rngs[row] = episode_rng(rngs[row])
-        draws = draw([self._rngs[row] for row in rows], rows.size, self.slots.first_draws, extra=1)
-        inherited, devices, slot = self.slots.first(draws)
+        uniform = self.cells.begin(rows, [rngs[row] for row in rows])
         if prompts is None:
-            prompts = self.texts.take(self.texts.pick(draws.uniforms[:, -1]))
+            prompts = self.texts.take(self.texts.pick(uniform))
         everyone = rows.size == self.num_envs
         self.prompts = prompts if everyone else self.prompts.put(rows, prompts)
-        self._inherited = self._some(rows).write(self._inherited, inherited)
-        self.cells.begin(rows, devices)
-        shown = self.cells.enter(rows, slot)
-        objective = prompts.objective(shown)
-        self.cells.price(rows, objective)
+        shown, totals = self.cells.show(rows)
+        self.cells.price(rows, prompts.objective(shown))
         if self._relative:
-            t0_s, e0_j = local_scales(
-                shown.mean_cycles, shown.local_cpu_hz, shown.local_power_w, np
-            )
-            self._unit[rows] = objective.cost_per_s * t0_s + objective.cost_per_j * e0_j
+            self._unit[rows] = local_cost(shown, prompts)
         self._place[rows] = 0
-        self._show(rows, shown)
+        self._show(rows, shown, totals)
         self._go_on(rows[self.ue[rows] == self.num_ues])
 
-    def _some(self, rows: Ints) -> Rows:
-        return Rows(rows, self.num_envs)
-
-    def _show(self, rows: Ints, shown: QueueInstances) -> None:
+    def _show(self, rows: Ints, shown: QueueInstances, totals: Totals) -> None:
         """Begin to decide the slots of ``rows``, which show ``shown`` [R]."""
         ues = np.arange(self.num_ues)
         own = np.where(shown.has_task, ues, self.num_ues)
         first = np.minimum.accumulate(own[:, ::-1], axis=1)[:, ::-1]  # with a task, from here on
         self.ue[rows] = first[:, 0]
         self._following[rows, :-1] = first[:, 1:]
-        self._following[rows, -1] = self.num_ues
-        self._seen.begin(rows, shown, first[:, 0])
-        self._legal[rows] = legal_places(shown)
+        self._seen.begin(rows, shown, first[:, 0], totals)
+        self._legal[rows] = legal_places(shown, totals)
 
     # ---- step ------------------------------------------------------------------------------------
 
@@ -125,11 +109,11 @@ class QueueBatch:
         ue = self.ue.take(rows)
         there = np.flatnonzero(ue < self.num_ues)  # all but episodes without any task
         acting, who, where = rows.take(there), ue.take(there), place.take(there)
-        self.cells.decide(acting, who, where)
+        queue, work = self.cells.decide(acting, who, where)
         self._place[acting, self.cells.stations.slot.take(acting), who] = where
         following = self._following.reshape(-1).take(acting * self.num_ues + who)
         self.ue[acting] = following
-        self._seen.decide(acting, who, where, following)
+        self._seen.decide(acting, who, where, following, queue, work)
         last = rows[self.ue.take(rows) == self.num_ues]
         rewards = np.zeros(rows.size)
         if not last.size:
@@ -144,36 +128,16 @@ class QueueBatch:
 
         Return costs [B].
         """
-        cost, stations = np.zeros(self.num_envs), self.cells.stations
-        arrivals = self.scenario.num_slots
-        end = arrivals + self.scenario.deadline_slots - 1
-        rows = rows[stations.slot.take(rows) < end]
+        cost, slot, end = np.zeros(self.num_envs), self.cells.stations.slot, self.cells.end
+        rows = rows[slot.take(rows) < end]
         while rows.size:
             cost[rows] += self.cells.serve(rows)
-            over = stations.slot.take(rows) == end
-            self._close(rows[over])
-            rows = rows[~over]
-            if not rows.size:
-                break
-            some = self._some(rows)
-            draws = draw([self._rngs[row] for row in rows], rows.size, self.slots.next_draws)
-            inherited, slot = self.slots.next(some.take(self._inherited), draws)
-            self._inherited = some.write(self._inherited, inherited)
-            stop = slot.has_task.any(axis=1) & (stations.slot.take(rows) < arrivals)
-            at = np.flatnonzero(stop)
-            if at.size:
-                self._show(rows[at], self.cells.enter(rows[at], Rows(at, rows.size).take(slot)))
-            rest = np.flatnonzero(~stop)
-            rows = rows[rest]
-            self.cells.pass_over(rows, slot.uplink_bps[rest])
+            stop = self.cells.has_task(rows).any(axis=1) | (slot.take(rows) == end)
+            shown = rows[stop]
+            if shown.size:
+                self._show(shown, *self.cells.show(shown))
+            rows = rows[~stop]
         return cost
-
-    def _close(self, rows: Ints) -> None:
-        """Show ended episodes: nobody to decide, nothing waits."""
-        if rows.size:
-            now = self._some(rows).take(self.cells.now)
-            slot = Arrivals(*(getattr(now, name) for name in Arrivals._fields))
-            self._show(rows, self.cells.enter(rows, without_tasks(slot)))
 
     def _finished(self, rows: Ints) -> Finished:
         """Return what became of the episodes of ``rows``, which have ended."""
@@ -212,8 +176,9 @@ class QueueBatch:
 
     def picture(self, row: int) -> dict[str, Any]:
         """Return what a picture of one row shows, as the arguments of ``QueueFrame``."""
-        rows, now, stations = np.asarray([row]), self.cells.now.take(row), self.cells.stations
-        wait = stations.waiting(rows, now.uplink_bps)
+        rows, stations = np.asarray([row]), self.cells.stations
+        now = self.cells.instances.take(row)
+        wait, loads = stations.waiting(rows, now.uplink_bps)
         deadline_s, at = float(now.deadline_s[0, 0]), int(stations.slot[row])
         edge_cycles = now.server_cpu_hz[0] * deadline_s
         outcomes = stations.outcomes(rows, self._place[rows])
@@ -229,9 +194,9 @@ class QueueBatch:
             "cpu_queue": wait.cpu_wait_cycles[0] / (now.local_cpu_hz[0] * deadline_s),
             "uplink_queue": wait.uplink_wait_s[0] / deadline_s,
             "dropped": outcomes.late[0, recent].sum(axis=0),
-            "waiting": wait.edge_wait_cycles[0].sum(axis=0) / edge_cycles,
-            "coming": wait.coming_cycles[0].sum(axis=0) / edge_cycles,
-            "users": np.count_nonzero(wait.edge_wait_cycles[0], axis=0),
+            "waiting": loads.waiting_cycles[0] / edge_cycles,
+            "coming": loads.coming_cycles[0] / edge_cycles,
+            "users": loads.users[0],
             "server_cpu_hz": now.server_cpu_hz[0],
             "tasks": int(settled.sum()),
             "late": int(outcomes.late.sum()),

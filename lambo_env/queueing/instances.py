@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -88,6 +88,25 @@ class QueueInstances(CellInstances):
         return Objective(
             cost_per_s=xp.where(pure, w, w / t0_s), cost_per_j=xp.where(pure, 1 - w, (1 - w) / e0_j)
         )
+
+
+class Totals(NamedTuple):
+    """Sums over the UEs of instances, and the uploads of their new tasks."""
+
+    upload_s: Floats  # [B, N, M] 0 where there is no task
+    waiting_cycles: Floats  # [B, M] at servers
+    coming_cycles: Floats  # [B, M] still to be uploaded
+    users: Ints  # [B, M] UEs with work at a server
+
+
+def totals_of(instances: QueueInstances) -> Totals:
+    """Return the totals of instances."""
+    return Totals(
+        instances.data_bits[..., None] / instances.uplink_bps,
+        instances.edge_wait_cycles.sum(axis=1),
+        instances.coming_cycles.sum(axis=1),
+        np.count_nonzero(instances.edge_wait_cycles, axis=1),
+    )
 
 
 def local_scales(

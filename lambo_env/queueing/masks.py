@@ -5,25 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from lambo_env.cell.places import LOCAL
-from lambo_env.queueing.instances import Bools, QueueInstances
+from lambo_env.queueing.instances import Bools, QueueInstances, Totals, totals_of
 
 _EDGE = 1e-9  # relative: a task that fits exactly fits
 
 
-def legal_places(instances: QueueInstances) -> Bools:
+def legal_places(instances: QueueInstances, totals: Totals | None = None) -> Bools:
     """Return the places [B, N, M + 1] where tasks could end in time; local alone where none is.
 
     Local where cpu_wait + C <= f D; server m where max(u, W_m / F_m) + C / F_m <= D, with u the
     uplink queue and the task's own upload, rounded up to slots, and W_m what waits at m (not what
-    is still to be uploaded).
+    is still to be uploaded). ``totals`` are those of ``instances``, where
+    they are known.
     """
     deadline_s = instances.deadline_s * (1 + _EDGE)
     work = instances.cpu_wait_cycles + instances.cycles
     capacity, slot_s = instances.server_cpu_hz[:, None], instances.slot_s[:, None, None]
-    upload_s = instances.data_bits[..., None] / instances.uplink_bps
-    slots = (instances.uplink_wait_s[..., None] + upload_s) / slot_s
+    totals = totals_of(instances) if totals is None else totals
+    slots = (instances.uplink_wait_s[..., None] + totals.upload_s) / slot_s
     upload_s = np.ceil(slots * (1 - _EDGE)) * slot_s
-    wait_s = np.sum(instances.edge_wait_cycles, axis=1)[:, None] / capacity
+    wait_s = totals.waiting_cycles[:, None] / capacity
     end_s = np.maximum(upload_s, wait_s) + instances.cycles[..., None] / capacity
     legal = np.empty((*deadline_s.shape, capacity.shape[-1] + 1), dtype=bool)
     legal[..., LOCAL] = work <= instances.local_cpu_hz * deadline_s

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env.queueing.instances import TaskOutcomes, Trace
+from lambo_env.queueing.instances import QueueInstances, TaskOutcomes, Trace, local_scales
 from lambo_env.queueing.slots import Devices
 from lambo_env.queueing.stations import Prices, Sizes, Stations
 from lambo_env.utils import validate
@@ -85,6 +85,15 @@ def _played(
             stations.join(*(values[new] for values in joins))
         stations.serve(rows, np.stack([one.uplink_bps[slot] for one in traces]))
     return stations.outcomes(rows, np.where(has_task, place, 0))
+
+
+def local_cost(instances: QueueInstances, prompts: Any) -> Any:
+    """Return c_L t0 + c_E e0 [B]: what a mean task costs that a mean UE runs itself."""
+    objective = prompts.objective(instances)
+    t0_s, e0_j = local_scales(
+        instances.mean_cycles, instances.local_cpu_hz, instances.local_power_w, instances.xp
+    )
+    return objective.cost_per_s * t0_s + objective.cost_per_j * e0_j
 
 
 def evaluate(*_: Any, **__: Any) -> NoReturn:

@@ -10,7 +10,6 @@ from lambo_env.prompts.arguments import as_prompts
 from lambo_env.queueing.dynamics import Cells
 from lambo_env.queueing.instances import Ints, QueueInstances, TaskOutcomes
 from lambo_env.queueing.scenario import QueueScenario, load_scenario
-from lambo_env.queueing.slots import QueueSlots, episodes_of
 from lambo_env.utils import validate
 from lambo_env.utils.rows import read_only
 
@@ -47,14 +46,13 @@ def play(
     prompts = prompts if len(prompts) == episodes else prompts.repeat(episodes)
     cells, rows = Cells(scenario, episodes), np.arange(episodes)
     plan = np.zeros((episodes, scenario.num_slots, scenario.num_ues), dtype=np.int64)
-    slots = enumerate(episodes_of(QueueSlots(scenario), episodes, rng))
-    for at, (devices, slot) in slots:
-        if at == 0:
-            cells.begin(rows, devices)
-        shown = cells.enter(rows, slot)
-        if at == 0:
-            cells.price(rows, prompts.objective(shown))
+    cells.begin(rows, [rng] * episodes)
+    for at in range(cells.end):
+        cells.has_task(rows)  # draws the slot
         if at < scenario.num_slots:
+            shown, _ = cells.show(rows)
+            if at == 0:
+                cells.price(rows, prompts.objective(shown))
             place = _places(agent.decide(read_only(shown), prompts, rng), shown)
             row, ue = np.nonzero(shown.has_task)
             cells.decide(row, ue, place[row, ue])

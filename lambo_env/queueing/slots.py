@@ -149,10 +149,11 @@ def episodes_of(
         yield devices, slot if at < scenario.num_slots else without_tasks(slot)
 
 
-def without_tasks(slot: Arrivals) -> Arrivals:
-    """Return the slots with nothing but their links."""
-    nothing = np.zeros_like(slot.data_bits)
-    return Arrivals(nothing.astype(bool), nothing, nothing, slot.uplink_bps)
+def without_tasks(slot: Arrivals, rows: Any = slice(None)) -> Arrivals:
+    """Return the slots with nothing but their links in some rows."""
+    has_task = slot.has_task.copy()
+    has_task[rows] = False
+    return Arrivals(has_task, slot.data_bits * has_task, slot.cycles * has_task, slot.uplink_bps)
 
 
 def sample_trace(scenario: QueueScenario, episodes: int, rng: np.random.Generator) -> list[Trace]:

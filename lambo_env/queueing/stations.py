@@ -2,8 +2,8 @@
 
 No loop runs over UEs or tasks. A UE's CPU is a Lindley recursion, so a local task's end is known
 when it joins. Uplinks are served in rounds over the heads of their queues. What waits at servers
-is one list, sorted by episode and server and there by turn, served in rounds too. Rows may be at
-different slots, and each is, to the bit, the batch of one.
+is sorted by server and there by turn, and served in rounds too. Rows may be at different slots, and
+each is, to the bit, the batch of one.
 
 Shapes: B episodes, T slots that bring tasks, L slots of a deadline, N UEs, M servers, R acting
 rows, K tasks. A *queue* is a UE's, row * N + ue; an *item* is a task that was offloaded, one of L
@@ -16,16 +16,14 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lambo_env.cell.places import LOCAL
-from lambo_env.queueing.instances import Floats, Ints, TaskOutcomes
+from lambo_env.queueing.instances import Bools, Floats, Ints, TaskOutcomes
 from lambo_env.queueing.scenario import EDF
 from lambo_env.queueing.slots import Devices
 from lambo_env.utils import malloc
 
 TOLERANCE = 1e-9  # of a task's work: what may remain when it ends, and exceed where it fits
-_WAITS, _ENDS, _DROPPED, _RUNS = range(4)
 
 
 class Sizes(NamedTuple):
@@ -58,6 +56,14 @@ class Waiting(NamedTuple):
     coming_cycles: Floats  # [R, N, M]
 
 
+class Loads(NamedTuple):
+    """Sums of what waits over the UEs."""
+
+    waiting_cycles: Floats  # [R, M] at servers
+    coming_cycles: Floats  # [R, M] still to be uploaded
+    users: Ints  # [R, M] UEs with work at a server
+
+
 class Stations:
     """The queues of B episodes, and what became of their tasks.
 
@@ -81,13 +87,14 @@ class Stations:
         self.due = np.zeros(rows * lines)
         # for ``waiting``: the local task of each slot
         self.run_cycles, self.run_start = np.zeros(items), np.zeros(items)
-        self.run_settles = np.full(items, -1)
+        self.run_settles = np.full(
+            items, -1, dtype=np.int16 if slots + lines < 1 << 15 else np.int64
+        )
         # offloaded tasks; a queue's uplink holds its items number head .. tail - 1
         self.head, self.tail = np.zeros(queues, dtype=np.int64), np.zeros(queues, dtype=np.int64)
-        self.bits, self.slack_bits, self.cycles, self.air_s = np.zeros((4, items))
+        self.bits, self.slack_bits, self.cycles, self.left, self.air_s = np.zeros((5, items))
         self.server, self.last, self.task = np.zeros((3, items), dtype=np.int64)
-        # tasks at servers, by key
-        self.key, self.item, self.left = _no_ints(), _no_ints(), np.zeros(0)
+        self.here = np.zeros(items, dtype=bool)  # at its server
         # what became of the tasks [B, T, N]
         self.latency_s, self.energy_j, self.cost = (np.empty(tasks) for _ in range(3))
         malloc.retain_freed_memory()
@@ -106,9 +113,7 @@ class Stations:
         self.free[queues], self.head[queues], self.tail[queues] = 0.0, 0, 0
         self.due.reshape(-1, lines)[rows] = 0.0
         self.run_settles.reshape(-1, ues * lines)[rows] = -1
-        keep = np.ones(self.key.size, dtype=bool)
-        keep[self._at_servers(rows)] = False
-        self._put(self.key[keep], self.item[keep], self.left[keep])
+        self.here.reshape(-1, ues * lines)[rows] = False
         for of_tasks in (self.latency_s, self.energy_j, self.cost):
             of_tasks.reshape(-1, self.sizes.num_slots * ues)[rows] = np.nan
 
@@ -175,7 +180,7 @@ class Stations:
         item = queue * lines + tail % lines
         self.tail[queue] = tail + 1
         self.bits[item], self.slack_bits[item] = data_bits, TOLERANCE * data_bits
-        self.cycles[item] = cycles
+        self.cycles[item], self.left[item] = cycles, cycles
         self.air_s[item], self.server[item] = 0.0, place - 1
         self.last[item] = now + lines - 1
         self.task[item] = (row * self.sizes.num_slots + now) * self.sizes.num_ues + ue
@@ -190,35 +195,30 @@ class Stations:
         ended, dropped = self._compute(rows)
         sent, lost = self._upload(rows, uplink_bps)
         cost, lines = np.zeros(rows.size), self.sizes.deadline_slots
-        settled = [
-            self._settle(ended, late=False),
-            self._settle(np.append(dropped, lost), late=True),
-        ]
+        row, costs = self._settle(ended, np.concatenate([dropped, lost]))
         if self.watched:
             due = rows * lines + self.slot.take(rows) % lines
-            cost = self.due.take(due)
+            cost = self.due.take(due) + np.bincount(row, costs, self.sizes.rows).take(rows)
             self.due[due] = 0.0
-            for row, costs in settled:
-                cost += np.bincount(row, costs, self.sizes.rows).take(rows)
-        self._arrive(sent)
+        self.here[sent] = True
         self.slot[rows] += 1
         return cost
 
-    def _settle(self, item: Ints, late: bool) -> tuple[Ints, Floats]:
-        """Record items that end in the present slot, or are dropped; return rows and costs [K]."""
+    def _settle(self, ended: Ints, dropped: Ints) -> tuple[Ints, Floats]:
+        """Record the items that settle in the present slot; return their rows and costs [K]."""
         lines, slot_s = self.sizes.deadline_slots, self.sizes.slot_s
+        item = np.concatenate([ended, dropped])
         queue = item // lines
         row = queue // self.sizes.num_ues
         energy_j = self.tx_w.take(queue) * self.air_s.take(item)
-        if late:
-            length = self.cycles.take(item) / self.cpu_cycles.take(queue)
-            local_j = self.local_w.take(queue) * slot_s * length
-            cost = self._late_cost(row, local_j)
-            latency_s = np.full(item.size, np.inf)
-        else:
-            slots = lines - (self.last.take(item) - self.slot.take(row))
-            latency_s = slots * slot_s
-            cost = self._cost(row, latency_s, energy_j)
+        latency_s = (lines - self.last.take(item) + self.slot.take(row)) * slot_s
+        cost = self._cost(row, latency_s, energy_j)
+        if dropped.size:
+            late = slice(ended.size, None)
+            row_of, of = row[late], queue[late]
+            length = self.cycles.take(dropped) / self.cpu_cycles.take(of)
+            cost[late] = self._late_cost(row_of, self.local_w.take(of) * slot_s * length)
+            latency_s[late] = np.inf
         self._record(self.task.take(item), latency_s, energy_j, cost)
         return row, cost
 
@@ -232,7 +232,7 @@ class Stations:
         at_end = self.per_s.take(row) * deadline_s + self.per_j.take(row) * local_j
         return self.late_factor.take(row) * at_end
 
-    def _record(self, task: Ints, latency_s: Floats, energy_j: Floats, cost: Floats) -> None:
+    def _record(self, task: Ints, latency_s: Any, energy_j: Floats, cost: Floats) -> None:
         self.latency_s[task], self.energy_j[task], self.cost[task] = latency_s, energy_j, cost
 
     def _upload(self, rows: Ints, uplink_bps: Floats) -> tuple[Ints, Ints]:
@@ -275,143 +275,131 @@ class Stations:
 
     def _compute(self, rows: Ints) -> tuple[Ints, Ints]:
         """Serve the tasks at the servers; return the items that end, and those dropped."""
-        at = self._at_servers(rows)
-        key, item, left = self.key[at], self.item[at], self.left[at]
-        if not key.size:
+        _, ues, servers, _, lines, _, discipline = self.sizes
+        item, row = self._waiting_items(rows)
+        if not item.size:
             return item, item
-        turns = self.sizes.num_ues * self.sizes.num_slots
-        group = key // turns
-        left_slots = self.last.take(item) - self.slot.take(group // self.sizes.num_servers)
-        slack = TOLERANCE * self.cycles.take(item)
-        if self.sizes.discipline == EDF:
-            state = self._in_turn(group, left, slack, left_slots)
+        left_slots = self.last.take(item) - self.slot.take(rows).take(row)
+        group = row * servers + self.server.take(item)
+        turn = group if discipline == EDF else group * ues + item // lines % ues
+        turn, most = turn * lines + left_slots, rows.size * servers * ues * lines
+        # items rise with row and UE, so ties go by UE; small integers are sorted by their digits
+        small = discipline == EDF and most < ues << 16
+        order = np.argsort(turn.astype(np.uint16) if small else turn, kind="stable")
+        item, group, left_slots = item.take(order), group.take(order), left_slots.take(order)
+        left, slack = self.left.take(item), TOLERANCE * self.cycles.take(item)
+        per_slot = self.edge_cycles.reshape(-1, servers)[rows].reshape(-1).take(group)
+        limit = slack + left_slots * per_slot  # what later slots have for a task
+        if discipline == EDF:
+            ends = self._in_turn(group, per_slot, left, slack, limit)
         else:
-            state = self._in_shares(key // self.sizes.num_slots, group, left, slack, left_slots)
-        keep = np.ones(self.key.size, dtype=bool)
-        keep[at] = (state == _WAITS) | (state == _RUNS)
-        self.left[at] = left
-        self._put(self.key[keep], self.item[keep], self.left[keep])
-        return item[state == _ENDS], item[state == _DROPPED]
+            ends = self._in_shares(turn.take(order) // lines, group, per_slot, left, slack)
+            limit = np.where(left_slots == 0, -np.inf, np.inf)
+        self.left[item] = left
+        drops = (left > limit) & ~ends
+        self.here[item] = ~(ends | drops)
+        return item[ends], item[drops]
 
     def _in_turn(
-        self, group: Ints, left: Floats, slack: Floats, left_slots: Ints
-    ) -> NDArray[np.int8]:
-        """Serve tasks one after another until nothing is left of the slot; ``left`` is updated.
+        self, group: Ints, per_slot: Floats, left: Floats, slack: Floats, limit: Floats
+    ) -> Bools:
+        """Serve tasks one after another until nothing is left of the slot.
 
         Args:
             group: of the server, rising [K].
-            left: cycles to run [K].
+            per_slot: cycles that the server runs in a slot [K].
+            left: cycles to run [K]; updated, above ``limit`` where a task's turn finds it hopeless.
             slack: cycles that do not count [K].
-            left_slots: after this one, to the deadline [K].
+            limit: above what is left to run after this slot a task is hopeless [K].
+
+        Returns:
+            Which tasks end [K].
         """
-        state = np.full(group.size, _WAITS, dtype=np.int8)
-        per_slot = self.edge_cycles.take(group)
-        reach = left_slots * per_slot  # cycles that later slots have for a task
+        ended = np.zeros(group.size, dtype=bool)
         head = np.flatnonzero(np.diff(group, prepend=-1))
         stop, spare = np.append(head[1:], group.size), per_slot.take(head)
         while head.size:
-            over, slight = left.take(head) - spare, slack.take(head)
-            ends, drops = over <= slight, over - reach.take(head) > slight
-            ends &= ~drops
-            on = ends | drops
-            state[head] = np.where(on, np.where(ends, _ENDS, _DROPPED), _RUNS)
-            stays = head[~on]
-            left[stays] = over[~on]
-            spare = np.where(drops, spare, np.maximum(-over, 0.0))
+            over = left.take(head) - spare
+            ends = over <= slack.take(head)
+            on = ends | (over > limit.take(head))
+            left[head], ended[head] = over, ends
+            spare = np.where(ends, np.maximum(-over, 0.0), spare)
             head = head + 1
             go = np.flatnonzero(on & (head < stop))
             head, stop, spare = head.take(go), stop.take(go), spare.take(go)
-        state[(state == _WAITS) & (left - reach > slack)] = _DROPPED
-        return state
+        return ended
 
     def _in_shares(
-        self, queue: Ints, group: Ints, left: Floats, slack: Floats, left_slots: Ints
-    ) -> NDArray[np.int8]:
-        """Serve the first task of each UE at a server with an equal share; ``left`` is updated.
+        self, queue: Ints, group: Ints, per_slot: Floats, left: Floats, slack: Floats
+    ) -> Bools:
+        """Serve the first task of each UE at a server with an equal share.
 
         Args:
             queue: of the UE at the server, rising [K].
             group: of the server [K].
-            left: cycles to run [K].
+            per_slot: cycles that the server runs in a slot [K].
+            left: cycles to run [K]; updated.
             slack: cycles that do not count [K].
-            left_slots: after this one, to the deadline [K].
+
+        Returns:
+            Which tasks end [K].
         """
         first = np.flatnonzero(np.diff(queue, prepend=-1))
         server = group.take(first)
-        base = server[0]
-        users = np.bincount(server - base)
-        share = self.edge_cycles.take(server) / users.take(server - base)
-        need = left.take(first)
-        left[first] = need - share
-        state = np.full(group.size, _WAITS, dtype=np.int8)
-        state[first] = np.where(need - share <= slack.take(first), _ENDS, _RUNS)
-        state[(left_slots == 0) & (state != _ENDS)] = _DROPPED
-        return state
-
-    def _arrive(self, item: Ints) -> None:
-        """Queue items at their servers: served from the next slot on."""
-        if not item.size:
-            return
-        _, ues, servers, slots, lines, _, discipline = self.sizes
-        queue = item // lines
-        row, arrival = queue // ues, self.last.take(item) - lines + 1
-        ue = queue - row * ues
-        turn = arrival * ues + ue if discipline == EDF else ue * slots + arrival
-        key = (row * servers + self.server.take(item)) * (ues * slots) + turn
-        key = np.append(self.key, key)
-        order = np.argsort(key, kind="stable")  # merges runs that are sorted
-        item = np.append(self.item, item)
-        left = np.append(self.left, self.cycles.take(item[self.item.size :]))
-        self._put(key.take(order), item.take(order), left.take(order))
-
-    def _put(self, key: Ints, item: Ints, left: Floats) -> None:
-        self.key, self.item, self.left = key, item, left
+        over = left.take(first) - per_slot.take(first) / np.bincount(server).take(server)
+        ended = np.zeros(group.size, dtype=bool)
+        left[first], ended[first] = over, over <= slack.take(first)
+        return ended
 
     def _queues(self, rows: Ints) -> Ints:
         ues = self.sizes.num_ues
         return (rows[:, None] * ues + np.arange(ues)).reshape(-1)
 
-    def _at_servers(self, rows: Ints) -> Ints | slice:
-        """Return where the list has the tasks of ``rows``, which rise."""
-        if rows.size == self.sizes.rows:
-            return slice(None)
-        width = self.sizes.num_servers * self.sizes.num_ues * self.sizes.num_slots
-        low, high = np.searchsorted(self.key, np.stack([rows, rows + 1]) * width)
-        return np.repeat(low, high - low) + _ranks(high - low)
+    def _waiting_items(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Return the items at the servers of ``rows``, rising, and which of the rows it is [K]."""
+        width = self.sizes.num_ues * self.sizes.deadline_slots
+        flags = self.here.reshape(-1, width)
+        item = np.flatnonzero(flags if rows.size == self.sizes.rows else flags[rows])
+        row = item // width
+        return item + ((rows - np.arange(rows.size)) * width).take(row), row
 
     # ---- what is seen ----------------------------------------------------------------------------
 
-    def waiting(self, rows: Ints, uplink_bps: Floats) -> Waiting:
-        """Return what waits in ``rows`` now, at rates [R, N, M]."""
+    def waiting(self, rows: Ints, uplink_bps: Floats) -> tuple[Waiting, Loads]:
+        """Return what waits in ``rows`` now, at rates [R, N, M], and its sums over the UEs."""
         _, ues, servers, _, lines, _, _ = self.sizes
-        shape, links = (rows.size, ues), (rows.size, ues, servers)
-        ran = np.flatnonzero(
-            self.run_settles.reshape(-1, ues * lines)[rows] >= self.slot[rows, None]
-        )
-        width = ues * lines
-        item = ran + (rows - np.arange(rows.size)).take(ran // width) * width
-        elapsed = np.maximum(self.slot.take(item // width) - self.run_start.take(item), 0)
-        done = elapsed * self.cpu_cycles.take(item // lines)
-        cpu_wait_cycles = _sums(
-            ran // lines, np.maximum(self.run_cycles.take(item) - done, 0), shape
-        )
-        queues = self._queues(rows)
-        head, count = self.head.take(queues), self.tail.take(queues) - self.head.take(queues)
-        queue = np.repeat(np.arange(queues.size), count)
-        item = queues.take(queue) * lines + (head.take(queue) + _ranks(count)) % lines
-        link, bits = queue * servers + self.server.take(item), self.bits.take(item)
+        size, width = rows.size, ues * lines
+        first = (rows - np.arange(size)) * width  # how far the rows' items are from a batch's of R
+        settles: Any = self.run_settles.reshape(-1, width)[rows]
+        ran = np.flatnonzero(settles >= self.slot.take(rows)[:, None])
+        row = ran // width
+        item = ran + first.take(row)
+        elapsed = np.maximum(self.slot.take(rows).take(row) - self.run_start.take(item), 0)
+        left = self.run_cycles.take(item) - elapsed * self.cpu_cycles.take(item // lines)
+        cpu = _sums(ran // lines, np.maximum(left, 0), (size, ues))
+        head, tail = (x.reshape(-1, ues)[rows].reshape(-1) for x in (self.head, self.tail))
+        count = tail - head
+        queue = np.repeat(np.arange(count.size), count)
+        row = queue // ues
+        item = queue * lines + (head.take(queue) + _ranks(count)) % lines + first.take(row)
+        server, bits = self.server.take(item), self.bits.take(item)
+        link, cycles = queue * servers + server, self.cycles.take(item)
         need_s = bits / uplink_bps.reshape(-1).take(link)
-        at = self._at_servers(rows)
-        queue = self.item[at] // lines
-        waits = np.searchsorted(rows, queue // ues) * ues + queue % ues
-        waits = waits * servers + self.server.take(self.item[at])
-        return Waiting(
-            cpu_wait_cycles,
-            _sums(link // servers, bits, shape),
-            _sums(link // servers, need_s, shape),
-            _sums(waits, self.left[at], links),
-            _sums(link, self.cycles.take(item), links),
+        here, at = self._waiting_items(rows)
+        held = at * servers + self.server.take(here)
+        owner = here // lines % ues * servers + held % servers + at * (ues * servers)
+        left = self.left.take(here)
+        edge = _sums(owner, left, (size, ues, servers))
+        owned = np.flatnonzero(edge)
+        users = owned // (ues * servers) * servers + owned % servers
+        loads = Loads(
+            _sums(held, left, (size, servers)),
+            _sums(row * servers + server, cycles, (size, servers)),
+            np.bincount(users, minlength=size * servers).reshape(size, servers),
         )
+        coming = _sums(link, cycles, (size, ues, servers))
+        bits, need_s = (_sums(queue, values, (size, ues)) for values in (bits, need_s))
+        return Waiting(cpu, bits, need_s, edge, coming), loads
 
     def outcomes(self, rows: Ints, place: Ints) -> TaskOutcomes:
         """Return what became of the tasks of ``rows`` at their places [R, T, N].
@@ -429,7 +417,7 @@ class Stations:
 def _sums(index: Ints, values: Floats, shape: tuple[int, ...]) -> Floats:
     """Return the sums of values by index, in an array of some shape."""
     sums: Any = np.bincount(index, values, math.prod(shape))
-    return sums.reshape(shape)
+    return sums.reshape(shape).astype(np.float64, copy=False)  # of nothing they are integers
 
 
 def _ranks(count: Ints) -> Ints:
