@@ -47,13 +47,13 @@ class Simulation:
         self.has_task, self.uplink_bps = stacked("has_task"), stacked("uplink_bps")
         self.tasks = [stacked(name) * self.has_task for name in _TASK]  # [B, T, N]
         self.place = np.zeros(self.has_task.shape, dtype=np.int64)
-        self.cells.begin(self.rows, Devices(*map(stacked, Devices._fields)))
+        self.cells.start(self.rows, Devices(*map(stacked, Devices._fields)))
 
     def enter(self) -> QueueInstances:
         """Let the next slot's tasks come; return what agents see."""
         at = self.slot
-        tasks = [values[:, at] for values in (self.has_task, *self.tasks)]
-        shown = self.cells.enter(self.rows, Arrivals(*tasks, self.uplink_bps[:, at]))
+        self._put()
+        shown, _ = self.cells.show(self.rows)
         if at == 0:
             self.cells.price(self.rows, shown.objective(self.latency_weight))
         return shown
@@ -63,14 +63,22 @@ class Simulation:
 
         Without places no tasks have come.
         """
-        at, self.slot = self.slot, self.slot + 1
+        at = self.slot
         if place is None:
-            self.cells.pass_over(self.rows, self.uplink_bps[:, at])
+            self._put()
         else:
             self.place[:, at] = place
             row, ue = np.nonzero(self.has_task[:, at])
             self.cells.decide(row, ue, place[row, ue])
+        self.slot += 1
         return self.cells.serve(self.rows)
+
+    def _put(self) -> None:
+        at = min(self.slot, self.num_slots - 1)  # later ones bring no tasks, whatever is written
+        has_task: Any = self.has_task[:, at]
+        data_bits, cycles = (values[:, at] for values in self.tasks)
+        links = self.uplink_bps[:, self.slot]
+        self.cells.put(self.rows, Arrivals(has_task, data_bits, cycles, links))
 
     def play(self, decide: Decide) -> TaskOutcomes:
         """Play all episodes to their ends; return what became of their tasks [B, T, N]."""

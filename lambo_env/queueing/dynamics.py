@@ -67,17 +67,30 @@ class Cells:
         """
         for row, rng in zip(rows.tolist(), rngs, strict=True):
             self._rngs[row] = episode_rng(rng)
-        some = self._some(rows)
         own = [self._rngs[row] for row in rows.tolist()]
         draws = draw(own, rows.size, self.slots.first_draws, extra=1)
         inherited, devices, slot = self.slots.first(draws)
-        self._inherited = some.write(self._inherited, inherited)
-        self.devices = some.write(self.devices, devices)
+        self._inherited = self._some(rows).write(self._inherited, inherited)
+        self.start(rows, devices)
+        self.put(rows, slot)
+        return np.asarray(draws.uniforms[:, -1])
+
+    def start(self, rows: Ints, devices: Devices) -> None:
+        """Start episodes in ``rows`` whose slots are given to ``put``, one before each is shown."""
+        self.devices = self._some(rows).write(self.devices, devices)
         nothing = np.zeros(rows.size)
         self.stations.begin(rows, devices, Prices(nothing, nothing, self.scenario.late_penalty))
         self._drawn[rows], self._now[rows] = 0, rows * _AHEAD
-        self._put(rows, slot)
-        return np.asarray(draws.uniforms[:, -1])
+
+    def put(self, rows: Ints, slot: Arrivals) -> None:
+        """Take the next slots of ``rows``; of those after the last arrivals the links alone."""
+        drawn = self._drawn.take(rows)
+        late = drawn >= self.scenario.num_slots
+        if late.any():
+            slot = without_tasks(slot, late)
+        for ring, values in zip(self._ring, slot, strict=True):
+            ring[rows * _AHEAD + drawn % _AHEAD] = values
+        self._drawn[rows] = drawn + 1
 
     def price(self, rows: Ints, objective: Any) -> None:
         """Let tasks of ``rows`` cost what an objective [R] says."""
@@ -167,14 +180,5 @@ class Cells:
             draws = draw(own, want.size, self.slots.next_draws)
             inherited, arrivals = self.slots.next(some.take(self._inherited), draws)
             self._inherited = some.write(self._inherited, inherited)
-            self._put(want, arrivals)
+            self.put(want, arrivals)
             soon &= self._drawn < ahead
-
-    def _put(self, rows: Ints, slot: Arrivals) -> None:
-        drawn = self._drawn.take(rows)
-        late = drawn >= self.scenario.num_slots
-        if late.any():
-            slot = without_tasks(slot, late)
-        for ring, values in zip(self._ring, slot, strict=True):
-            ring[rows * _AHEAD + drawn % _AHEAD] = values
-        self._drawn[rows] = drawn + 1
