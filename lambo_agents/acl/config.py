@@ -247,12 +247,15 @@ class Recipe(Ruled):
     def __post_init__(self) -> None:
         """Validate every field, and what they say together."""
         super().__post_init__()
-        self.shape()
+        bins = self.shape().prompt_bins
         for index, stage in enumerate(self.phases):
+            reads = isinstance(stage, ReadingStage)
+            allowed = "a phase that decides: this network has no reader of its own (prompt_bins)"
+            name = f"Recipe.phases[{index}]"
+            validate.check(f"{name}.phase", "reading", bins > 0 or not reads, allowed)
             if isinstance(stage, GradientStage) and self.baseline != "critic":
                 allowed = ">= 2 where their mean is the baseline"
-                name = f"Recipe.phases[{index}].rollouts"
-                validate.check(name, stage.rollouts, stage.rollouts > 1, allowed)
+                validate.check(f"{name}.rollouts", stage.rollouts, stage.rollouts > 1, allowed)
 
     @property
     def updates(self) -> int:

@@ -292,6 +292,10 @@ def test_the_paper_form_trains_by_the_same_phases() -> None:
             {"phases": (GRADIENT | {"rollouts": 1},)},
             r"phases\[0\].rollouts is 1; allowed: >= 2 where their mean is the baseline",
         ),
+        (
+            {"preset": "lambo_m"},
+            r"phases\[0\].phase is 'reading'; allowed: a phase that decides: this network has no",
+        ),
         ({"baseline": "median"}, "Recipe.baseline"),
         ({"phases": ()}, r"Recipe.phases is \(\); allowed: one table or more"),
         ({"phases": "reading"}, "Recipe.phases is 'reading'; allowed: one table or more"),
