@@ -15,6 +15,7 @@ from lambo_env.cell import channel, geometry
 from lambo_env.cell.draws import Draws, draw
 from lambo_env.cell.geometry import Block, CellState
 from lambo_env.cell.seeding import episode_rng
+from lambo_env.cell.shifts import into_disc
 from lambo_env.queueing.instances import Bools, Floats, Trace
 from lambo_env.queueing.scenario import QueueScenario
 from lambo_env.utils import validate
@@ -50,9 +51,18 @@ class Inherited(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class QueueSlots:
-    """Slots of a scenario: tasks arrive, UEs move, shadowing and fading follow."""
+    """Slots of a scenario: tasks arrive, UEs move, shadowing and fading follow.
+
+    Args:
+        scenario: what is played.
+        disc_m: radius of the disc that all UEs are drawn into, as far as ``drawn_in`` says (0 to
+            1); None: they are where they are.
+        drawn_in: how far.
+    """
 
     scenario: QueueScenario
+    disc_m: float | None = None
+    drawn_in: float = 0.0
 
     @property
     def first_draws(self) -> tuple[int, int]:
@@ -124,7 +134,12 @@ class QueueSlots:
         if now.cell is None:
             shape = (batch, scenario.num_ues, scenario.num_servers)
             return np.full(shape, scenario.fixed_uplink_bps)
-        gain = geometry.link_gain(now.cell, scenario)
+        cell = now.cell
+        if self.disc_m is not None and self.drawn_in > 0:
+            drawn = into_disc(cell.ue_xy, scenario.side_m, self.disc_m, np)
+            ue_xy = cell.ue_xy + self.drawn_in * (drawn - cell.ue_xy)
+            cell = dataclasses.replace(cell, ue_xy=ue_xy)
+        gain = geometry.link_gain(cell, scenario)
         return np.asarray(channel.rate_bps(gain, now.tx_power_w, scenario, np))
 
 
@@ -167,18 +182,21 @@ def sample_trace(scenario: QueueScenario, episodes: int, rng: np.random.Generato
     """
     validate.of_kind("scenario", scenario, QueueScenario)
     validate.generator(rng)
-    count = validate.integer("episodes", episodes)
-    played = list(episodes_of(QueueSlots(scenario), count, rng))
-    slots = scenario.num_slots
+    return traces_of(QueueSlots(scenario), validate.integer("episodes", episodes), rng)
+
+
+def traces_of(slots: QueueSlots, episodes: int, rng: np.random.Generator) -> list[Trace]:
+    """Return the traces of episodes that play such slots."""
+    scenario, played = slots.scenario, list(episodes_of(slots, episodes, rng))
     has_task, data_bits, cycles, uplink_bps = (
         np.stack([getattr(slot, name) for _, slot in played], axis=1) for name in Arrivals._fields
     )
-    devices = played[0][0]
+    devices, until = played[0][0], scenario.num_slots
     return [
         Trace(
-            has_task=has_task[k, :slots],
-            data_bits=data_bits[k, :slots],
-            cycles=cycles[k, :slots],
+            has_task=has_task[k, :until],
+            data_bits=data_bits[k, :until],
+            cycles=cycles[k, :until],
             uplink_bps=uplink_bps[k],
             **{name: value[k] for name, value in devices._asdict().items()},
             slot_s=scenario.slot_s,
@@ -186,5 +204,5 @@ def sample_trace(scenario: QueueScenario, episodes: int, rng: np.random.Generato
             late_penalty=scenario.late_penalty,
             discipline=scenario.discipline,
         )
-        for k in range(count)
+        for k in range(episodes)
     ]
