@@ -123,6 +123,16 @@ GROUPS = {
     "tune": "Search the settings of a training; a killed search goes on with the same command.",
 }
 
+# what brings the modules that the core does without
+EXTRAS = {
+    **dict.fromkeys(("torch", "safetensors", "tensorboard"), "torch"),
+    **dict.fromkeys(("stable_baselines3", "sb3_contrib"), "sb3"),
+    **dict.fromkeys(("pygame", "imageio", "imageio_ffmpeg", "PIL"), "render"),
+    **dict.fromkeys(("joblib", "matplotlib", "threadpoolctl"), "report"),
+    "optuna": "tune",
+    "pettingzoo": "multiagent",
+}
+
 
 def build() -> App:
     """Return the application; no sub-command's module is imported yet."""
@@ -191,8 +201,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(_text(error))
     except BrokenPipeError:
         return _unread()
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError) as error:
         return _refuse(str(error))
+    except ImportError as error:
+        return _refuse(_missing(error))
     except MemoryError as error:
         return _refuse(f"out of memory: {error}; allowed: what this machine holds")
     except WorkerDiedError as error:
@@ -229,6 +241,17 @@ def _text(error: CycloptsError) -> str:
         return str(error)
     except ImportError:  # it wanted to list options of a command whose module is broken
         return f"cannot understand the arguments: {' '.join(sys.argv[1:])}"
+
+
+def _missing(error: ImportError) -> str:
+    """Return what an import failed for, with the extra that brings it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        module = (getattr(cause, "name", None) or "").partition(".")[0]
+        if module in EXTRAS and "pip install" not in str(error):
+            return f'this needs {module}; pip install "lambo-mec[{EXTRAS[module]}]"'
+        cause = cause.__cause__ or cause.__context__
+    return str(error)
 
 
 def _refuse(text: str) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.report import exports
 from benchmarks.report.console import print_table
 from benchmarks.report.escaping import markdown, plain, tell
 from benchmarks.report.figures import MARK, Picture, drawn, pictures
@@ -172,7 +173,8 @@ def _columns(table: Table) -> list[int]:
 def write_report(results: Results, path: Path, *, figures: bool = True) -> list[Path]:
     """Write ``path`` (.md), the same as .html beside it, and the figures in ``figures/``.
 
-    Return the paths.
+    Beside it the tables as .csv and .tex, and every two agents' paired differences as -pairs.csv
+    where they are not too many. Return the paths.
 
     Raises:
         ValueError: ``path`` does not end in .md, or a file there is another's.
@@ -187,7 +189,15 @@ def write_report(results: Results, path: Path, *, figures: bool = True) -> list[
     page = path.with_suffix(".html")
     svgs = {f"figures/{name}.png": picture.svg for name, picture in shown.items()}
     files.write_text(page, html_page(text, svgs), *MADE)
-    return [path, page]
+    table, pairs = path.with_suffix(".csv"), path.with_name(f"{path.stem}-pairs.csv")
+    files.write_text(table, exports.csv_of(tables), *exports.CSV_MARKS)
+    latex = path.with_suffix(".tex")
+    files.write_text(latex, exports.latex_of(tables, origin(results)), b"% Made by `")
+    written, paired = [path, page, table, latex], exports.pairs_csv_of(results)
+    if paired is not None:
+        files.write_text(pairs, paired, *exports.CSV_MARKS)
+        written.append(pairs)
+    return written
 
 
 def write_picture(folder: Path, name: str, picture: Picture) -> Path:

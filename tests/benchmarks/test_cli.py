@@ -346,3 +346,22 @@ def test_a_reader_that_leaves_is_no_error():
     command = f'"{sys.executable}" -c "{code}" | true; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "0" and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "extra"),
+    [
+        (["train", "droo"], "torch", "torch"),
+        (["train", "sb3"], "stable_baselines3", "sb3"),
+        (["tune", "sb3"], "optuna", "tune"),
+        (["study", "ladder"], "torch", "torch"),
+    ],
+)
+def test_a_missing_extra_is_named(words, module, extra, tmp_path):
+    code = f"import sys; sys.modules[{module!r}] = None; from benchmarks import cli; "
+    code += f"sys.exit(cli.main({words}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 2
+    assert f'this needs {module}; pip install "lambo-mec[{extra}]"' in done.stderr

@@ -3,6 +3,7 @@
 Numbers follow from the rows, worlds are never mixed, figures and pages stand alone.
 """
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.report import exports
 from benchmarks.report import tables as summary
 from benchmarks.report.report import (
     markdown_table,
@@ -143,7 +145,7 @@ def test_the_report_stands_alone(put, capsys: pytest.CaptureFixture[str]):
         row("a"), row("b", scale=1.1, parameters=12345), row("a", weight=0.0), row("b", weight=0.0)
     )
     results = summary.load(folder)
-    markdown, page = write_report(results, folder / "out" / "sub.md")
+    markdown, page, *_ = write_report(results, folder / "out" / "sub.md")
     text = markdown.read_text()
     pictures = re.findall(r"\(figures/([^)]+)\)", text)
     assert len(pictures) == 3
@@ -260,3 +262,45 @@ def test_a_sweep_over_several_worlds_begins_with_an_overview_of_gaps(
     write_report(summary.load(tmp_path), tmp_path / "report.md", figures=False)
     text = (tmp_path / "report.md").read_text()
     assert text.index(title) < text.index("on a (a)")
+
+
+def test_tables_as_csv_hold_every_digit(put):
+    folder = put(row("a"), row("=b", scale=1.1), row("a", weight=0.0, bound=[None] * 8))
+    results = summary.load(folder)
+    write_report(results, folder / "report.md", figures=False)
+    with (folder / "report.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["agent"] for line in lines] == ["a", "'=b", "a"]
+    (first, *_) = summary.tabulate(results)[0].lines
+    for name, value in (("cost", first.cost.mean), ("gap_percent_high", first.gap_percent.high)):
+        assert float(lines[0][name]) == value
+    assert lines[2]["gap_percent"] == lines[2]["bound"] == "" and lines[2]["unit"] == "J"
+    with (folder / "report-pairs.csv").open() as file:
+        (pair,) = csv.DictReader(file)
+    assert (pair["a"], pair["b"], pair["a_lower"]) == ("a", "'=b", "1.0")
+    assert float(pair["low"]) < float(pair["a_minus_b"]) < float(pair["high"]) < 0
+    write_report(results, folder / "report.md", figures=False)  # its own are replaced
+    (folder / "report.csv").write_text("mine")
+    with pytest.raises(ValueError, match="report.csv.*another's"):
+        write_report(results, folder / "report.md", figures=False)
+
+
+def test_too_many_pairs_are_left_out(put, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(exports, "PAIRS_AT_MOST", 2)
+    folder = put(row("a"), row("b"), row("c"))
+    written = write_report(summary.load(folder), folder / "report.md", figures=False)
+    assert [path.name for path in written] == [
+        f"report.{kind}" for kind in ("md", "html", "csv", "tex")
+    ]
+
+
+def test_latex_prints_names_as_they_are(put):
+    folder = put(row(r"50%_of {x} & \y $#^~"))
+    write_report(summary.load(folder), folder / "report.md", figures=False)
+    text = (folder / "report.tex").read_text()
+    assert r"50\%\_of \{x\} \& \textbackslash{}y \$\#\textasciicircum{}\textasciitilde{} &" in text
+    assert text.startswith("% Made by `lambo bench`") and r"\caption{``minimum latency''" in text
+    columns = text.count(r"\begin{tabular}{lrrrrr}")
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    unescaped = [re.sub(r"\\.", "", line).count("&") for line in rows]
+    assert columns == 1 and len(rows) == 3 and set(unescaped) == {5}
