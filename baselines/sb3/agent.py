@@ -17,9 +17,8 @@ from baselines.sb3.config import SB3Config
 from lambo_agents import weights_io
 from lambo_agents.adapter import PolicyAgent
 from lambo_env.offloading.instances import Decision, Instances
-from lambo_env.offloading.scenario import Scenario
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.registration import ENVIRONMENTS
+from lambo_env.registration import ENVIRONMENTS, WORLDS
 from lambo_env.utils import validate
 
 SHIPPED = "maskable-ppo"
@@ -64,7 +63,8 @@ def _policy(
     """Return a config's policy with these weights, cut for N and M where its world has them."""
     row, sizes = ENVIRONMENTS[config.env_id], {}
     if num_ues is not None and num_servers is not None:  # only its sizes count in the scenario
-        sizes["scenario"] = Scenario(num_ues=num_ues, server_cpu_hz=(1.0,) * num_servers)
+        scenario = WORLDS[row.world].get("scenario")
+        sizes["scenario"] = scenario(num_ues=num_ues, server_cpu_hz=(1.0,) * num_servers)
     arguments = row.arguments_class()(**{**row.kwargs, **config.env_arguments(), **sizes})
     played: tuple[Any, Any] = arguments.observation_space(), arguments.action_space()
     policy = config.policy_class()(

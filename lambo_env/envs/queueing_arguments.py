@@ -12,11 +12,14 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from lambo_env.envs import arguments as cells
+from lambo_env.offloading.instances import Decision
 from lambo_env.prompts.arguments import Prompt, as_prompts
 from lambo_env.prompts.prompts import Prompts, env_prompts
 from lambo_env.queueing.batch import QueueBatch
+from lambo_env.queueing.instances import QueueInstances
 from lambo_env.queueing.observation import SERVER, width
 from lambo_env.queueing.scenario import QueueScenario, load_scenario
+from lambo_env.queueing.slot_batch import SlotBatch
 from lambo_env.utils import validate
 
 
@@ -71,6 +74,19 @@ class QueueArguments:
         validate.known(self.mask, cells.MASK, "mask")
         validate.known(self.reward, cells.REWARD, "reward")
 
+    @classmethod
+    def fitting(cls, instances: QueueInstances, **arguments: Any) -> SlotArguments:
+        """Return arguments that play one slot of ``instances``."""
+        capacities = (1.0,) * instances.num_servers
+        sizes = QueueScenario(num_ues=instances.num_ues, server_cpu_hz=capacities)
+        return SlotArguments(sizes, **arguments)
+
+    @staticmethod
+    def decision(infos: Mapping[str, Any]) -> Decision:
+        """Return the decision that the infos of a finished slot tell."""
+        place = infos["outcome"]["place"]
+        return Decision(place, np.zeros(place.shape))
+
     @property
     def _scenario(self) -> QueueScenario:
         return cast(QueueScenario, self.scenario)
@@ -104,3 +120,16 @@ class QueueArguments:
         validate.known_keys("options", options, ["prompt"])
         prompts = cells.prompts_of_rows(options.get("prompt"), num_envs)
         return {} if prompts is None else {"prompts": prompts}
+
+
+class SlotArguments(QueueArguments):
+    """One slot of given instances: what a policy of the environment sees when it decides them."""
+
+    def batch(self, num_envs: int) -> Any:
+        """Return slots that have not begun."""
+        return SlotBatch(num_envs, objective=self.observe == "objective")
+
+    def check_options(self, options: Mapping[str, Any], num_envs: int) -> dict[str, Any]:
+        """Return the instances and prompts [num_envs] that a reset's options give, both."""
+        validate.known_keys("options", options, ["instances", "prompt"])
+        return {"instances": options["instances"], "prompts": options["prompt"]}

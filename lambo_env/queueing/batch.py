@@ -90,9 +90,7 @@ class QueueBatch:
 
     def _show(self, rows: Ints, shown: QueueInstances, totals: Totals) -> None:
         """Begin to decide the slots of ``rows``, which show ``shown`` [R]."""
-        ues = np.arange(self.num_ues)
-        own = np.where(shown.has_task, ues, self.num_ues)
-        first = np.minimum.accumulate(own[:, ::-1], axis=1)[:, ::-1]  # with a task, from here on
+        first = with_task(shown.has_task)
         self.ue[rows] = first[:, 0]
         self._following[rows, :-1] = first[:, 1:]
         self._seen.begin(rows, shown, first[:, 0], totals)
@@ -166,13 +164,7 @@ class QueueBatch:
 
         Without ``copy`` the buffers themselves, overwritten by the next step.
         """
-        out: dict[str, NDArray[Any]] = {"ues": self._seen.ues, "servers": self._seen.servers}
-        if self._objective:
-            weights = list(self.prompts.weights.values())
-            out["objective"] = np.stack(weights, axis=-1).astype(np.float32)
-        else:
-            out["prompt"] = self.prompts.tokens
-        return {key: array.copy() for key, array in out.items()} if copy else out
+        return self._seen.shown(self.prompts, self._objective, copy)
 
     def picture(self, row: int) -> dict[str, Any]:
         """Return what a picture of one row shows, as the arguments of ``QueueFrame``."""
@@ -203,3 +195,10 @@ class QueueBatch:
             "cost": float(outcomes.episode_cost[0]),
             "unit": unit_of({name: w[row] for name, w in self.prompts.weights.items()}),
         }
+
+
+def with_task(has_task: Bools) -> Ints:
+    """Return the first UE with a task from each UE on [B, N]; N where there is none."""
+    ues = np.arange(has_task.shape[1])
+    own = np.where(has_task, ues, ues.size)
+    return np.minimum.accumulate(own[:, ::-1], axis=1)[:, ::-1]

@@ -9,6 +9,7 @@ import numpy as np
 from lambo_env.cell.draws import draw
 from lambo_env.cell.seeding import episode_rng
 from lambo_env.queueing.instances import Bools, Floats, Ints, QueueInstances, Totals
+from lambo_env.queueing.observation import joined
 from lambo_env.queueing.scenario import QueueScenario
 from lambo_env.queueing.slots import Arrivals, Devices, Inherited, QueueSlots, without_tasks
 from lambo_env.queueing.stations import Prices, Sizes, Stations, Waiting
@@ -143,14 +144,18 @@ class Cells:
         at = self._now.take(rows) * ues + ue
         data_bits, cycles = self._ring.data_bits.take(at), self._ring.cycles.take(at)
         self.stations.join(rows, ue, place, data_bits, cycles)
-        deadline_s, queue, server = self.scenario.deadline_s[0], rows * ues + ue, place - 1
-        own_s = self._waiting.cpu_wait_cycles.take(queue) + cycles
-        own_s /= self.devices.local_cpu_hz.take(queue)
-        rate = self._ring.uplink_bps.take(at * servers + server)
-        away_s = self._waiting.uplink_wait_s.take(queue) + data_bits / rate
-        work_s = cycles / self.devices.server_cpu_hz.take(rows * servers + server)
-        local = place == 0
-        return np.where(local, own_s, away_s) / deadline_s, np.where(local, 0, work_s) / deadline_s
+        queue, server = rows * ues + ue, np.maximum(place - 1, 0)
+        return joined(
+            place,
+            cycles,
+            data_bits,
+            self._ring.uplink_bps.take(at * servers + server),
+            self._waiting.cpu_wait_cycles.take(queue),
+            self._waiting.uplink_wait_s.take(queue),
+            self.devices.local_cpu_hz.take(queue),
+            self.devices.server_cpu_hz.take(rows * servers + server),
+            self.scenario.deadline_s[0],
+        )
 
     def serve(self, rows: Ints) -> Floats:
         """Serve the present slots of ``rows``; return what the tasks that settle cost [R]."""

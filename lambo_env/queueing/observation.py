@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lambo_env.cell.places import LOCAL
+from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.instances import Floats, Ints, QueueInstances, Totals, totals_of
 from lambo_env.utils.rows import Array
 
@@ -128,6 +130,50 @@ class QueueObservations:
         coming = self._coming.take(server) + work.take(off)
         self._coming.reshape(-1)[server] = coming
         self.servers.reshape(-1)[server * SERVER.COUNT + SERVER.COMING] = squash(coming)
+
+    def shown(self, prompts: Prompts, objective: bool, copy: bool) -> dict[str, NDArray[Any]]:
+        """Return the observations [B, ...] with the prompts' tokens, or the objective's weights.
+
+        Without ``copy`` the buffers themselves.
+        """
+        out: dict[str, NDArray[Any]] = {"ues": self.ues, "servers": self.servers}
+        if objective:
+            weights = list(prompts.weights.values())
+            out["objective"] = np.stack(weights, axis=-1).astype(np.float32)
+        else:
+            out["prompt"] = prompts.tokens
+        return {key: array.copy() for key, array in out.items()} if copy else out
+
+
+def joined(
+    place: Ints,
+    cycles: Floats,
+    data_bits: Floats,
+    rate_bps: Floats,
+    cpu_wait_cycles: Floats,
+    uplink_wait_s: Floats,
+    local_cpu_hz: Floats,
+    server_cpu_hz: Floats,
+    deadline_s: Any,
+) -> tuple[Floats, Floats]:
+    """Return the length of the queue that tasks join, and their work at a server, in deadlines [K].
+
+    Args:
+        place: where they go; the work of a local one is 0.
+        cycles: of the tasks, like ``data_bits``.
+        data_bits: of the tasks.
+        rate_bps: to the server; of any server where local, like ``server_cpu_hz``.
+        cpu_wait_cycles: what waits before them, like ``uplink_wait_s``.
+        uplink_wait_s: at present rates.
+        local_cpu_hz: of the UE.
+        server_cpu_hz: of the server.
+        deadline_s: of all, or [K].
+    """
+    own_s = (cpu_wait_cycles + cycles) / local_cpu_hz
+    away_s = uplink_wait_s + data_bits / rate_bps
+    local = place == LOCAL
+    work_s = np.where(local, 0.0, cycles / server_cpu_hz)
+    return np.where(local, own_s, away_s) / deadline_s, work_s / deadline_s
 
 
 class QueueColumns(NamedTuple):

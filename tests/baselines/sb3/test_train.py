@@ -249,7 +249,8 @@ def test_a_run_is_never_written_over(tmp_path: Path, validation: Validation):
         ({"algo": "ppoo"}, "unknown algo 'ppoo'"),
         (
             {"algo": "dqn", "env_id": "LAMBO-MEC-v0"},
-            "SB3Config.env_id is 'LAMBO-MEC-v0'; allowed: LAMBO-MEC-Association-v0 for dqn",
+            "SB3Config.env_id is 'LAMBO-MEC-v0'; allowed: LAMBO-MEC-Association-v0 or "
+            "LAMBO-MEC-Queue-v0 for dqn",
         ),
         ({"algo": "ppo", "timestep": 1}, "timesteps"),
         ({"algo": "ppo", "timesteps": 0}, "SB3Config.timesteps is 0"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import lambo_env
+from lambo_agents.adapter import PolicyAgent
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.masks import legal_places
 from lambo_env.queueing.observation import SERVER, UE, read
@@ -290,3 +291,45 @@ def test_play_is_offered_where_slots_leave_something_to_the_next():
     with pytest.raises(ValueError, match="prompts is 3; allowed: 1 or 2"):
         prompts = Prompts.of("minimum latency", 3)
         lambo_env.play("queue", Fixed(print), prompts, 2, np.random.default_rng(0))
+
+
+class Observer:
+    """A policy that notes what it sees and takes the mask's last place."""
+
+    def __init__(self):
+        self.seen = []
+
+    def predict(self, observation, action_masks=None, deterministic=True):
+        self.seen.append(observation)
+        places = np.arange(action_masks.shape[1])
+        return np.where(action_masks, places, 0).max(axis=1), None
+
+
+@pytest.mark.parametrize("observe", ["prompt", "objective"])
+def test_a_policy_of_the_environment_sees_the_same_when_it_plays_slot_by_slot(observe):
+    scenario = load_scenario("queue-bursts").replace(**SMALL)
+    policy = Observer()
+    agent = PolicyAgent(policy, ID, observe=observe)
+    out = lambo_env.play(scenario, agent, "minimum energy", 1, np.random.default_rng(4))
+    env = gym.make(ID, scenario=scenario, prompt="minimum energy", observe=observe)
+
+    def last(seen, info):
+        return int(np.flatnonzero(info["action_mask"]).max())
+
+    moments = episode(env, last, seed=4)
+    np.testing.assert_array_equal(moments[-1][-1]["outcome"]["place"], out.place[0])
+    # in slots without a task the policy is asked once, and its answer ignored
+    asked = [seen for seen in policy.seen if seen["ues"][0, :, UE.CURRENT].any()]
+    assert len(asked) == len(moments) - 1
+    for alone, (seen, _, _) in zip(asked, moments, strict=False):
+        for key, value in seen.items():
+            np.testing.assert_array_equal(alone[key][0], value)
+
+
+def test_rows_with_few_tasks_wait_for_those_with_many():
+    scenario = load_scenario("queue").replace(**SMALL)
+    agent = PolicyAgent(Observer(), ID)
+    together = lambo_env.play(scenario, agent, "minimum latency", 5, np.random.default_rng(1))
+    alone = lambo_env.play(scenario, agent, "minimum latency", 1, np.random.default_rng(1))
+    np.testing.assert_array_equal(together.place[0], alone.place[0])
+    np.testing.assert_array_equal(together.cost[0], alone.cost[0])
