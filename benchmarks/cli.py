@@ -110,6 +110,10 @@ COMMANDS = {
         "plain `lambo tune` is the same.",
     ),
     "tune neural": ("train.dnn:tune", "Search settings of `lambo train are` or `droo`; resumes."),
+    "tune linear-rule": (
+        "train.linear_rule:tune",
+        "Tune the weights of the rule that networks have to beat where tasks wait; resumes.",
+    ),
     "new-agent": ("new_agent:new_agent", "Write a package of four files whose agent already runs."),
 }
 # the member of a group that is meant where none is named

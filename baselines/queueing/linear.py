@@ -5,7 +5,6 @@ Shapes: B episodes, P places, K columns.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from pathlib import Path
@@ -81,7 +80,6 @@ def latency_share(instances: QueueInstances, objective: Objective) -> Floats:
     return np.asarray(time / (time + energy))
 
 
-@functools.cache
 def load(path: str | os.PathLike[str]) -> Floats:
     """Return the weights [len(KNOTS), K] of a file.
 
@@ -98,7 +96,6 @@ def load(path: str | os.PathLike[str]) -> Floats:
     except (ValueError, KeyError, TypeError) as error:
         allowed = f"a whole file of `lambo tune linear-rule` ({error})"
         validate.refuse(field, str(path), allowed)
-    out.flags.writeable = False
     return out
 
 

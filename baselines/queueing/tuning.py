@@ -101,7 +101,9 @@ def tune(
                 pause(lambda: None)
             start = search.mean
         weights = np.array([state[str(knot)]["mean"] for knot in KNOTS])
-        save(folder / WEIGHTS, weights, command="lambo tune linear-rule", options=options.to_dict())
+        told = {"command": "lambo tune linear-rule", "options": options.to_dict()}
+        done = {str(knot): state[str(knot)]["generation"] for knot in KNOTS}
+        save(folder / WEIGHTS, weights, **told, generations=done)
     return weights
 
 

@@ -13,9 +13,24 @@ from lambo_env import registration
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.datasets.are import load_are
 from lambo_env.offloading.instances import Decision, Instances
-from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.offloading.scenario import Scenario
+from lambo_env.queueing.instances import Trace
+from lambo_env.queueing.slots import sample_trace
 from lambo_env.utils import validate
 from lambo_env.utils.rows import content_hash
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """A block of episodes: what an agent decides slot by slot."""
+
+    scenario: Any
+    traces: tuple[Trace, ...]
+
+    @property
+    def batch_size(self) -> int:
+        """How many there are."""
+        return len(self.traces)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +49,12 @@ class ScenarioSource:
         """Return the blocks to play: one per seed."""
         return tuple(seeds)
 
-    def load(self, root: int, block: int, size: int) -> Instances:
-        """Return the ``size`` instances of a block."""
-        return registration.sample_instances(
-            self.scenario, size, evaluation_rng(root, self.scenario, block)
-        )
+    def load(self, root: int, block: int, size: int) -> Any:
+        """Return the ``size`` instances of a block, whole episodes where slots are one story."""
+        rng = evaluation_rng(root, self.scenario, block)
+        if "play" in registration.world_of(self.scenario, "scenario").offers:
+            return Episodes(self.scenario, tuple(sample_trace(self.scenario, size, rng)))
+        return registration.sample_instances(self.scenario, size, rng)
 
     def labels(self, block: int, size: int) -> Decision | None:
         """Return None: a scenario brings no decisions."""
@@ -133,10 +149,10 @@ def scenario_source(entry: str | Mapping[str, Any], folder: Path | None = None) 
         )
         if "world" in fields:
             return ScenarioSource(name, registration.load_scenario(fields))
-        return ScenarioSource(name, load_scenario(base).replace(**fields))
+        return ScenarioSource(name, registration.load_scenario(base).replace(**fields))
     validate.check(
         "Sweep.scenarios", entry, isinstance(entry, str), "presets, .toml paths or tables of fields"
     )
     beside = folder / entry if folder is not None and entry.endswith(".toml") else None
     path = os.fspath(beside) if beside is not None and beside.is_file() else entry
-    return ScenarioSource(Path(entry).stem, load_scenario(path))
+    return ScenarioSource(Path(entry).stem, registration.load_scenario(path))

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from baselines.queueing.simulation import Simulation
 from benchmarks.sweep import provenance
 from benchmarks.sweep.config import SweepCell
+from benchmarks.sweep.instance_sources import Episodes
 from benchmarks.sweep.results import CellResult, finite_or_none
 from lambo_agents import guard, registry
 from lambo_agents.protocol import Agent, unsupported
@@ -22,6 +24,7 @@ from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.queueing.play import checked_places
 from lambo_env.registration import DEFAULT_WORLD, evaluate, world_of
 from lambo_env.utils import validate
 from lambo_env.utils.rows import read_only
@@ -68,7 +71,7 @@ def identity(cell: SweepCell) -> dict[str, Any]:
 def play_cell(
     played: dict[str, Any],
     spec: registry.AgentSpec | None,
-    instances: Instances,
+    instances: Instances | Episodes,
     labels: Decision | None,
 ) -> CellResult | NoResult:
     """Play one cell; its result lacks the bounds.
@@ -81,6 +84,8 @@ def play_cell(
     """
     try:
         with guard.guarded():
+            if isinstance(instances, Episodes):
+                return _play_episodes(played, spec, instances)
             return _play(played, spec, read_only(instances), labels)  # all cells share them
     except Exception as error:  # an agent's own bug must not end the sweep
         return NoResult(validate.told(error), failed=True)
@@ -121,6 +126,55 @@ def _play(
         proven=[False] * instances.batch_size,
         finished=provenance.now(),
         seconds=0.0 if spec is None else round(time.perf_counter() - start, 3),
+    )
+
+
+def _play_episodes(
+    played: dict[str, Any], spec: registry.AgentSpec | None, episodes: Episodes
+) -> CellResult | NoResult:
+    """Play a block of whole episodes; times are those of a slot."""
+    start = time.perf_counter()
+    if spec is None:
+        return NoResult("episodes ship no decisions")
+    prompts = Prompts.of(played["prompt"], episodes.batch_size)
+    try:
+        agent = spec.make(**played["kwargs"])
+    except Exception as error:  # missing extras or weights: no bug of a decision
+        return NoResult(str(error))
+    simulation = Simulation(episodes.scenario, episodes.traces, prompts.latency_weight)
+    rng = decision_rng(played["root"], played["scenario_hash"], played["block"])
+    spare, spent_s, singles_s = np.random.default_rng(0), list[float](), list[float]()
+    for _ in range(simulation.num_slots):
+        shown = read_only(simulation.enter())
+        reason = None if spent_s else unsupported(agent, shown, prompts)
+        if reason is not None:
+            return NoResult(reason)
+        timed = measure(functools.partial(agent.decide, shown, prompts, rng))
+        spent_s.append(timed.wall_s[0])
+        if len(singles_s) < SINGLE_RUNS and sum(singles_s) < SINGLE_BUDGET_S:
+            one = read_only(shown.take(0)), prompts.take([0])
+            singles_s.append(measure(functools.partial(agent.decide, *one, spare)).wall_s[0])
+        simulation.serve(checked_places(timed.result, shown))
+    for _ in range(episodes.scenario.deadline_slots - 1):
+        simulation.serve()
+    outcome = simulation.outcomes()
+    tasks = np.maximum(np.count_nonzero(~np.isnan(outcome.cost), axis=(1, 2)), 1)
+    ended = np.isfinite(outcome.latency_s)
+    latency_s = np.where(ended, outcome.latency_s, 0.0).sum(axis=(1, 2))
+    return CellResult(
+        **played,
+        **_facts(agent, spec),
+        cost=finite_or_none(outcome.episode_cost),
+        latency_s=finite_or_none(latency_s / np.maximum(ended.sum(axis=(1, 2)), 1)),
+        energy_j=finite_or_none(np.nansum(outcome.energy_j, axis=(1, 2))),
+        late=finite_or_none(outcome.late.sum(axis=(1, 2)) / tasks),
+        single_ms=1e3 * float(np.median(singles_s)),
+        batched_ms=1e3 * float(np.mean(spent_s)) / episodes.batch_size,
+        instances=episodes.batch_size,
+        bound=[None] * episodes.batch_size,
+        proven=[False] * episodes.batch_size,
+        finished=provenance.now(),
+        seconds=round(time.perf_counter() - start, 3),
     )
 
 

@@ -53,7 +53,7 @@ def play(
             shown, _ = cells.show(rows)
             if at == 0:
                 cells.price(rows, prompts.objective(shown))
-            place = _places(agent.decide(read_only(shown), prompts, rng), shown)
+            place = checked_places(agent.decide(read_only(shown), prompts, rng), shown)
             row, ue = np.nonzero(shown.has_task)
             cells.decide(row, ue, place[row, ue])
             plan[:, at] = place * shown.has_task
@@ -61,8 +61,12 @@ def play(
     return cells.stations.outcomes(rows, plan)
 
 
-def _places(decision: Any, instances: QueueInstances) -> Ints:
-    """Return the checked places [B, N] of a decision."""
+def checked_places(decision: Any, instances: QueueInstances) -> Ints:
+    """Return the places [B, N] of a decision.
+
+    Raises:
+        ValueError: another shape or kind of numbers, a place that does not exist, or CPU allotted.
+    """
     place, has_task = np.asarray(decision.place), instances.has_task
     validate.check("Decision.place.shape", place.shape, place.shape == has_task.shape, "[B, N]")
     whole = place.dtype.kind in "iu"

@@ -1,5 +1,7 @@
 """Slots of the queueing world in which something waits, for tests of agents."""
 
+import math
+
 import numpy as np
 
 from baselines.queueing.rules import ShortestFinish
@@ -21,3 +23,15 @@ def queue_slots(
     for _ in range(slots):
         simulation.serve(rule.decide(simulation.enter(), prompts, rng).place)
     return simulation.enter()
+
+
+def finish(shown, row, ue, work):
+    """Return when a task is estimated to end at each place, by a loop."""
+    slot_s, capacity = shown.slot_s[row], shown.server_cpu_hz[row]
+    cycles, bits = shown.cycles[row, ue], shown.data_bits[row, ue]
+    out = [(shown.cpu_wait_cycles[row, ue] + cycles) / shown.local_cpu_hz[row, ue]]
+    for m, hz in enumerate(capacity):
+        sent_s = shown.uplink_wait_s[row, ue] + bits / shown.uplink_bps[row, ue, m]
+        ready_s = math.ceil(sent_s / slot_s - 1e-9) * slot_s
+        out.append(max(ready_s, work[m] / hz) + cycles / hz)
+    return out

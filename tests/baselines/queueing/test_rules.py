@@ -1,12 +1,10 @@
 """Rules of the queueing world: against plain loops, under every prompt, on odd slots."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from queue_slots import queue_slots
+from queue_slots import finish, queue_slots
 
 import lambo_env
 from baselines.queueing.rules import Lyapunov, ShortestFinish
@@ -24,18 +22,6 @@ TEXTS = ("minimum latency", "minimum energy", "70% latency, 30% energy")
 def decide(agent, shown, text="minimum latency", seed=0):
     prompts = Prompts.of(text, len(shown))
     return agent.decide(read_only(shown), prompts, np.random.default_rng(seed)).place
-
-
-def finish(shown, row, ue, work):
-    """Return when a task is estimated to end at each place, by a loop."""
-    slot_s, capacity = shown.slot_s[row], shown.server_cpu_hz[row]
-    cycles, bits = shown.cycles[row, ue], shown.data_bits[row, ue]
-    out = [(shown.cpu_wait_cycles[row, ue] + cycles) / shown.local_cpu_hz[row, ue]]
-    for m, hz in enumerate(capacity):
-        sent_s = shown.uplink_wait_s[row, ue] + bits / shown.uplink_bps[row, ue, m]
-        ready_s = math.ceil(sent_s / slot_s - 1e-9) * slot_s
-        out.append(max(ready_s, work[m] / hz) + cycles / hz)
-    return out
 
 
 def plain(shown, local_if_fits, counts="slot"):
