@@ -1,9 +1,14 @@
 """The networks of DROO and ARE: what their columns hold, what they share, their sizes."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from baselines.neural.are.training import AreTraining
+from baselines.neural.checkpoint import WEIGHTS
+from baselines.neural.droo.training import DrooTraining
 from baselines.neural.features import allotted, pooled_columns
 from baselines.neural.networks import FlatConfig, PooledConfig, parameters, place_logits
 from baselines.neural.replay import shuffled_ues
@@ -108,3 +113,20 @@ def test_sixty_layers_pass_gradients_to_the_first():
 def test_bad_settings_are_refused(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("are", AreTraining()),
+        ("are-60fc", AreTraining(size="60fc")),
+        ("droo", DrooTraining()),
+        ("droo-60fc", DrooTraining(size="60fc")),
+    ],
+)
+def test_shipped_weights_are_those_of_their_one_command(name, options):
+    card = json.loads((WEIGHTS / f"{name}.json").read_text())
+    flag = "" if options.size == "pooled" else f" --size {options.size}"
+    assert card["command"] == f"lambo train {name.partition('-')[0]} OUT{flag}"
+    assert card["options"] == {key: options.values[key] for key in card["options"]}
+    assert card["cpu_seconds"] <= 300
