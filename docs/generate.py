@@ -111,7 +111,8 @@ def _field(field: dataclasses.Field[Any]) -> tuple[str, ...]:
     meaning = re.sub(r"equation (\d+)", r"[equation \1](../physics.md)", meaning)
     ends = [unit for end, unit in UNITS.items() if f"_{field.name}".endswith(f"_{end}")]
     default = "none" if field.default is None else f"`{_short(field.default)}`"
-    allowed = allowed_by(field.metadata["rule"])
+    rule = field.metadata.get("rule")
+    allowed = "" if rule is None else allowed_by(rule)
     return f"`{field.name}`", meaning, (ends or [""])[-1], default, allowed
 
 

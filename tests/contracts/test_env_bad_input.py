@@ -38,9 +38,9 @@ OPTIONS = [
     ({1: 2}, "options.1: unknown field; known:"),
 ]
 PROMPTS = [
-    ("make it so", "prompt is 'make it so'; allowed: one of the catalogue's phrases"),
+    ("make it so", "prompt is 'make it so'; allowed: a text that names an objective"),
     ("x" * 161, "prompt is 'xxx.*1 to 160"),
-    ("énergie", r"prompt is 'énergie'.*character 0 is '\\xe9'"),
+    ("能源", r"prompt is '能源'.*character 0 is"),
     ("", "prompt is ''"),
     ("  ", "prompt is '  '"),
     ("minimum\nenergy", "prompt is 'minimum.nenergy'"),
@@ -95,7 +95,7 @@ WPMEC_OPTIONS = [
 ARGUMENTS = [
     *(
         ({"prompt": prompt}, "prompt is")
-        for prompt in ("make it so", "x" * 161, "énergie", "", 3, np.nan, [], b"energy")
+        for prompt in ("make it so", "x" * 161, "能源", "", 3, np.nan, [], b"energy")
     ),
     *(({"num_slots": count}, "num_slots is") for count in (0, -1, 1.5, True, np.nan, "2", None)),
     *(
