@@ -102,8 +102,10 @@ class NativeVecEnv(VecEnv):
         if self._relative:
             self._world.get("local_cost")
         self._actions: Any = None
-        self._origin: list[Any] = []  # the generators' states when the episodes under way began
-        self._since: list[Any] = []  # all actions since
+        # the generators' states when the episodes under way began, and at which of the actions kept
+        self._origin: list[Any] = [None] * self.num_envs
+        self._begun = np.zeros(self.num_envs, dtype=np.int64)
+        self._since: list[Any] = []  # all actions since the oldest of them began
         self.venv.on_start = self._begin
 
     # ---- playing ---------------------------------------------------------------------------------
@@ -144,25 +146,39 @@ class NativeVecEnv(VecEnv):
         return seen, out, dones, rows
 
     def _begin(self, rows: NDArray[Any]) -> None:
-        self._origin = [rng.bit_generator.state for rng in self.venv.np_random]
-        self._since = []
+        rngs = self.venv.np_random
+        for row in rows.tolist():
+            self._origin[row] = rngs[row].bit_generator.state
+        self._begun[rows] = len(self._since)
+        old = int(self._begun.min())
+        self._begun -= old
+        del self._since[:old]
 
     def state(self) -> tuple[list[Any], NDArray[Any]]:
-        """Return what ``restore`` needs: generators' states and the actions [K, B, ...] since.
+        """Return what ``restore`` needs.
 
-        Episodes of one length begin in all rows together.
+        Each row's generator's state as its episode began, with the number of the actions that are
+        older; and the actions [K, B, ...].
         """
-        return self._origin, np.array(self._since)
+        origin = [list(pair) for pair in zip(self._origin, self._begun.tolist(), strict=True)]
+        return origin, np.array(self._since)
 
     def restore(self, origin: Sequence[Any], since: NDArray[Any]) -> tuple[Any, NDArray[np.bool_]]:
         """Play the episodes under way again; return the observations and the last step's dones."""
-        for rng, state in zip(self.venv.np_random, origin, strict=True):
+        for rng, (state, _) in zip(self.venv.np_random, origin, strict=True):
             rng.bit_generator.state = state
         self._reset_seeds()
-        seen, dones = self.reset(), np.ones(self.num_envs, dtype=bool)
-        for actions in since:
-            seen, _, dones, _ = self.step(actions)
-        return seen, dones
+        seen, begun = self.reset(), np.array([first for _, first in origin])
+        for k, actions in enumerate(since):
+            rows = np.flatnonzero(begun <= k)
+            if rows.size == self.num_envs:
+                seen = self.step(actions)[0]
+                continue
+            self._returns[rows] += self.venv.step_rows(rows, actions)
+            self._lengths[rows] += 1
+            seen = self.venv.observed()
+        self._since, self._begun = list(since), begun
+        return seen, begun == len(since)
 
     def _close(
         self, rows: list[dict[str, Any]], infos: dict[str, Any], dones: NDArray[np.bool_]

@@ -246,6 +246,19 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
             terminated, self._over = self._over, np.zeros(self.num_envs, dtype=bool)
         return self._seen(), rewards, terminated, truncated, infos
 
+    def step_rows(self, rows: Ints, actions: Any) -> NDArray[np.float64]:
+        """Play some rows alone, whose episodes go on; return their rewards [R].
+
+        For whoever plays episodes again that were out of step.
+        """
+        decoded = self.arguments.decode(self._actions.many(actions, rows, self.num_envs))
+        rewards: NDArray[np.float64] = self._batch.step(rows, *decoded, self._generators())[0]
+        return rewards
+
+    def observed(self) -> Observation:
+        """Return what the rows show now."""
+        return self._seen()
+
     def _close(self, finished: Any | None) -> Infos:
         """Return the infos of finished slots.
 

@@ -1,6 +1,8 @@
 """as_sb3: everything that SB3 asks of a VecEnv, row i being the single environment, and fast."""
 
+import json
 import warnings
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -201,3 +203,39 @@ def test_bad_arguments_are_named(kwargs: dict[str, Any], text: str):
 @pytest.mark.parametrize("env_id", IDS)
 def test_at_least_five_times_dummy_vec_env(env_id: str):
     assert sb3_speed(env_id, "paper", rounds=1).ratio >= 5
+
+
+@pytest.mark.parametrize("reward", ["cost", "relative"])
+def test_rows_out_of_step_go_on_where_they_were(reward: str):
+    made = partial(
+        as_sb3,
+        "LAMBO-MEC-Queue-v0",
+        4,
+        reward=reward,
+        scenario={"num_ues": 4, "num_slots": 5},
+    )
+    env, rng = made(), np.random.default_rng(0)
+    env.seed(3)
+    env.reset()
+    for _ in range(23):
+        seen, _, dones, _ = env.step(rng.integers(0, 5, 4))
+    origin, since = env.state()
+    assert len({first for _, first in origin}) > 1  # out of step
+    twin = made()
+    twin.seed(9)
+    twin.reset()
+    again, ended = twin.restore(json.loads(json.dumps(origin)), since)
+    np.testing.assert_array_equal(dones, ended)
+    for _ in range(20):
+        for key, value in seen.items():
+            np.testing.assert_array_equal(value, again[key])
+        actions = rng.integers(0, 5, 4)
+        seen, paid, dones, infos = env.step(actions)
+        again, same, ended, told = twin.step(actions)
+        np.testing.assert_array_equal(paid, same)
+        np.testing.assert_array_equal(dones, ended)
+        for one, other in zip(infos, told, strict=True):
+            if "episode" in one:
+                assert one["episode"]["r"] == pytest.approx(other["episode"]["r"])
+                assert one["episode"]["l"] == other["episode"]["l"]
+    assert twin.state()[0] == env.state()[0]
