@@ -22,6 +22,9 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances, Objective
 
 
+_LEAST_CHANCE = 1e-30
+
+
 class Scored(NamedTuple):
     """The network's view of decisions that were made."""
 
@@ -58,7 +61,8 @@ def expected_regret(log_probs: Tensor, regret: Tensor, counts: Tensor) -> Tensor
     """
     chance = torch.where(counts, log_probs, decoding.NEVER).exp()
     known = torch.where(counts, regret, 0.0)
-    mean = ((chance * known).sum(-1, keepdim=True) / chance.sum(-1, keepdim=True)).detach()
+    every = chance.sum(-1, keepdim=True).clamp(min=_LEAST_CHANCE)  # where it is none of them: 0
+    mean = ((chance * known).sum(-1, keepdim=True) / every).detach()
     return (chance * (known - mean)).sum(-1).mean()
 
 

@@ -54,3 +54,13 @@ def test_expected_regret_moves_chance_to_the_better_place_alone() -> None:
     assert slope[1] < slope[2] < slope[0]
     assert slope[1] < 0 < slope[0]
     assert slope[3] == pytest.approx(0, abs=1e-7)  # unknown: as good as the mean
+
+
+def test_a_step_that_takes_none_of_the_known_places_has_no_regret() -> None:
+    """The teacher's place can be all but excluded, and all others not fit beside the rest."""
+    logits = torch.tensor([0.0, -200.0]).view(1, 1, 1, 2).requires_grad_()
+    counts = torch.tensor([False, True]).view(1, 1, 1, 2)
+    loss = losses.expected_regret(logits.log_softmax(-1), torch.zeros(1, 1, 1, 2), counts)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
