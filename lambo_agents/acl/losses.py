@@ -21,7 +21,6 @@ from lambo_agents.network.server_encoding import DecoderInputs
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances, Objective
 
-
 _LEAST_CHANCE = 1e-30
 
 
