@@ -15,7 +15,7 @@ def render(
     scenario: str = "paper",
     prompt: str = "minimum latency",
     seed: int = 0,
-    num_slots: int = 1,
+    num_slots: int | None = None,
     out: Path = Path("episode.mp4"),
     fps: int = 10,
     bound: Annotated[bool, Parameter(negative="--no-bound")] = True,
@@ -29,9 +29,10 @@ def render(
         scenario: Preset or .toml file.
         prompt: The objective in words.
         seed: Of the environment and of the agents.
-        num_slots: Time slots of the episode; UEs move between them.
+        num_slots: Time slots of the episode; UEs move between them (default: 1; where tasks wait,
+            the scenario's).
         out: Where to write: .mp4, .gif, .png (the last picture) or .txt.
-        fps: UE decisions a second.
+        fps: UE decisions a second; slots where tasks wait.
         bound: Prove each slot's certified optimum and show it beside the running cost.
         limit_s: Time limit of that proof, a slot.
     """

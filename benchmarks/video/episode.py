@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sweep import bounds
-from benchmarks.video import writer
+from benchmarks.video import queues, writer
 from lambo_agents import guard
 from lambo_agents.protocol import Agent, unsupported
 from lambo_agents.registry import make_agent
@@ -20,7 +20,9 @@ from lambo_env.envs.env import WorldEnv
 from lambo_env.offloading import physics
 from lambo_env.offloading.dynamics import share_of
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, at_server
-from lambo_env.offloading.scenario import Scenario, load_scenario
+from lambo_env.offloading.scenario import Scenario
+from lambo_env.queueing.scenario import QueueScenario
+from lambo_env.registration import load_scenario
 from lambo_env.rendering.frame import Frame
 from lambo_env.utils import validate
 
@@ -54,7 +56,7 @@ def render_episode(
     prompt: str = "minimum latency",
     versus: str | Agent | None = None,
     seed: int = 0,
-    num_slots: int = 1,
+    num_slots: int | None = None,
     fps: int = 10,
     bound: bool = True,
     limit_s: float = 20.0,
@@ -70,8 +72,8 @@ def render_episode(
         prompt: the objective in words.
         versus: a second agent, drawn beside the first on the same slots.
         seed: of the environment and of the agents' draws.
-        num_slots: of the episode.
-        fps: UE decisions per second.
+        num_slots: of the episode; None: 1, or as many as a scenario of tasks that wait says.
+        fps: UE decisions per second; slots where tasks wait.
         bound: prove each slot's optimum and show it.
         limit_s: time limit of that proof, a slot.
 
@@ -80,16 +82,21 @@ def render_episode(
             the slot.
         ImportError: a package is missing; the text has the command that installs it.
     """
-    path = writer.check_out(out)
+    path, players = writer.check_out(out), [agent] if versus is None else [agent, versus]
+    chosen = load_scenario(scenario)
+    if isinstance(chosen, QueueScenario):
+        seed = validate.integer("--seed", seed, low=0)
+        films = [list(queues.play(one, chosen, prompt, seed, num_slots)) for one in players]
+        writer.write_film(list(zip(*films, strict=True)), path, fps)
+        return [*(queues.line(film[-1]) for film in films), f"wrote {path}"]
     setting = Setting(
-        scenario=load_scenario(scenario),
+        scenario=chosen,
         prompt=prompt,
         seed=seed,
-        num_slots=num_slots,
+        num_slots=1 if num_slots is None else num_slots,
         limit_s=validate.non_negative("--limit-s", limit_s) if bound else 0.0,
     )
     optima: Optima = {}
-    players = [agent] if versus is None else [agent, versus]
     boards = [list(play(player, setting, optima)) for player in players]
     writer.write_film(list(zip(*boards, strict=True)), path, fps)
     return [

@@ -25,8 +25,9 @@ def draw(surface: pygame.Surface, frame: QueueFrame) -> None:
     surface.blit(_ground(), (0, 0))
     right = _PANEL.right
     step = f"slot {min(frame.slot, frame.num_slots - 1) + 1} of {frame.num_slots}"
-    shapes.write(surface, step, (right, 32), 20, MUTED, "midright")
-    shapes.write(surface, "LAMBO", (_CHART.left, 32), 32)
+    taken = shapes.write(surface, step, (right, 32), 20, MUTED, "midright")
+    heading = shapes.fit(frame.title or "LAMBO", 32, taken.left - _CHART.left - 20)
+    shapes.write(surface, heading, (_CHART.left, 32), 32)
     width = right - _CHART.left
     shapes.write(surface, shapes.fit(f'"{frame.prompt}"', 20, width), (_CHART.left, 62), 20, MUTED)
     _queues(surface, frame)

@@ -38,6 +38,7 @@ class QueueFrame:
     late: int  # of them
     cost: float  # mean of them
     unit: str  # of cost: "s", "J" or "" for a mix
+    title: str = ""  # who plays; empty: nothing is said
 
     def draw(self, surface: Any) -> None:
         """Draw on a pygame-ce Surface of 800 x 600 or larger; no display is needed."""
@@ -48,7 +49,8 @@ class QueueFrame:
 
         ``#`` is what waits, ``-`` what is under way; the scale ends at one deadline.
         """
-        lines = [f'slot {self.slot + 1} of {self.num_slots}, prompt "{self.prompt}"']
+        where = f'slot {self.slot + 1} of {self.num_slots}, prompt "{self.prompt}"'
+        lines = [f"{self.title}: {where}" if self.title else where]
         for server, capacity in enumerate(self.server_cpu_hz):
             filled = round(min(self.waiting[server], 1.0) * _BAR)
             after = round(min(self.waiting[server] + self.coming[server], 1.0) * _BAR) - filled

@@ -1,5 +1,6 @@
 """Films and RecordVideo: every moment of both agents, files whole or absent."""
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -208,3 +209,13 @@ def test_a_film_replaces_an_older_film_and_nothing_else(suffix: str, tmp_path: P
     with pytest.raises(ValueError, match="this one is another's"):
         film.write_film([[frame] for frame in frames], out)
     assert out.read_bytes() == b"a holiday"
+
+
+def test_tasks_that_wait_are_filmed_slot_by_slot(tmp_path):
+    out = tmp_path / "queues.txt"
+    scenario = {"world": "queueing", "num_ues": 5, "num_slots": 6, "arrival_probability": 0.8}
+    lines = render_episode("local-if-fits", out, versus="local", scenario=scenario, bound=False)
+    assert len(lines) == 3
+    assert re.fullmatch(r"local-if-fits: cost 0\.\d+ s, \d+ of \d+ tasks late", lines[0])
+    text = out.read_text()
+    assert "local: slot 1 of 6" in text and "uplink queues:" in text
