@@ -92,7 +92,9 @@ def load(path: str | os.PathLike[str], form: str) -> Weights:
 
 
 @contextlib.contextmanager
-def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+def reading(
+    path: str | os.PathLike[str], what: str = "weights", allowed: str = _WHOLE
+) -> Iterator[None]:
     """Turn whatever a damaged or foreign file does to its reader into one clear error.
 
     Raises:
@@ -105,7 +107,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
-        text = f"weights is {str(path)!r}; allowed: {_WHOLE} ({validate.told(error)})"
+        text = f"{what} is {str(path)!r}; allowed: {allowed} ({validate.told(error)})"
         raise ValueError(text) from error
 
 

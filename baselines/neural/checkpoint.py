@@ -17,6 +17,7 @@ from lambo_agents import weights_io
 from lambo_env.utils import files, validate
 
 FORMAT = "lambo-dnn-1"
+STATE = ("state", "that of this very training; or remove it to begin anew")  # of one not finished
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 

@@ -26,6 +26,7 @@ from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.objectives import KIND_PROMPTS
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.utils import files, jsons, runs
 from lambo_env.utils.gaps import gap_percent
 
 EXPERT = "local-search"  # labels, and the reference of gaps
@@ -65,9 +66,21 @@ def search(
         budget: what a trial may learn from; None: ``BUDGETS``.
         tell: called with each trial.
     """
+    with runs.held(folder):
+        return _search(family, size, folder, scenario, instances, budget, tell)
+
+
+def _search(
+    family: str,
+    size: str,
+    folder: Path,
+    scenario: str,
+    instances: int,
+    budget: dict[str, int] | None,
+    tell: Callable[[dict[str, Any]], None],
+) -> list[dict[str, Any]]:
     journal = folder / f"{agent_name(family, size)}.jsonl"
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []
-    tried = [json.loads(line) for line in lines]
+    tried = jsons.read_lines(journal, {"options": dict, "n": int, "mean": (int, float)})
     best = {"size": size, "scenario": scenario, **(budget or BUDGETS[family])}
     for name, values in SPACE[size].items():
         rows = []
@@ -104,8 +117,7 @@ def _trial(
     gaps = mean_gaps(agent, options.scenario, instances)
     row = {"options": options.values, "n": instances, "cpu_seconds": card["cpu_seconds"], **gaps}
     tried.append(row)
-    with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    files.write_text(folder / f"{name}.jsonl", "".join(json.dumps(one) + "\n" for one in tried))
     return row
 
 

@@ -28,7 +28,7 @@ from lambo_agents.protocol import Agent
 from lambo_agents.testing.validation import Validation
 from lambo_env.cell import seeding
 from lambo_env.offloading.scenario import load_scenario
-from lambo_env.utils import files, runs, validate
+from lambo_env.utils import files, jsons, runs, validate
 
 STATE, TIMES = "state.safetensors", "times.json"
 # stream of the training draws; the environments' generators are seeded otherwise
@@ -191,15 +191,12 @@ def _resume(model: BaseAlgorithm, curve: Curve, folder: Path) -> None:
     """Put a training back to where it was saved: the model, its curve, its seconds."""
     count = checkpoint.restore(folder / STATE, model)["rows"]
     curve.rows, curve.saved = read_curve(folder)[:count], count
-    curve.spent_s = json.loads((folder / TIMES).read_text(encoding="utf-8"))["cpu_s"]
+    curve.spent_s = jsons.read(folder / TIMES, {"cpu_s": (int, float)})["cpu_s"]
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:
     """Return the rows of a training's curve."""
-    return [
-        json.loads(line)
-        for line in (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+    return jsons.read_lines(folder / "curve.jsonl", {"timesteps": (int, float)})
 
 
 def _untimed(row: dict[str, float]) -> dict[str, float]:

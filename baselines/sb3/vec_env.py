@@ -116,8 +116,14 @@ class NativeVecEnv(VecEnv):
         Return the observations.
         """
         seeds = None if all(seed is None for seed in self._seeds) else self._seeds
-        seen, infos = self.venv.reset(seed=seeds, options=_merged(self._options, self.num_envs))
-        self.reset_infos = _rows(infos, self.num_envs)
+        groups = _groups(self._options, self.num_envs)
+        if len(groups) > 1 and not self._since:  # all rows begin before some can begin anew
+            self.venv.reset(seed=seeds)
+        for rows, options in groups:
+            seen, infos = self.venv.reset(seed=seeds, options=options)
+            told = _rows(infos, self.num_envs)
+            for row in rows:
+                self.reset_infos[row] = told[row]
         self._reset_seeds()
         self._reset_options()
         self._returns[:], self._lengths[:] = 0.0, 0
@@ -301,21 +307,25 @@ def _rows(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
     return out
 
 
-def _merged(options: Sequence[dict[str, Any]], num_envs: int) -> dict[str, Any] | None:
-    """Return the rows' options as those of the vector environment.
+def _groups(
+    options: Sequence[dict[str, Any]], num_envs: int
+) -> list[tuple[list[int], dict[str, Any] | None]]:
+    """Return rows whose options have the same keys, and their options for the vector environment.
 
-    Prompts as a list, instances of one row each joined.
+    Prompts as a list, instances of one row each joined; what other rows hold there is not read.
     """
-    if not any(options):
-        return None
-    keys = set(options[0])
-    validate.check(
-        "set_options(options)",
-        [sorted(one) for one in options],
-        len(options) == num_envs and all(set(one) == keys for one in options),
-        "the same keys for each environment",
-    )
-    merged: dict[str, Any] = {key: [one[key] for one in options] for key in keys}
-    if isinstance(merged.get("instances", [None])[0], Instances):
-        merged["instances"] = Instances.concat(merged["instances"])
-    return merged
+    fits = len(options) == num_envs
+    validate.check("set_options(options)", len(options), fits, f"{num_envs}, one per environment")
+    keys = [tuple(sorted(one)) for one in options]
+    groups = []
+    for own in dict.fromkeys(keys):
+        rows = [row for row in range(num_envs) if keys[row] == own]
+        merged: dict[str, Any] = {
+            key: [one.get(key, options[rows[0]][key]) for one in options] for key in own
+        }
+        if isinstance(merged.get("instances", [None])[0], Instances):
+            merged["instances"] = Instances.concat(merged["instances"])
+        if len(rows) < num_envs:
+            merged["reset_mask"] = np.isin(np.arange(num_envs), rows)
+        groups.append((rows, merged or None))
+    return groups

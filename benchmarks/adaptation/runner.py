@@ -58,18 +58,19 @@ def read(path: Path, cell_hash: str | None = None) -> Row | None:
 
 
 def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> list[Row]:
-    """Play the cells that ``folder`` lacks and return all of the plan's.
+    """Play the cells that ``folder`` lacks and return those of the plan that are finished.
 
     Args:
         plan: what to play.
         folder: where results are kept; a second run continues, also within a stream, and asks no
             expert twice.
         jobs: worker processes of one thread each; 0: as ``start_engine`` chooses.
-        tell: called with each cell's file as it is there.
+        tell: called with each cell's file as it is there; of a cell that failed with its drift,
+            method, seed and why it ``failed``.
 
     Raises:
-        ValueError: a bad number of jobs, or another run holds the folder or played it otherwise.
-        ExpertError: an expert failed; what is finished is kept.
+        ValueError: a bad number of jobs, another run holds the folder or played it otherwise, or
+            every cell failed.
     """
     jobs = validate.integer("--jobs", jobs, low=0)
     validate.check(
@@ -85,6 +86,7 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
 
 def _adapt(plan: Adaptation, folder: Path, jobs: int, tell: Any) -> list[Row]:
     done: dict[str, Row] = {}
+    failed: list[str] = []
     todo = []
     for cell in plan.cells():
         kept = read(files.subfolder(folder, "cells") / f"{cell.name}.json", cell.hash)
@@ -94,20 +96,28 @@ def _adapt(plan: Adaptation, folder: Path, jobs: int, tell: Any) -> list[Row]:
             done[cell.name] = kept
     with start_engine(jobs, len(todo)) as engine:
         for cell, row in engine(play, ((cell, (cell, folder)) for cell in todo)):
-            done[cell.name] = row
+            if "failed" in row:
+                failed.append(row["failed"])
+            else:
+                done[cell.name] = row
             if tell is not None:
                 tell(row)
-    return [done[cell.name] for cell in plan.cells()]
+    if failed and not done:
+        raise ValueError(failed[0])
+    return [done[cell.name] for cell in plan.cells() if cell.name in done]
 
 
 def play(cell: StreamCell, folder: Path) -> Row:
     """Play one cell, or what is left of it, write its file and drop its unfinished state.
 
-    Raises:
-        ValueError: the method's agent raised or cannot decide; what is finished is kept.
+    Where its agent raises or cannot decide, say so; what is finished is kept.
     """
-    with guard.guarded(f"method {cell.method.name!r} on {cell.drift!r}"):
-        return _play(cell, folder.absolute())  # wherever the agent goes
+    try:
+        with guard.guarded(f"method {cell.method.name!r} on {cell.drift!r}"):
+            return _play(cell, folder.absolute())  # wherever the agent goes
+    except Exception as error:  # a method's own bug must not end the others
+        whose = {"drift": cell.drift, "method": cell.method.name, "seed": cell.seed}
+        return {**whose, "failed": str(error)}
 
 
 def _play(cell: StreamCell, folder: Path) -> Row:

@@ -52,8 +52,11 @@ class AdaptOptions:
     """Draw a figure per drift."""
 
 
-def adapt(options: AdaptOptions = AdaptOptions()) -> None:
-    """Play the streams and report: gaps over time, what was recovered, labels and seconds."""
+def adapt(options: AdaptOptions = AdaptOptions()) -> int:
+    """Play the streams and report: gaps over time, what was recovered, labels and seconds.
+
+    1 where a method failed.
+    """
     from benchmarks.adaptation import plan as adapt_plan
     from benchmarks.adaptation import report as adapt_report
     from benchmarks.adaptation import runner as adaptation
@@ -74,13 +77,12 @@ def adapt(options: AdaptOptions = AdaptOptions()) -> None:
     written = adapt_report.write(cells, options.out, draw=options.figures)
     print_table(adapt_report.HEADER, adapt_report.rows_of(adapt_report.curves_of(cells)))
     print(", ".join(str(path) for path in written))
+    return int(len(cells) < len(plan.cells()))
 
 
 def _tell(cell: dict[str, Any]) -> None:
     from benchmarks.report import escaping
 
-    last = cell["rows"][-1]["gap"]
-    escaping.tell(
-        f"{cell['drift']} {cell['method']} seed {cell['seed']}: "
-        f"last gap {last:.2f} %, {cell['labels']} labels"
-    )
+    end = f"FAILED: {cell['failed']}" if "failed" in cell else ""
+    end = end or f"last gap {cell['rows'][-1]['gap']:.2f} %, {cell['labels']} labels"
+    escaping.tell(f"{cell['drift']} {cell['method']} seed {cell['seed']}: {end}")

@@ -27,7 +27,7 @@ from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.grammar import catalogue
 from lambo_env.prompts.objectives import EVEN_PROMPT, MIX, PAIR, PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files
+from lambo_env.utils import files, jsons
 from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import measure
 
@@ -71,9 +71,7 @@ def write_card(
         "note": note,
         "recipe": meta["recipe"],
         "clock": {k: meta["row"][k] for k in ("step", "rollouts", "labels")},
-        "curve": _thin([json.loads(line) for line in curve.read_text().splitlines()])
-        if curve.is_file()
-        else [],
+        "curve": _thin(jsons.read_lines(curve, dict)),
         "scenario": scenario.hash,
         "measured_by": provenance.describe(1),
         "measured": {

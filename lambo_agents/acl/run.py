@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lambo_agents import weights_io
 from lambo_agents.acl.config import STAGE_FIELDS, Recipe
 from lambo_agents.acl.trainer import Trainer, flushed
 from lambo_agents.network import checkpoint, decoding
@@ -30,7 +31,7 @@ from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files, runs, validate
+from lambo_env.utils import files, jsons, runs, validate
 
 LAST, WEIGHTS, TIMES = "last.safetensors", "weights.safetensors", "times.json"
 CURVE, LOG = "curve.jsonl", "train.log"
@@ -235,11 +236,14 @@ def restore(trainer: Trainer, path: str | Path) -> None:
     Raises:
         ValueError: the file is not such a checkpoint, or its training had another config.
     """
+    with weights_io.reading(path, "checkpoint", "that of this very training; or another --out"):
+        _restore(trainer, Path(path))
+
+
+def _restore(trainer: Trainer, path: Path) -> None:
     tensors, meta = checkpoint.load(path)
     theirs = flat(Recipe.from_dict(meta["recipe"]))
-    runs.check_options(
-        str(path), theirs, flat(trainer.recipe), free=_free(Path(path), trainer.recipe)
-    )
+    runs.check_options(str(path), theirs, flat(trainer.recipe), free=_free(path, trainer.recipe))
     parts = _parts(tensors)
     checkpoint.fit_tensors(trainer.actor, parts["actor"], str(path))
     trainer.reader.load_state_dict(parts["reader"])
@@ -254,8 +258,9 @@ def restore(trainer: Trainer, path: str | Path) -> None:
     trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
     for name in _CLOCK:
         setattr(trainer, name, meta["clock"][name])
-    times = Path(path).with_name(TIMES)
-    trainer.cpu_s = json.loads(times.read_text())["cpu_s"] if times.exists() else 0.0
+    times = path.with_name(TIMES)
+    shape = {"cpu_s": (int, float)}
+    trainer.cpu_s = jsons.read(times, shape)["cpu_s"] if times.exists() else 0.0
 
 
 def _parts(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -282,8 +287,8 @@ def _curve(out: Path, step: int) -> Iterator[Callable[[Row], None]]:
     Rows behind ``step``, where the training goes on, are dropped: it comes by there again.
     """
     path = out / CURVE
-    kept = (line for line in _lines(path) if int(json.loads(line)["step"]) <= step)
-    files.write_text(path, "".join(kept))
+    kept = (row for row in jsons.read_lines(path, {"step": (int, float)}) if row["step"] <= step)
+    files.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(row: Row) -> None:
         if _measured(row):
@@ -344,9 +349,3 @@ def _tensorboard(writer: Any, out: Path, trainer: Trainer) -> Iterator[Callable[
 
 def _measured(row: Row) -> bool:
     return any(name.startswith("gap_") for name in row)
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the whole lines of a file, none where there is no file."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lambo_agents import weights_io
 from lambo_agents.agent import LamboAgent
 from lambo_agents.alef import finetune
 from lambo_agents.alef.expert import Expert, Label, Labels, joined, question_key
@@ -130,7 +131,8 @@ class ALEF:
         self._names = finetune.learned_names(self.agent.aed, self.update.update_params)
         self.fallback = FallbackPolicy(self.agent, self._names) if fallback else None
         if self.folder is not None and (self.folder / STATE).exists():
-            self._restore(self.folder / STATE)
+            with weights_io.reading(self.folder / STATE, "state", "that of this very adaptation"):
+                self._restore(self.folder / STATE)
 
     @property
     def evaluator_in_loop(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from lambo_env.utils import validate
@@ -18,6 +19,36 @@ def loads(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def read(path: Path, shape: Any) -> Any:
+    """Return what a file of this package says.
+
+    Raises:
+        ValueError: naming the file: no JSON, or not of ``shape``.
+    """
+    return _checked(path, path.read_bytes(), shape)
+
+
+def read_lines(path: Path, shape: Any) -> list[Any]:
+    """Return what the lines of a file say; nothing where it is not there.
+
+    A last line without an end was being written when its program was killed: it is left out.
+
+    Raises:
+        ValueError: naming the file and the line: no JSON, or not of ``shape``.
+    """
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    return [_checked(f"{path}:{k}", line, shape) for k, line in enumerate(lines, 1) if line]
+
+
+def _checked(where: str | Path, text: bytes, shape: Any) -> Any:
+    try:
+        value = loads(text)
+        check("JSON", value, shape)
+    except ValueError as error:
+        validate.refuse("file", str(where), f"what this package wrote there ({error})")
+    return value
 
 
 def check(field: str, value: Any, shape: Any) -> None:

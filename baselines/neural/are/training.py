@@ -129,14 +129,8 @@ def _shard(
 ) -> list[Places]:
     """Return the labels in a file, which is made where it is not there."""
     if path.is_file():
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            validate.check(
-                f"labels in {path}", str(file["owner"]), str(file["owner"]) == owner, f"{owner!r}"
-            )
-            flat = file["place"].astype(np.int64).ravel()
-            sizes = [(len(instances), instances.num_ues) for instances, _ in groups]
-            parts = np.split(flat, np.cumsum([np.prod(size) for size in sizes])[:-1])
-            return [part.reshape(size) for part, size in zip(parts, sizes, strict=True)]
+        with weights_io.reading(path, "labels", "a whole .npz of `lambo train are`; or remove it"):
+            return _kept(path, owner, [(len(slots), slots.num_ues) for slots, _ in groups])
     places = [label(expert, *group, rng).place for group in groups]
     flat = np.concatenate([place.ravel() for place in places])
     with files.atomic_writer(path) as out:
@@ -144,8 +138,16 @@ def _shard(
     return places
 
 
+def _kept(path: Path, owner: str, sizes: list[tuple[int, int]]) -> list[Places]:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        found, places = str(file["owner"]), file["place"].astype(np.int64).ravel()
+    validate.check(f"labels in {path}", found, found == owner, f"{owner!r}")
+    parts = np.split(places, np.cumsum([np.prod(size) for size in sizes])[:-1])
+    return [part.reshape(size) for part, size in zip(parts, sizes, strict=True)]
+
+
 class _Fit:
-    """Epochs over a lesson; what is needed to go on is saved after each."""
+    """Epochs over a lesson; what is needed to go on is saved after each, and before a stop."""
 
     def __init__(
         self,
@@ -168,16 +170,17 @@ class _Fit:
             self.net.parameters(), self.values["learning_rate"], fused=True
         )
         self.epoch, self.seconds, self.losses = 0, 0.0, []  # type: int, float, list[float]
+        self.lost: list[float] = []  # in the batches of the epoch under way
+        self.rng: dict[str, Any] | None = None  # state after them
         if self.state_path.is_file():
-            self._resume()
+            with weights_io.reading(self.state_path, *checkpoint.STATE):
+                self._resume()
 
     def run(self) -> dict[str, Any]:
-        begun = time.process_time() - self.seconds
+        self._begun = time.process_time() - self.seconds
         with runs.deferred() as pause:
             while self.epoch < self.values["epochs"]:
-                self.losses.append(self._one_epoch())
-                self.epoch += 1
-                self.seconds = time.process_time() - begun
+                self._one_epoch(pause)
                 self._save()
                 pause(lambda: None)
         card = {
@@ -193,17 +196,20 @@ class _Fit:
         checkpoint.save_net(self.path, self.net, card)
         return card
 
-    def _one_epoch(self) -> float:
-        values, losses = self.values, []
-        rng = np.random.default_rng([values["seed"], self.epoch])
-        batches, seen = self._batches(rng), 0
-        count = sum(len(part.place) for part in batches)
-        for part in batches:
-            done = (self.epoch + seen / count) / values["epochs"]
-            seen += len(part.place)
+    def _one_epoch(self, pause: runs.Pause) -> None:
+        """Learn every slot once; the rest of them where a signal stopped the epoch."""
+        values, rng = self.values, np.random.default_rng([self.values["seed"], self.epoch])
+        batches = self._batches(rng)
+        rng.bit_generator.state = self.rng or rng.bit_generator.state
+        sizes = [len(part.place) for part in batches]
+        for index in range(len(self.lost), len(batches)):
+            done = (self.epoch + sum(sizes[:index]) / sum(sizes)) / values["epochs"]
             self.optimiser.param_groups[0]["lr"] = values["learning_rate"] * (1 - 0.99 * done)
-            losses.append(learn(self.net, self.optimiser, part, rng))
-        return float(np.mean(losses))
+            self.lost.append(learn(self.net, self.optimiser, batches[index], rng))
+            self.rng = dict(rng.bit_generator.state)
+            pause(self._save)
+        self.losses.append(float(np.mean(self.lost)))
+        self.epoch, self.lost, self.rng = self.epoch + 1, [], None
 
     def _batches(self, rng: np.random.Generator) -> list[Lesson]:
         """Return an epoch's batches in random order, each of slots of one size."""
@@ -219,8 +225,9 @@ class _Fit:
         return [part for _, part in sorted(found, key=lambda pair: pair[0])]
 
     def _save(self) -> None:
-        progress = {"epoch": self.epoch, "seconds": self.seconds, "losses": self.losses}
-        progress["options"] = self.values
+        self.seconds = time.process_time() - self._begun
+        names = ("epoch", "seconds", "losses", "lost", "rng")
+        progress = {name: getattr(self, name) for name in names} | {"options": self.values}
         tensors = checkpoint.pack(self.net, self.optimiser)
         weights_io.save(self.state_path, tensors, checkpoint.FORMAT, progress)
 
@@ -229,4 +236,5 @@ class _Fit:
         grow = ("epochs", "labels")
         runs.check_options(str(self.state_path), meta["options"], self.values, grow=grow)
         checkpoint.unpack(tensors, self.net, self.optimiser)
-        self.epoch, self.seconds, self.losses = meta["epoch"], meta["seconds"], meta["losses"]
+        for name in ("epoch", "seconds", "losses", "lost", "rng"):
+            setattr(self, name, meta[name])

@@ -96,7 +96,8 @@ class _Run:
         self.block, self.seconds = 0, 0.0
         self.ratio: list[float] = []  # of the cost played to the local one, one mean per block
         if self.state_path.is_file():
-            self._resume()
+            with weights_io.reading(self.state_path, *checkpoint.STATE):
+                self._resume()
         else:
             net = self.agent.net
             seen = options.groups(STANDARD, training_rng(options.seed, self.scenario, 0))

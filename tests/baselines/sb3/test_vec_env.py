@@ -125,9 +125,30 @@ def test_options_reach_the_rows():
     assert [p.latency_weight[0] for p in env.get_attr("prompts")] == [0, 1]
     env.reset()  # options hold for one reset, as SB3 has it
     assert not np.array_equal(env.venv.instances.cycles, given.cycles)
-    env.set_options([{"prompt": "minimum energy"}, {}])
-    with pytest.raises(ValueError, match="same keys"):
+    env.set_options([{"prompt": "minimum energy"}])
+    with pytest.raises(ValueError, match=r"set_options\(options\) is 1; allowed: 2"):
         env.reset()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_rows_may_have_other_options_than_their_neighbours(begun: bool):
+    env, single = as_sb3(IDS[1], 3, scenario="tiny"), as_sb3(IDS[1], 1, scenario="tiny")
+    given = sample_instances(load_scenario("tiny"), 1, np.random.default_rng(1))
+    if begun:
+        env.reset()
+        env.step(np.zeros(3, int))
+    env.seed(7)
+    env.set_options([{"prompt": "minimum energy"}, {}, {"instances": given}])
+    seen = env.reset()
+    assert env.get_attr("prompts")[0].latency_weight[0] == 0
+    np.testing.assert_array_equal(env.venv.instances.cycles[2], given.cycles[0])
+    for row, options in enumerate(({"prompt": "minimum energy"}, {}, {"instances": given})):
+        single.seed(7 + row)
+        single.set_options(options)
+        alone = single.reset()
+        for name, value in alone.items():
+            np.testing.assert_array_equal(seen[name][row], value[0])
+        assert (env.reset_infos[row]["action_mask"] == single.reset_infos[0]["action_mask"]).all()
 
 
 def test_relative_rewards_sum_to_the_share_of_the_local_cost():

@@ -355,3 +355,13 @@ def test_options_that_nobody_takes_are_named(tmp_path: Path, weights: str) -> No
     odd = {"name": "odd", "agent": "lambo-s+alef", "kwargs": {"foo": 1}}
     with pytest.raises(ValueError, match="ALEF.foo: unknown field"):
         adapt.adapt(plan_of(weights, odd), tmp_path, 1)
+
+
+def test_a_method_that_fails_ends_no_other(
+    tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = {"name": "odd", "agent": "lambo-s+alef", "kwargs": {"foo": 1}}
+    told: list[dict[str, object]] = []
+    rows = adapt.adapt(plan_of(weights, odd, "greedy"), tmp_path, 1, told.append)
+    assert [row["method"] for row in rows] == ["greedy"]
+    assert "ALEF.foo: unknown field" in str({row["method"]: row for row in told}["odd"]["failed"])
