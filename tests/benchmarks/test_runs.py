@@ -22,7 +22,7 @@ pytest.importorskip("torch")
 from lambo_agents.weights_io import SUFFIX
 
 TIMED = {"cpu_s", "seconds", "cpu_seconds", "labelling_cpu_seconds", "single_ms", "batched_ms"}
-TIMED |= {"finished", "made", "runs", "update_s", "expert_s", "decide_s", "gap_percent"}
+TIMED |= {"finished", "made", "runs", "update_s", "expert_s", "decide_s"}
 LEFT_OUT = {"times.json", "run.log", "train.log", "report.md", "report.html", "journal.log"}
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 EXITS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("--scenario", "tiny", "--seeds", "1", "--batch", "4", "--slots", "50"),
         *("--labels", "4", "--labels-per-slot", "2", "--jobs", "2", "--no-figures"),
     ),
+    "study": ("study", str(_RECIPE), "--seeds", "2", "--instances", "2"),
 }
 
 
