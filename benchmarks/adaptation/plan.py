@@ -112,9 +112,12 @@ DEFAULT_METHODS = (
 )
 
 
+_a_list = rules.such_that(lambda value: isinstance(value, list | tuple), "a list")
+
+
 def _each_once(field: str, values: Sequence[Any]) -> tuple[Any, ...]:
-    entries = [getattr(entry, "name", entry) for entry in values]
-    once = len(entries) > 0 and len(set(entries)) == len(entries)
+    entries = [getattr(entry, "name", entry) for entry in _a_list(field, values)]
+    once = len(entries) > 0 and len({str(entry) for entry in entries}) == len(entries)
     validate.check(field, entries, once, "one or more, each once")
     return tuple(values)
 
@@ -130,7 +133,7 @@ class Adaptation(Ruled):
     drifts: tuple[str, ...] = ruled(tuple(suite.list_drifts()), _each_once)
     methods: tuple[Any, ...] = ruled(
         DEFAULT_METHODS,
-        lambda field, entries: _each_once(field, [Method.read(entry) for entry in entries]),
+        lambda field, given: _each_once(field, [Method.read(m) for m in _a_list(field, given)]),
     )  # names, or tables; Methods once read
     seeds: int = ruled(5, validate.integer)
     scenario: str = ruled("paper", rules.instance_of(str))

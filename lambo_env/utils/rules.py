@@ -57,6 +57,10 @@ class Ruled:
         Unknown keys are errors that name the closest known one.
         """
         validate.known_keys(cls.__name__, fields, cls.field_names())
+        for field in dataclasses.fields(cls):
+            has = field.name in fields or field.default_factory is not MISSING
+            has = has or field.default is not MISSING
+            validate.check(f"{cls.__name__}.{field.name}", None, has, "a value: it has no default")
         return cls(**fields)
 
     def __getstate__(self) -> dict[str, Any]:

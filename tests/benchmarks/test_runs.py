@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+from forked import session
+
 from lambo_agents.weights_io import SUFFIX
+
+Run = Callable[..., dict[str, Any]]
 
 TIMED = {"cpu_s", "seconds", "cpu_seconds", "labelling_cpu_seconds", "single_ms", "batched_ms"}
 TIMED |= {"finished", "made", "runs", "update_s", "expert_s", "decide_s"}
@@ -48,35 +53,57 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "study": ("study", str(_RECIPE), "--seeds", "2", "--instances", "2"),
 }
+# the same in a second or two each, by one process
+FAST: dict[str, tuple[str, ...]] = {
+    "bench": (*COMMANDS["bench"][:4], "--scenarios", "tiny", "--jobs", "1", "--no-figures"),
+    "train lambo": COMMANDS["train lambo"],
+    "train sb3": (
+        "train",
+        "sb3",
+        *_SB3[:2],
+        "--timesteps",
+        "1500",
+        "--num-envs",
+        "8",
+        "--scores",
+        "2",
+    ),
+    "train droo": (
+        *("train", "droo", "--scenario", "tiny", "--slots", "200", "--save-every", "3"),
+        *("--measured", "0"),
+    ),
+    "train are": (
+        *("train", "are", "--scenario", "tiny", "--labels", "120", "--epochs", "4"),
+        *("--measured", "0"),
+    ),
+    "tune": COMMANDS["tune"],
+    "adapt": (
+        *("adapt", "--drifts", "capacity-abrupt", "--methods", "greedy,alef-entropy"),
+        *("--scenario", "tiny", "--seeds", "1", "--batch", "2", "--slots", "30", "--labels", "2"),
+        *("--labels-per-slot", "1", "--jobs", "1", "--no-figures"),
+    ),
+    "study": ("study", str(_RECIPE), "--seeds", "1", "--instances", "1"),
+}
+
+
+def target(command: str, out: Path) -> list[str]:
+    one_file = command in ("train droo", "train are")
+    return [str(out / "net.safetensors")] if one_file else ["--out", str(out)]
 
 
 def start(command: str, out: Path) -> subprocess.Popen[bytes]:
     """Start a command in a session of its own."""
     out.mkdir(exist_ok=True)
-    target = [str(out / "net.safetensors")] if command in ("train droo", "train are") else []
-    line = [sys.executable, "-m", "benchmarks.cli", *COMMANDS[command]]
+    line = [sys.executable, "-m", "benchmarks.cli", *COMMANDS[command], *target(command, out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "LAMBO_CACHE": f"{out}-cache"}
     with (out / "run.log").open("ab") as log:
         return subprocess.Popen(
-            [*line, *(target or ["--out", str(out)])],
+            line,
             stdout=log,
             stderr=log,
             start_new_session=True,
             env=environment,
         )
-
-
-def group(number: int) -> list[str]:
-    """Return the living processes of a session that we started."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == number and fields[0] != "Z":
-            found.append(entry.parent.name)
-    return found
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -116,9 +143,9 @@ def disturbed(command: str, out: Path, points: int, lasts_s: float, seed: int) -
         early = process.wait(60) == -number
         assert early or process.returncode in (EXITS[number], 0), (out / "run.log").read_text()
         deadline = time.monotonic() + 2
-        while group(process.pid) and time.monotonic() < deadline:
+        while session(process.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not group(process.pid)
+        assert not session(process.pid)
     process = start(command, out)
     assert process.wait(300) == 0, (out / "run.log").read_text()
     return met
@@ -130,22 +157,72 @@ def check(command: str, tmp_path: Path, points: int) -> None:
     assert whole.wait(300) == 0, (tmp_path / "whole" / "run.log").read_text()
     lasts_s = time.monotonic() - begun
     assert disturbed(command, tmp_path / "parts", points, lasts_s, seed=points) > 0
+    compare(tmp_path)
+
+
+def compare(tmp_path: Path) -> None:
     first, second = content(tmp_path / "whole"), content(tmp_path / "parts")
     assert sorted(first) == sorted(second)
     assert [name for name in first if first[name] != second[name]] == []
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes of a session in /proc")
-@pytest.mark.parametrize(
-    "command",
-    [pytest.param(name, marks=pytest.mark.slow) for name in COMMANDS],
+LINUX = pytest.mark.skipif(
+    not Path("/proc").is_dir(), reason="reads the processes of a session in /proc"
 )
-def test_a_killed_command_continues_to_the_same_files(command: str, tmp_path: Path) -> None:
-    check(command, tmp_path, points=3)
 
 
+@pytest.fixture(scope="module")
+def forked() -> Iterator[Run]:
+    """A process that forks commands."""
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).parents[1] / "helpers" / "forked.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as server:
+        assert server.stdin is not None and server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+
+        def run(command: str, out: Path, **disturbed: Any) -> dict[str, Any]:
+            out.mkdir(exist_ok=True)
+            line = [*FAST[command], *target(command, out)]
+            asked = {"arguments": line, "log": str(out / "run.log"), "cache": f"{out}-cache"}
+            asked |= disturbed
+            print(json.dumps(asked), file=server.stdin, flush=True)
+            return dict(json.loads(server.stdout.readline()))
+
+        yield run
+        server.stdin.close()
+
+
+@LINUX
+@pytest.mark.parametrize("command", FAST)
+def test_a_command_that_is_killed_continues_to_the_same_files(
+    command: str, forked: Run, tmp_path: Path
+) -> None:
+    pytest.importorskip("stable_baselines3")
+    rng, met = random.Random(command), 0
+    whole = forked(command, tmp_path / "whole")
+    parts, log = tmp_path / "parts", tmp_path / "parts" / "run.log"
+    for number in SIGNALS:
+        after_s = rng.uniform(0.1, 0.7) * whole["wall_s"]
+        done = forked(command, parts, signal=int(number), after_s=after_s)
+        assert done["left"] == 0
+        assert done["code"] in (EXITS[number], 0, -number), log.read_text()
+        met += done["met"]
+    assert met
+    assert [whole["code"], forked(command, parts)["code"]] == [0, 0], log.read_text()
+    compare(tmp_path)
+
+
+@LINUX
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the processes of a session in /proc")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_twenty_kills_change_nothing(command: str, tmp_path: Path) -> None:
     check(command, tmp_path, points=20)
