@@ -202,7 +202,10 @@ def forked() -> Iterator[Run]:
 
 
 @LINUX
-@pytest.mark.parametrize("command", FAST)
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "study")) for name in FAST],
+)
 def test_a_command_that_is_killed_continues_to_the_same_files(
     command: str, forked: Run, tmp_path: Path
 ) -> None:
