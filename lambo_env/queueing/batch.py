@@ -175,7 +175,7 @@ class QueueBatch:
         edge_cycles = now.server_cpu_hz[0] * deadline_s
         outcomes = stations.outcomes(rows, self._place[rows])
         settled = ~np.isnan(outcomes.cost[0])
-        recent = slice(max(at - stations.sizes.deadline_slots + 1, 0), at + 1)
+        recent = slice(max(at - 2 * stations.sizes.deadline_slots + 1, 0), at + 1)
         current = int(self.ue[row])
         return {
             "prompt": self.prompts.texts[row],

@@ -29,7 +29,7 @@ class QueueFrame:
     has_task: NDArray[np.bool_]  # [N] got one in this slot
     cpu_queue: Floats  # [N]
     uplink_queue: Floats  # [N]
-    dropped: NDArray[np.int64]  # [N] tasks of the last L slots that were dropped
+    dropped: NDArray[np.int64]  # [N] tasks that came within two deadlines and were dropped
     waiting: Floats  # [M] work that waits
     coming: Floats  # [M] work under way
     users: NDArray[np.int64]  # [M] UEs with work there

@@ -26,7 +26,7 @@ def frames(count, mode, **kwargs):
 
 
 def test_bars_grow_and_drops_are_marked():
-    played = list(frames(320, "rgb_array", scenario="queue"))
+    played = list(frames(480, "rgb_array", scenario="queue"))
     pictures, shown = zip(*played, strict=True)
     assert pictures[0].shape == (600, 800, 3) and pictures[0].dtype == np.uint8
     bar = (slice(220, 260), slice(564, 776))  # of server 1
