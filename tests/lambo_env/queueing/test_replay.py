@@ -179,3 +179,29 @@ def test_the_published_worlds_lose_what_their_codes_lose(name, local, random):
 def test_one_slot_alone_cannot_be_evaluated():
     with pytest.raises(ValueError, match="lambo_env.play plays whole episodes"):
         lambo_env.registration.WORLDS["queueing"].get("evaluate")(None, None, None)
+
+
+@pytest.mark.parametrize("discipline", ["edf", "equal"])
+@pytest.mark.parametrize("slot_s", [1.0, 0.1])
+def test_work_that_fits_exactly_ends_as_in_the_plain_loop(discipline, slot_s):
+    rng = np.random.default_rng([discipline == "edf", round(10 * slot_s)])
+    for _ in range(30):
+        (slots, ues, servers), deadline = rng.integers(1, [8, 5, 3]), rng.integers(2, 6)
+        shape = (slots, ues)
+        trace = Trace(
+            has_task=rng.random(shape) < 0.7,
+            data_bits=rng.integers(1, 5, shape) * 0.5 * slot_s,
+            cycles=rng.integers(1, 6, shape) * 0.5 * slot_s,
+            uplink_bps=np.full((slots + deadline - 1, ues, servers), rng.integers(1, 3)),
+            server_cpu_hz=rng.integers(1, 4, servers),
+            local_cpu_hz=rng.integers(1, 3, ues),
+            local_power_w=np.ones(ues),
+            tx_power_w=np.ones(ues),
+            slot_s=slot_s,
+            deadline_s=deadline * slot_s,
+            late_penalty=2.0,
+            discipline=discipline,
+        )
+        place = rng.integers(0, servers + 1, shape)
+        out = replay(trace, place)
+        np.testing.assert_array_equal(out.latency_s, play(trace, place)[0])
