@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.report.console import print_table
+from lambo_env import registration
 from lambo_env.utils import validate
 
 
@@ -24,14 +27,24 @@ def check(
     *,
     instances: int = 32,
     root: int = 0,
+    rounds: int = 40,
 ) -> None:
     """Print how tight deadlines are, what stale CSI costs, how far greedy is from the optimum.
+
+    Where tasks wait: what each level of information is worth, on as many whole episodes.
 
     Args:
         name: Preset or .toml file.
         instances: How many instances to look at.
         root: Root seed of the instances.
+        rounds: Where tasks wait, of the search in hindsight, about 0.15 s each.
     """
+    validate.integer("--rounds", rounds)
+    known = registration.load_scenario(name)
+    if registration.world_of(known, "scenario").name == "queueing":
+        validate.integer("--instances", instances)
+        _information(name, known, instances, root, rounds)
+        return
     from benchmarks.report.tables import digits, gap_text, interval_text
     from benchmarks.studies.scenario_difficulty import EASY_PERCENT, assess
     from lambo_env.offloading.scenario import load_scenario
@@ -82,3 +95,40 @@ def check(
                 f"warning: too easy for {each.prompt!r}: "
                 f"greedy is within {EASY_PERCENT} % of the optimum"
             )
+
+
+def _information(name: str, scenario: Any, episodes: int, root: int, rounds: int) -> None:
+    from baselines.queueing.hindsight import HindsightSearch
+    from benchmarks.report.tables import digits, interval_text
+    from benchmarks.studies.information import assess
+    from lambo_env.prompts.objectives import PURE_PROMPTS
+
+    found = assess(scenario, PURE_PROMPTS[0], episodes, HindsightSearch(rounds=rounds), root)
+    rows: list[tuple[str, ...]] = [
+        (
+            level.agent,
+            level.knows,
+            f"{digits(level.cost.mean)} s",
+            interval_text(level.cost, 3),
+            "-" if level.above is None else f"{level.above.mean:+.1f}",
+            "-" if level.above is None else interval_text(level.above, 3),
+            f"{level.late:.1f}",
+            f"{level.median_s:.2g}",
+            f"{level.high_s:.2g}",
+            digits(level.energy_j),
+        )
+        for level in found.levels
+    ]
+    rows.append(("bound", "all that comes", f"{digits(found.bound.mean)} s", *["-"] * 7))
+    print_table(
+        (
+            *("agent", "what it knows", "cost per task", "95 %", "against linear-rule, %", "95 %"),
+            *("late %", "median s", "95th percentile s", "J per task"),
+        ),
+        rows,
+        f"{name} ({scenario.hash}), {episodes} episodes, {PURE_PROMPTS[0]}",
+    )
+    print(
+        f"Latencies are of the tasks that ended. hindsight searched {rounds} rounds from "
+        "linear-rule's plans; the bound splits tasks over places and slots, and is loose."
+    )

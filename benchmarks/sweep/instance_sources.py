@@ -13,7 +13,6 @@ from lambo_env import registration
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.datasets.are import load_are
 from lambo_env.offloading.instances import Decision, Instances
-from lambo_env.offloading.scenario import Scenario
 from lambo_env.queueing.instances import Trace
 from lambo_env.queueing.slots import sample_trace
 from lambo_env.utils import validate
@@ -38,7 +37,7 @@ class ScenarioSource:
     """Evaluation blocks of a scenario; every agent gets the same ones."""
 
     name: str
-    scenario: Scenario
+    scenario: Any  # of any world
 
     @property
     def hash(self) -> str:

@@ -145,7 +145,7 @@ def _play_episodes(
     rng = decision_rng(played["root"], played["scenario_hash"], played["block"])
     spare, spent_s, singles_s = np.random.default_rng(0), list[float](), list[float]()
     for _ in range(simulation.num_slots):
-        shown = read_only(simulation.enter())
+        shown: Any = read_only(simulation.enter())
         reason = None if spent_s else unsupported(agent, shown, prompts)
         if reason is not None:
             return NoResult(reason)
