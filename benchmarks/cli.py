@@ -80,6 +80,7 @@ COMMANDS = {
         "decode:decode",
         "Put one slot through a network of any size: seconds and memory on this machine.",
     ),
+    "read": ("read:read", "Say what texts ask for, by rules and by LAMBO's network, and how well."),
     "card": ("card:card", "Ship trained weights of LAMBO with a card of measured gaps."),
     "curves": ("curves:curves", "Draw what happened in trainings of LAMBO: gaps over updates."),
     "study": (

@@ -5,6 +5,7 @@ Importing this loads no torch.
 
 from lambo_agents import testing
 from lambo_agents.protocol import Adaptive, Agent, Solved, Solver
+from lambo_agents.reading import TextReading, read
 from lambo_agents.registry import AgentSpec, list_agents, make_agent, register_agent
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "AgentSpec",
     "Solved",
     "Solver",
+    "TextReading",
     "list_agents",
     "make_agent",
+    "read",
     "register_agent",
     "testing",
 ]

@@ -19,16 +19,19 @@ from lambo_agents.network import checkpoint
 from lambo_agents.network import decoding as decode
 from lambo_agents.network.aed import AED
 from lambo_agents.network.device import known_device
+from lambo_agents.network.prompt_encoder import meaning_of
 from lambo_agents.protocol import Improver, unsupported
+from lambo_agents.reading import TextReader
 from lambo_agents.registry import make_agent
 from lambo_agents.rows import LABELS
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import malloc, validate
+from lambo_env.utils import malloc, rules, validate
 
 DECODINGS = ("greedy", "sample")
+READINGS = ("rules", "network")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # temperatures of samples that are taken as they are, and of those that are polished
 WARM, HOT = 1.2, 8.0
@@ -60,6 +63,10 @@ class LamboAgent:
         precision: "fp32", or "bf16" for the encoder's layers: faster on large batches where a
             processor has matrix units for it.
 
+        min_confidence: a text that is read with less is refused (``lambo_agents.read``); 0 decides
+            under any.
+        reading: "rules" reads texts as ``lambo_agents.read`` does; "network" leaves it all to the
+            network, which refuses none, as networks without meanings always do.
         compiled: compile the encoder for this processor, which pays on large batches in bf16. It
             takes up to a minute at the first decision of a size and a C++ compiler (on a CPU).
 
@@ -81,6 +88,8 @@ class LamboAgent:
         temperature: float | None = None,
         precision: str = "fp32",
         compiled: bool = False,
+        min_confidence: float = 0.5,
+        reading: str = "rules",
     ) -> None:
         self.decoding = validate.known(decoding, DECODINGS, "decoding")
         self.allocation = validate.known(allocation, decode.ALLOCATIONS, "allocation")
@@ -107,7 +116,10 @@ class LamboAgent:
         aed = aed if precision == "fp32" else aed.with_encoder_in(PRECISIONS[precision])
         if validate.boolean("LamboAgent.compiled", compiled):
             aed = _compiled(aed, device)
+        self.min_confidence = rules.share("LamboAgent.min_confidence", min_confidence)
         self.aed = aed.to(device).eval()
+        ruled = validate.known(reading, READINGS, "reading") == "rules"
+        self.reader = TextReader(self.aed.prompt) if ruled and aed.config.prompt_bins else None
         self.evaluations = 0  # decisions that the simulator has scored, those of polishing apart
 
     @property
@@ -149,13 +161,18 @@ class LamboAgent:
             len(prompts) == size,
             f"{size}, one per instance",
         )
+        weights = self._weights(prompts)
         arrays = instances.to("numpy")
         count = self.samples if self.decoding == "sample" else 1
         self.evaluations += size * count * (count > 1)
         step = max(1, _ROWS // count)
         parts = [
             self._decide(
-                arrays.take(slice(k, k + step)), prompts.take(slice(k, k + step)), count, rng
+                arrays.take(slice(k, k + step)),
+                prompts.take(slice(k, k + step)),
+                None if weights is None else weights[k : k + step],
+                count,
+                rng,
             )
             for k in range(0, size, step)
         ]
@@ -166,12 +183,46 @@ class LamboAgent:
             )
         ).to(instances)
 
+    def _weights(self, prompts: Prompts) -> NDArray[np.float64] | None:
+        """Return the latency weights [B] that the texts ask for; refuse one that is not clear."""
+        if self.reader is None:
+            return None
+        weights, confidence = self.reader(prompts.texts)
+        for row in np.flatnonzero(confidence < self.min_confidence)[:1]:
+            shown = (
+                f"{prompts.texts[row]!r} (row {row}, read with confidence {confidence[row]:.2f})"
+            )
+            raise ValueError(
+                f"LamboAgent.decide(prompts) is {shown}; allowed: a text that asks for less "
+                f"{' or '.join(PAIR)}, with confidence >= {self.min_confidence:g} "
+                "(LamboAgent(min_confidence=0) decides under any)"
+            )
+        return weights
+
+    def slots(self, instances: Instances, prompts: Prompts) -> decode.Slot:
+        """Return NumPy instances and their prompts, as they are read, as what the network sees."""
+        return self._slots(instances, prompts, self._weights(prompts))
+
+    def _slots(
+        self, arrays: Instances, prompts: Prompts, weights: NDArray[np.float64] | None
+    ) -> decode.Slot:
+        slots = decode.slot(arrays, prompts.tokens, self.allocation == "share", self.device)
+        if weights is None:
+            return slots
+        told = meaning_of(weights, self.aed.config.prompt_bins).to(self.device)
+        return slots._replace(inputs=slots.inputs._replace(meaning=told))
+
     def _decide(
-        self, arrays: Instances, prompts: Prompts, count: int, rng: np.random.Generator
+        self,
+        arrays: Instances,
+        prompts: Prompts,
+        weights: NDArray[np.float64] | None,
+        count: int,
+        rng: np.random.Generator,
     ) -> Decision:
         shares = self.allocation == "share"
         with torch.inference_mode():
-            slots = decode.slot(arrays, prompts.tokens, shares, self.device)
+            slots = self._slots(arrays, prompts, weights)
             generator = (
                 torch.Generator().manual_seed(int(rng.integers(2**62))) if count > 1 else None
             )

@@ -8,9 +8,8 @@ finished rollouts, all steps at once; costs come from physics.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -142,10 +141,3 @@ def prior_log_prob(plan: DecoderInputs, need: Tensor, place: Tensor) -> Tensor:
         return torch.zeros(())
     guess = torch.where(need <= 1, plan.place_prior, decoding.NEVER).log_softmax(-1)
     return guess.gather(-1, place[..., None]).clamp(min=-20).mean()
-
-
-def meaning(latency_weight: np.ndarray[Any, Any], like: Tensor) -> Tensor:
-    """Return distributions over even latency shares [U, bins], on the two next to the mean [U]."""
-    last = like.shape[-1] - 1
-    at = torch.from_numpy(np.asarray(latency_weight) * last).to(like)
-    return (1 - (at[:, None] - torch.arange(last + 1, device=like.device)).abs()).clamp(min=0)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lambo_agents.acl import losses, prompt_corpus
+from lambo_agents.acl import losses, prompt_corpus, reading
 from lambo_agents.acl.config import (
     GradientStage,
     ImitationStage,
@@ -28,17 +28,16 @@ from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED, Encoded
 from lambo_agents.network.critic import Critic
 from lambo_agents.network.decision_order import confident_order
+from lambo_agents.network.prompt_encoder import meaning_of
 from lambo_agents.network.server_encoding import in_order
 from lambo_agents.protocol import Agent
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Objective
-from lambo_env.prompts.prompts import Prompts
 
 READER = "prompt.reader"  # of a network's weights, those that read texts
 _PRIOR_WEIGHT = 0.3  # of the encoder's place prior in the imitation loss
 _GUIDED_WEIGHT = 0.1  # of the same in the policy gradient's: towards the cheapest rollout
 _PROMPT_WEIGHT = 3.0
-_MISREAD = 0.03  # error of a latency share that counts as misread
 # of the relative cost, whose gradient is small beside that of a log-probability
 _COST_WEIGHT = 10.0
 _LEAST_LOG = -20.0  # of a probability in the imitation loss
@@ -77,9 +76,8 @@ class Learner:
         """
         if not self.actor.config.prompt_bins:
             return self.actor.encode(slots.inputs)
-        bins = torch.empty(0, self.actor.config.prompt_bins, device=slots.need.device)
-        meaning = losses.meaning(batch.prompts.latency_weight, bins)
-        return self.actor.encode(slots.inputs, meaning)
+        meaning = meaning_of(batch.prompts.latency_weight, self.actor.config.prompt_bins)
+        return self.actor.encode(slots.inputs._replace(meaning=meaning.to(slots.need.device)))
 
     def label(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         """Return the teacher's places [B, N]."""
@@ -124,32 +122,16 @@ class Phase(Generic[Kind]):
 
 
 class Reading(Phase[ReadingStage]):
-    """Learn what texts ask for: which quantity they name first or only, and its share."""
+    """Learn what texts ask for: less of which objective in what share, nothing known, or more."""
 
-    def sample(self, rng: np.random.Generator) -> tuple[Prompts, np.ndarray[Any, Any]]:
-        """Draw texts, and whether each names latency first."""
+    def sample(self, rng: np.random.Generator) -> prompt_corpus.Texts:
+        """Draw texts and what they ask for."""
         return prompt_corpus.sample(self.stage.texts, rng)
 
-    def loss(self, batch: tuple[Prompts, np.ndarray[Any, Any]], rng: np.random.Generator) -> Loss:
-        """Return the cross-entropy of the quantity and of its share."""
-        prompts, latency = batch
-        texts, text = (
-            part.to(self.learner.recipe.device) for part in decoding.distinct_texts(prompts.tokens)
-        )
+    def loss(self, batch: prompt_corpus.Texts, rng: np.random.Generator) -> Loss:
+        """Return the cross-entropy of all that."""
         summary: Any = self.learner.actor.prompt
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**62)))
-            summary.train()
-            meaning, share, first = (part[text] for part in summary.read(texts))
-            summary.eval()
-        weight = np.where(latency, prompts.latency_weight, 1 - prompts.latency_weight)
-        loss = functional.cross_entropy(share, losses.meaning(weight, share))
-        loss = loss + functional.nll_loss(
-            first, torch.from_numpy((~latency).astype(np.int64)).to(first.device)
-        )
-        shares = torch.linspace(0, 1, meaning.shape[-1], device=meaning.device)
-        wrong = (meaning.detach().exp() @ shares).cpu().double().numpy() - prompts.latency_weight
-        return loss, {"misread": float((np.abs(wrong) > _MISREAD).mean())}
+        return reading.loss(summary, batch, rng)
 
 
 class Imitation(Phase[ImitationStage]):

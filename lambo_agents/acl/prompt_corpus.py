@@ -1,33 +1,60 @@
-"""The texts of prompt pretraining.
+"""The texts that teach reading: sentences composed of the catalogue's words, and typing errors.
 
-Catalogue phrases, sentences composed of word lists, and typing errors.
-
-The catalogue's ``words`` hold how people speak of either quantity; a composed text is a clause of
-one of them, sometimes with the other one dismissed ("..., whatever it costs in joules"), sometimes
-with words around it. Held-out phrases are never drawn.
+A text asks for less of something with a latency weight, for nothing that is known ("none"), or for
+more of what should be small ("more"). Held-out phrases are never drawn.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env.prompts.catalogue import phrases, words
+from lambo_env.prompts.catalogue import lexicon, lines, nouns, phrases, words
 from lambo_env.prompts.grammar import Wording, mixture, normalise
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import MAX_CHARS, Prompts
 
+LESS, NONE, MORE = range(3)  # what a text asks for, as ``prompt_encoder.ASKS``
 _KINDS = ("bad", "good", "adjective", "adverb", "clause")
-_MIXED = 0.5  # share of the texts that are mixes: numbers are harder to read than words
-_CATALOGUE = 0.4  # share of the pure texts that are the catalogue's own phrases
+# kinds of texts and how often each is drawn
+_DRAWN = {
+    "catalogue": 8, "composed": 10, "one": 16, "contrast": 26, "even": 5, "times": 5, "parts": 7,
+    "ratio": 3, "mixture": 12, "degree": 1.5, "lean": 1, "more": 1.5, "none": 20, "more_of": 10,
+}  # fmt: skip
 _DISMISS = 0.2  # share of composed texts that also dismiss the other quantity
 _AROUND = 0.35  # chance of words before, and of words after
-_SLIP = 0.3  # share of the pure texts with an error: a word lost or a letter wrong
+_SLIP = 0.3  # share of the texts without numbers that have an error
+_CONTRACTED = 0.5  # of "do not" and the like
 _TURNS = 5  # times that a half of an uneven wording is used
+_LEVELS = {"even": 0.5, "degree": 0.8, "lean": 0.6, "more": 0.7}  # latency weights of words
 _OTHERS = dict(zip(PAIR, reversed(PAIR), strict=True))
+_SHORT = {
+    "do not": ("don't", "dont"), "does not": ("doesn't", "doesnt"), "is not": ("isn't", "isnt"),
+    "should not": ("shouldn't",), "it is": ("it's", "its"), "i am": ("i'm",), "let us": ("let's",),
+    "we are": ("we're",), "that is": ("that's",), "what is": ("what's",), "can not": ("can't",),
+    "are not": ("aren't",), "there is": ("there's",), "i would": ("i'd",), "nobody": ("no one",),
+}  # fmt: skip
+_TIMES = {"twice": 2, "two times": 2, "double": 2, "three times": 3, "thrice": 3, "four times": 4,
+          "3 times": 3, "2x": 2, "4 times": 4, "five times": 5, "half": 0.5, "3x": 3}  # fmt: skip
+_PARTS = {"half": 0.5, "a half": 0.5, "a third": 1 / 3, "one third": 1 / 3, "two thirds": 2 / 3,
+          "a quarter": 0.25, "one quarter": 0.25, "three quarters": 0.75, "a fifth": 0.2,
+          "one fifth": 0.2, "four fifths": 0.8, "two fifths": 0.4, "a tenth": 0.1}  # fmt: skip
+_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety hundred".split()  # noqa: SIM905
+_FORMS = ("{p}%", "{p} %", "{p} percent", "{f:g}", "{p}", "{w} percent")
+_ONES = "zero one two three four five six seven eight nine ten".split()  # noqa: SIM905
+
+
+class Texts(NamedTuple):
+    """Texts of an update and what they ask for."""
+
+    prompts: Prompts  # latency_weight is 0.5 where nothing is asked for
+    latency_first: NDArray[np.bool_]  # names latency first, or alone
+    asks: NDArray[np.int64]  # LESS, NONE or MORE
 
 
 @functools.cache
@@ -56,6 +83,11 @@ def _wordings() -> tuple[Wording, ...]:
         *(Wording(text, half, half) for text in lists["even"]),
         *uneven,
     )
+
+
+@functools.cache
+def _context() -> tuple[str, ...]:
+    return tuple(word for line in lines("lexicon", "context") for word in line.split())
 
 
 def _pick(lists: dict[str, tuple[str, ...]], key: str, rng: np.random.Generator) -> str:
@@ -92,11 +124,7 @@ def compose(quantity: str, rng: np.random.Generator) -> str:
 
 
 def slip(text: str, rng: np.random.Generator) -> str:
-    """Return the text with a word lost, or a letter lost, doubled, swapped or changed."""
-    parts = text.split()
-    if len(parts) > 3 and rng.random() < 0.5:
-        del parts[int(rng.random() * len(parts))]
-        return " ".join(parts)
+    """Return the text with a letter lost, doubled, swapped or changed."""
     at, kind = int(rng.random() * len(text)), int(rng.random() * 4)
     if kind == 0 and len(text) > 3:
         return (text[:at] + text[at + 1 :]).strip() or text
@@ -107,27 +135,164 @@ def slip(text: str, rng: np.random.Generator) -> str:
     return (text[:at] + chr(97 + int(rng.random() * 26)) + text[at + 1 :]).strip()
 
 
-def sample(count: int, rng: np.random.Generator) -> tuple[Prompts, NDArray[np.bool_]]:
-    """Return ``count`` texts and whether each asks for the first of ``PAIR``, or names it first.
+# ---- sentences -----------------------------------------------------------------------------------
 
-    Mixes, phrases of the catalogue, composed texts.
-    """
-    mixed, known = int(count * _MIXED), int(count * (1 - _MIXED) * _CATALOGUE)
-    rows = [mixture("train", rng, _wordings()) for _ in range(mixed)]
-    if known:
-        drawn = Prompts.sample(known, rng, kinds=PAIR)
-        rows += [
-            (text, w, w == 1)
-            for text, w in zip(drawn.texts, drawn.latency_weight.tolist(), strict=True)
-        ]
-    for _ in range(count - len(rows)):
-        first = rng.random() < 0.5
-        rows.append((compose(PAIR[0] if first else PAIR[1], rng), float(first), first))
+
+class Speaker:
+    """Fills a template's slots: ``first`` is the objective that it puts first."""
+
+    def __init__(self, first: str, rng: np.random.Generator) -> None:
+        self.first, self.rng = first, rng
+        self.sentences = words("sentences")
+
+    def _of(self, options: tuple[str, ...]) -> str:
+        """Return one of a list's entries, and one reading of its (a|b)."""
+        text = options[int(self.rng.random() * len(options))]
+        while (found := re.search(r"\(([^()]*)\)", text)) is not None:
+            choices = found[1].split("|")
+            picked = choices[int(self.rng.random() * len(choices))]
+            text = text[: found.start()] + picked + text[found.end() :]
+        return " ".join(text.split())
+
+    def name(self, objective: str) -> str:
+        """Return what an objective may be called."""
+        lists, draw = lexicon(objective), self.rng.random()
+        if draw < 0.3:
+            return self._of(nouns()[PAIR.index(objective)])
+        kind = "cost" if draw < 0.65 else "harm" if draw < 0.75 else "benefit"
+        return self._of(lists[kind])
+
+    def clause(self, kind: str, objective: str) -> str:
+        """Return a clause of ``sentences.toml``: want, lost or hurt."""
+        own, common = lexicon(objective), lexicon("common")
+
+        def filled(found: re.Match[str]) -> str:
+            slot = found[1]
+            if slot == "n":
+                return self._of(self.sentences["names"])
+            return self._of(own[slot] if slot in own else common[slot])
+
+        if kind == "want" and self.rng.random() < 0.2:
+            return self._of(words(objective)["clause"])
+        return re.sub(r"{(\w+)}", filled, self._of(self.sentences[kind]))
+
+    def say(self, template: str, extra: dict[str, str]) -> str:
+        """Return the sentence of a template."""
+        own, other, say = self.first, _OTHERS[self.first], self.sentences
+        fill = {
+            "q": lambda: self.name(own), "o": lambda: self.name(other),
+            "Q": lambda: self.clause("want", own), "O": lambda: self.clause("want", other),
+            "D": lambda: self.clause("lost", other), "E": lambda: self.clause("lost", own),
+            "H": lambda: self.clause("hurt", own), "N": lambda: self.clause("hurt", other),
+            "c": lambda: self._of(say["contexts"]), "p": lambda: self._of(say["polite"]),
+            "a": lambda: self._of(say["after"]), "f": lambda: self._of(say["foreign"]),
+            "u": lambda: self._of(say["units"]), "g": self._gibberish, "x": self._aimless,
+        }  # fmt: skip
+        return re.sub(
+            r"{(\w)}",
+            lambda found: extra[found[1]] if found[1] in extra else fill[found[1]](),
+            template,
+        )
+
+    def _gibberish(self) -> str:
+        letters = self.rng.integers(97, 123, size=int(self.rng.integers(3, 10)))
+        return bytes(letters.tolist()).decode()
+
+    def _aimless(self) -> str:
+        """Return words that mean nothing here, in any order."""
+        every = _context()
+        picked = self.rng.integers(0, len(every), size=int(self.rng.integers(1, 8)))
+        return " ".join(every[k] for k in picked)
+
+    def shares(self) -> tuple[dict[str, str], float]:
+        """Return two shares that sum to 1 in some form, one that does not, and the first."""
+        draw = self.rng.random()
+        if draw < 0.25:
+            names = list(_PARTS)
+            part = names[int(self.rng.random() * len(names))]
+            rest = [name for name, value in _PARTS.items() if abs(value + _PARTS[part] - 1) < 1e-9]
+            other = self._of(tuple(rest)) if rest else "the rest"
+            return {"A": part, "B": other, "W": "five thirds"}, _PARTS[part]
+        percent = (
+            int(5 * self.rng.integers(1, 20)) if draw < 0.8 else int(self.rng.integers(1, 100))
+        )
+        wrong = percent + int(self.rng.choice([10, 20, 30, 40, -10, -20]))
+        form = _FORMS[int(self.rng.random() * len(_FORMS))]
+
+        def said(share: int) -> str:
+            tens = 0 < share < 100 and share % 10 == 0
+            return form.format(p=share, f=share / 100, w=_TENS[share // 10] if tens else share)
+
+        return {"A": said(percent), "B": said(100 - percent), "W": said(wrong)}, percent / 100
+
+    def ratio(self) -> tuple[str, float]:
+        """Return a ratio and the share of its first part."""
+        one, two = int(self.rng.integers(1, 10)), int(self.rng.integers(1, 10))
+        form = int(self.rng.random() * 5)
+        if form == 4:
+            one = int(10 * self.rng.integers(1, 10))
+            two = 100 - one
+        text = (
+            f"{one}:{two}", f"{one} to {two}", f"{_ONES[min(one, 10)]} to {_ONES[min(two, 10)]}",
+            f"{one} : {two}", f"{one}/{two}",
+        )[form]  # fmt: skip
+        return text, one / (one + two)
+
+
+def sentence(kind: str, rng: np.random.Generator) -> tuple[str, float, bool, int]:
+    """Return a sentence of a kind, its latency weight, whether latency is first, what it asks."""
+    latency = bool(rng.random() < 0.5)
+    speaker = Speaker(PAIR[not latency], rng)
+    template = speaker._of(words("sentences")[kind])
+    extra, share = speaker.shares()
+    extra["r"], ratio = speaker.ratio()
+    multiples = list(_TIMES)
+    extra["t"] = multiples[int(rng.random() * len(multiples))]
+    times = _TIMES[extra["t"]]
+    first = {
+        "one": 1.0,
+        "contrast": 1.0,
+        "parts": share,
+        "ratio": ratio,
+        "times": times / (1 + times),
+    }
+    level = {**first, **_LEVELS}.get(kind, 0.5)
+    asks = {"none": NONE, "more_of": MORE}.get(kind, LESS)
+    text = _contracted(speaker.say(template, extra), rng)
+    return text, level if latency else 1 - level, latency, asks
+
+
+def _contracted(text: str, rng: np.random.Generator) -> str:
+    for whole, short in _SHORT.items():
+        if whole in text and rng.random() < _CONTRACTED:
+            text = text.replace(whole, short[int(rng.random() * len(short))])
+    return text.replace("minimise", "minimize") if rng.random() < 0.3 else text
+
+
+def _drawn(kind: str, rng: np.random.Generator) -> tuple[str, float, bool, int]:
+    if kind == "mixture":
+        return (*mixture("train", rng, _wordings()), LESS)
+    if kind not in ("catalogue", "composed"):
+        return sentence(kind, rng)
+    latency = bool(rng.random() < 0.5)
+    own = PAIR[not latency]
+    known = phrases("train", own)
+    text = known[int(rng.random() * len(known))] if kind == "catalogue" else compose(own, rng)
+    return text, float(latency), latency, LESS
+
+
+def sample(count: int, rng: np.random.Generator) -> Texts:
+    """Return ``count`` texts and what they ask for: about a fifth ask for nothing, or for more."""
+    chances = np.array(list(_DRAWN.values()))
+    drawn = rng.choice(len(chances), size=count, p=chances / chances.sum())
     slips = rng.random(count) < _SLIP
-    texts = [
-        slip(text, rng) if weight in (0.0, 1.0) and s else text
-        for (text, weight, _), s in zip(rows, slips, strict=True)
-    ]
-    return Prompts(tuple(texts), np.asarray([weight for _, weight, _ in rows])), np.asarray(
-        [first for *_, first in rows]
-    )
+    rows = []
+    for kind, slipped in zip(drawn, slips, strict=True):
+        text, *meaning = _drawn(list(_DRAWN)[kind], rng)
+        text = text[:MAX_CHARS].strip() if len(text) > MAX_CHARS else text
+        if slipped and not re.search(r"\d", text) and len(text) > 8:
+            text = slip(text, rng)
+        rows.append((text, *meaning))
+    texts, weights, latency, asks = zip(*rows, strict=True)
+    prompts = Prompts(texts, np.asarray(weights, dtype=float))
+    return Texts(prompts, np.asarray(latency), np.asarray(asks))

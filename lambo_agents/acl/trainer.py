@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lambo_agents.acl.config import Recipe, Stage, name_of
+from lambo_agents.acl.config import ReadingStage, Recipe, Stage, name_of
 from lambo_agents.acl.data import update_rng
 from lambo_agents.acl.phases import PHASES, READER, Learner, Phase, Reading
 from lambo_agents.network import checkpoint
@@ -34,7 +34,8 @@ class Trainer(Learner):
             torch.manual_seed(recipe.seed)
             super().__init__(recipe, teacher)
         if recipe.start is not None:
-            begin_from(self.actor, recipe.start)
+            reads = any(isinstance(stage, ReadingStage) for stage in recipe.phases)
+            begin_from(self.actor, recipe.start, anew=READER if reads else "")
         self.actor.eval()  # drop-out is for reading alone
         self.phases = [(stage, PHASES[name_of(stage)](self, stage)) for stage in recipe.phases]
         reader: Any = self.actor.prompt
@@ -147,10 +148,11 @@ def _rate(stage: Stage, done: int) -> float:
     return warm * (stage.final_rate + (stage.learning_rate - stage.final_rate) * cosine)
 
 
-def begin_from(actor: AED, weights: str) -> None:
+def begin_from(actor: AED, weights: str, anew: str = "") -> None:
     """Load every weight of a file that the network has under the same name and shape.
 
-    Parts may be new, such as the reader.
+    Parts may be new; those whose names start with ``anew`` are not looked for. So a training that
+    reads learns its reader from nothing, whatever it begins from.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -160,6 +162,7 @@ def begin_from(actor: AED, weights: str) -> None:
     path = checkpoint.weights_path(weights)
     try:
         mine, theirs = actor.state_dict(), checkpoint.load(path).tensors
+        mine = {name: w for name, w in mine.items() if not (anew and name.startswith(anew))}
     except ValueError as error:
         validate.refuse("Recipe.start", str(path), f"finite weights of a checkpoint ({error})")
     fits = {
@@ -173,4 +176,4 @@ def begin_from(actor: AED, weights: str) -> None:
     part = f"{share:.0%} of the network is in this file"
     allowed = f"weights of a network of this preset and its layers ({part})"
     validate.check("Recipe.start", str(path), share >= _STARTED, allowed)
-    actor.load_state_dict({**mine, **fits})
+    actor.load_state_dict(fits, strict=False)

@@ -65,9 +65,7 @@ class Trace(NamedTuple):
 def trace(pool: Pool) -> Trace:
     """Return the network's distributions along the decisions made, all steps in one pass."""
     agent = pool.agent
-    given = decoding.slot(
-        pool.instances, pool.prompts.tokens, agent.allocation == "share", agent.device
-    )
+    given = agent.slots(pool.instances, pool.prompts)
     plan, slots, order = decoding.prepare(agent.aed, given)
     place, taken = (
         part.gather(1, order) for part in taken_by(given, pool.instances, pool.decision)
@@ -105,8 +103,8 @@ def committee(pool: Pool) -> Floats:
     The optimum does not depend on the order in which UEs are asked, so where orders disagree the
     network is wrong somewhere.
     """
-    aed, shares = pool.agent.aed, pool.agent.allocation == "share"
-    slots = decoding.slot(pool.instances, pool.prompts.tokens, shares, pool.agent.device)
+    aed = pool.agent.aed
+    slots = pool.agent.slots(pool.instances, pool.prompts)
     encoded, plain = (
         aed.encode(slots.inputs),
         np.broadcast_to(np.arange(slots.need.shape[1]), slots.need.shape[:2]),
@@ -178,7 +176,7 @@ def _spread(pool: Pool, ranked: NDArray[np.intp], count: int) -> NDArray[np.intp
 @torch.inference_mode()
 def embeddings(agent: LamboAgent, instances: Instances, prompts: Prompts) -> Floats:
     """Return the mean of the encoder's UE tokens of each instance [B, D]."""
-    slots = decoding.slot(instances, prompts.tokens, agent.allocation == "share", agent.device)
+    slots = agent.slots(instances, prompts)
     return _numpy(agent.aed.encode(slots.inputs).tokens[:, -instances.num_ues :].mean(1))
 
 

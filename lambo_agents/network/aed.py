@@ -39,11 +39,18 @@ class Inputs(NamedTuple):
     tokens: Tensor  # uint8 [U, L] the distinct texts
     text: Tensor  # int64 [B] which of them each instance has
     shares: Tensor  # bool [B] the sigmoid shares allot the CPU (else the closed form)
+    meaning: Tensor | None = None  # [B, bins] what the texts say; None: the network reads them
 
     def take(self, rows: Tensor | slice) -> Inputs:
         """Return the inputs of some instances."""
+        meaning = None if self.meaning is None else self.meaning[rows]
         return Inputs(
-            self.ues[rows], self.size[rows], self.tokens, self.text[rows], self.shares[rows]
+            self.ues[rows],
+            self.size[rows],
+            self.tokens,
+            self.text[rows],
+            self.shares[rows],
+            meaning,
         )
 
 
@@ -252,15 +259,11 @@ class AED(nn.Module):
         """How many numbers are learned."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def encode(self, inputs: Inputs, meaning: Tensor | None = None) -> Encoded:
-        """Run the encoder over B instances.
-
-        ``meaning`` [B, bins] is what their texts say, for a network that has meanings; None reads
-        the texts.
-        """
-        if meaning is not None:
-            prompt: Any = self.prompt
-            mean = prompt.meanings(meaning)
+    def encode(self, inputs: Inputs) -> Encoded:
+        """Run the encoder over B instances."""
+        if inputs.meaning is not None:
+            meanings: Any = self.prompt.meanings
+            mean = meanings(inputs.meaning)
             text, valid = mean[:, None], None
             inputs = inputs._replace(text=torch.arange(len(mean), device=mean.device))
         else:

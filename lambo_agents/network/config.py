@@ -100,17 +100,17 @@ def _small(width: int, heads: int, layers: int, pair: int, memory: int, prompt: 
 
 
 def lambo_xs() -> AEDConfig:
-    """About 0.1 M parameters."""
+    """About 0.3 M parameters, 0.2 M of them words."""
     return _small(48, 2, 3, 24, 8, 24)
 
 
 def lambo_s() -> AEDConfig:
-    """About 0.6 M parameters: the shipped one; any number of servers."""
+    """About 1.0 M parameters, 0.4 M of them words: the shipped one; any number of servers."""
     return _small(96, 3, 5, 32, 16, 48)
 
 
 def lambo_b() -> AEDConfig:
-    """About 2 M parameters."""
+    """About 2.6 M parameters, 0.7 M of them words."""
     return _small(160, 5, 7, 48, 16, 64)
 
 

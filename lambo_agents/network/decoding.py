@@ -76,7 +76,7 @@ def slot(
     columns = torch.from_numpy(observation.static_columns(instances)).float()
     mode = shares if isinstance(shares, Tensor) else torch.full((instances.batch_size,), shares)
     inputs = Inputs(columns, torch.from_numpy(size).float(), texts, text, mode)
-    inputs = Inputs(*(part.to(device) for part in inputs))
+    inputs = Inputs(*(part.to(device) for part in inputs if part is not None))
     return Slot(inputs, torch.from_numpy(over_places(local, floors, np)).to(device))
 
 

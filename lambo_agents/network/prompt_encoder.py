@@ -1,26 +1,40 @@
-"""The small network that reads a prompt's text, a character a token, and decides what it asks for.
+"""The small network that reads a prompt's text and decides what it asks for.
 
-Shapes: U texts of L characters, W width. Convolutions see words and numbers; a running maximum
-tells each place what came before it, so that "70% latency, 30% energy" and "30% latency, 70%
-energy" differ; gated convolutions bind numbers to what they count.
+Shapes: U texts of L characters, T words, W width. Gated convolutions bind words to their
+neighbours, attention to the whole text; what a text asks for is told from the words' mean and
+maximum. Beside the share of the objective that comes first, so that "70% latency, 30% energy" and
+"30% latency, 70% energy" differ, it decides whether anything is asked for, and less or more of it.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lambo_agents.network.config import VOCABULARY, AEDConfig
+from lambo_agents.network.config import AEDConfig
+from lambo_agents.network.prompt_words import WordEmbedding
 
-_STRIDE = 3  # characters a place, after the first two convolutions
+ASKS = ("less", "none", "more")  # what a text asks for: of an objective, or of nothing known
+_ROWS = 4096  # of the tables of letter groups and of words
 _DROPOUT = 0.1  # while it is trained
+_KEPT_WORDS = 0.7  # words whose whole spelling is seen then; of the others, their letter groups
 _KEPT = 256  # readings
 _FEW = 16  # texts of a reading that is kept
 
 Summary = tuple[Tensor, Tensor | None, Tensor]
+
+
+class Meaning(NamedTuple):
+    """Log-probabilities of what U texts ask for."""
+
+    meaning: Tensor  # [U, bins] latency shares in even steps
+    share: Tensor  # [U, bins] that of the objective that is named first, or alone
+    first: Tensor  # [U, 2] which that is
+    asks: Tensor  # [U, 3] ``ASKS``
 
 
 class Readings(NamedTuple):
@@ -31,8 +45,17 @@ class Readings(NamedTuple):
     by_tokens: dict[tuple[tuple[int, ...], bytes], Summary]
 
 
+def meaning_of(latency_weight: np.ndarray[Any, Any], bins: int) -> Tensor:
+    """Return distributions over even latency shares [U, bins], on the two next to each weight [U].
+
+    A network with meanings is told so what to minimise.
+    """
+    at = torch.from_numpy(np.array(latency_weight, dtype=np.float32))[:, None] * (bins - 1)
+    return (1 - (at - torch.arange(bins)).abs()).clamp(min=0)
+
+
 class Gated(nn.Module):
-    """A gated convolution over the places, ``reach`` places apart."""
+    """A gated convolution over the words, ``reach`` words apart."""
 
     def __init__(self, width: int, reach: int) -> None:
         super().__init__()
@@ -47,44 +70,51 @@ class Gated(nn.Module):
         return x + value * gate.sigmoid()
 
 
+class Attention(nn.Module):
+    """Self-attention over the words of a text."""
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """Return x [U, T, W] with what all words say added."""
+        parts = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        seen = valid[:, None, None, :, 0] > 0
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return x + self.out(mixed.transpose(1, 2).flatten(2))
+
+
 class Reader(nn.Module):
-    """Texts [U, L] in; ``outputs`` numbers per text, and how surely latency is named first, out."""
+    """Texts [U, L] in; what they ask for, its share and which objective it is of, out."""
 
     def __init__(self, config: AEDConfig, outputs: int) -> None:
         super().__init__()
         width = config.prompt_width
-        self.chars = nn.Embedding(VOCABULARY, width // 2)
-        self.letters, self.words = (
-            nn.Conv1d(width // 2, width, 5, padding=2),
-            nn.Conv1d(width, width, 5, padding=2),
-        )
-        self.before = nn.Linear(2 * width, width)
-        self.blocks = nn.ModuleList(Gated(width, 2**depth) for depth in range(config.prompt_layers))
+        self.words = WordEmbedding(width, _ROWS)
+        local = [Gated(width, 1 + depth % 2) for depth in range(config.prompt_layers)]
+        self.blocks = nn.ModuleList([*local[:-1], Attention(width), local[-1]])
+        self.norm = nn.LayerNorm(width)
         self.hidden, self.drop = nn.Linear(2 * width, 2 * width), nn.Dropout(_DROPOUT)
         self.out, self.first = nn.Linear(2 * width, outputs), nn.Linear(2 * width, 2)
+        self.asks = nn.Linear(2 * width, len(ASKS))
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the outputs [U, outputs] and the logits [U, 2] of latency or energy first.
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits: outputs [U, outputs], of which objective they are [U, 2], ``ASKS`` [U, 3].
 
         Padding changes nothing.
         """
-        tokens = functional.pad(tokens, (0, -tokens.shape[1] % _STRIDE))
-        there = (tokens > 0)[:, None]
-        x = self.chars(tokens.int()).transpose(1, 2) * there
-        x = functional.relu(self.letters(x)) * there
-        x = functional.relu(self.words(x)) * there
-        x = self.drop(functional.max_pool1d(x, _STRIDE).transpose(1, 2))
-        valid = there[:, 0, ::_STRIDE, None].to(x.dtype)
-        seen = functional.pad(x.cummax(1).values, (0, 0, 1, -1))
-        x = x + functional.relu(self.before(torch.cat([x, seen], dim=-1)))
+        x, valid = self.words(tokens, _KEPT_WORDS if self.training else 1.0)
+        x = self.drop(x)
         for block in self.blocks:
             x = block(x, valid)
-        mean, most = (
-            (x * valid).sum(1) / valid.sum(1).clamp(min=1),
-            torch.where(valid > 0, x, -1e3).amax(1),
-        )
+        x = self.norm(x)
+        mean = (x * valid).sum(1) / valid.sum(1).clamp(min=1)
+        most = torch.where(valid > 0, x, -1e3).amax(1)
         x = self.drop(functional.relu(self.hidden(torch.cat([mean, most], dim=-1))))
-        return self.out(x), self.first(x)
+        return self.out(x), self.first(x), self.asks(x)
 
 
 class PromptSummary(nn.Module):
@@ -106,14 +136,15 @@ class PromptSummary(nn.Module):
         """Return what a copy or a pickle holds: no readings."""
         return {**self.__dict__, "_readings": Readings([], [], {})}
 
-    def read(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log-probabilities: meaning, first quantity's share [U, bins], its kind [U, 2].
+    def read(self, tokens: Tensor) -> Meaning:
+        """Return what texts [U, L] are read as.
 
         A meaning is a latency share in even steps: the first quantity's where that is latency, else
         what it leaves.
         """
-        share, first = (logits.log_softmax(-1) for logits in self.reader(tokens))
-        return torch.logaddexp(first[:, :1] + share, first[:, 1:] + share.flip(-1)), share, first
+        share, first, asks = (logits.log_softmax(-1) for logits in self.reader(tokens))
+        meaning = torch.logaddexp(first[:, :1] + share, first[:, 1:] + share.flip(-1))
+        return Meaning(meaning, share, first, asks)
 
     def forward(self, tokens: Tensor) -> Summary:
         """Return one token [U, 1, D], None (it counts), and itself [U, D].

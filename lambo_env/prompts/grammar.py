@@ -174,15 +174,26 @@ def parse_weights(text: str, field: str = "prompt") -> dict[str, float]:
     >>> parse_weights("we don't need to save energy, just bring the RTT down")
     {'latency': 1.0}
     """
-    sole = _by_text(tuple(OBJECTIVES.values())).get(normalise(check_text(text, field)))
+    try:
+        return understood(text, field)
+    except RefusedError as refused:
+        _refuse_unknown(field, text, str(refused))
+
+
+def understood(text: str, field: str = "prompt") -> dict[str, float]:
+    """Return what ``parse_weights`` does, without a word of help where a text is refused.
+
+    Raises:
+        RefusedError: a sentence that is not understood, or whose meaning is refused.
+        ValueError: shares that contradict each other.
+    """
+    text = check_text(text, field)
+    sole = _by_text(tuple(OBJECTIVES.values())).get(normalise(text))
     if sole is not None:
         return {sole: 1.0}
     wording, numbers, quantities = _signature(text)
     if wording not in _by_signature():
-        try:
-            shares = sentences.read(check_text(text, field))
-        except RefusedError as refused:
-            _refuse_unknown(field, text, str(refused))
+        shares = sentences.read(text)
         return {name: float(share) for name, share in shares.items() if share}
     twice = f"a mix of {' and '.join(PAIR)}; this names one of them twice"
     validate.check(field, text, quantities[0] != quantities[1], twice)

@@ -38,7 +38,7 @@ def read(text: str) -> dict[str, Fraction]:
     """
     row, unknown = lexicon.symbols(text)
     if not lexicon.objectives_in(row):
-        raise RefusedError("a text that names an objective")
+        raise RefusedError("a text that names an objective", sure=not unknown)
     row = _contrasted(row)
     for symbol in row:
         if symbol.kind == "unit":
@@ -70,20 +70,21 @@ def _asked(row: Sequence[Symbol], unknown: Sequence[str]) -> set[str]:
         {symbol.objective for symbol in row if symbol.kind in kinds}
         for kinds in (("want",), _NAMED, ("zero", "aside"))
     )
-    _refuse_rest(row, wanted | named)
+    _refuse_rest(row, wanted | named, alone=not (wanted or named or unknown))
     if (wanted | named) & dismissed:
-        raise RefusedError("a text that does not contradict itself")
+        raise RefusedError("a text that does not contradict itself", sure=True)
     if wanted and named - wanted:
         raise RefusedError(f"a text that says what it wants of {' and '.join(named - wanted)}")
     if not wanted:
         wanted = _by_name(row, named, dismissed, unknown)
     joined = len(wanted) == 2 and not dismissed and all(symbol.kind != "or" for symbol in row)
     if len(wanted) != 1 and not (joined and not unknown):
-        raise RefusedError("one objective, or two with their shares")
+        nothing = not (wanted or named or unknown)
+        raise RefusedError("one objective, or two with their shares", sure=nothing)
     return wanted
 
 
-def _refuse_rest(row: Sequence[Symbol], spoken: Collection[str]) -> None:
+def _refuse_rest(row: Sequence[Symbol], spoken: Collection[str], alone: bool = False) -> None:
     """Refuse what no rule has explained, the weightiest first."""
     left = [
         symbol
@@ -92,7 +93,7 @@ def _refuse_rest(row: Sequence[Symbol], spoken: Collection[str]) -> None:
         and not (symbol.kind in ("bad", "loose") and symbol.objective in spoken)
     ]
     for symbol in sorted(left, key=lambda symbol: symbol.kind not in ("hurt", "foreign")):
-        shares.refuse(symbol)
+        shares.refuse(symbol, alone)
 
 
 def _by_name(

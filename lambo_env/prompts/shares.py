@@ -61,11 +61,20 @@ _PATTERNS = [
 
 
 class RefusedError(ValueError):
-    """Why a sentence is not read: what would be allowed."""
+    """Why a sentence is not read: what would be allowed.
+
+    Args:
+        allowed: that.
+        sure: whether the text was understood, and it is its meaning that is refused.
+    """
+
+    def __init__(self, allowed: str, sure: bool = False) -> None:
+        super().__init__(allowed)
+        self.sure = sure
 
 
-def refuse(symbol: Symbol) -> None:
-    """Refuse a text for a symbol that is left over."""
+def refuse(symbol: Symbol, alone: bool = False) -> None:
+    """Refuse a text for a symbol that is left over, ``alone`` where it asks for nothing else."""
     reasons = {
         "hurt": f"what asks for less {symbol.objective}, not more",
         "bad": f"what asks for less {symbol.objective}, not more",
@@ -75,7 +84,9 @@ def refuse(symbol: Symbol) -> None:
         "vague": f"a text that leaves nothing open; '{symbol.words}' does",
     }
     left = f"a text whose every part is understood; '{symbol.words}' is left over"
-    raise RefusedError(reasons.get(symbol.kind, left))
+    raise RefusedError(
+        reasons.get(symbol.kind, left), sure=symbol.kind in ("hurt", "unit") or alone
+    )
 
 
 def read(row: Sequence[Symbol]) -> dict[str, Fraction]:
@@ -187,5 +198,5 @@ def _of_pair(numbers: Sequence[Symbol]) -> Fraction:
     total = sum(values)
     if total != 1 and not (bare and total in (10, 100)):
         shown = f"{float(total):g}" if bare else f"{100 * float(total):g}%"
-        raise RefusedError(f"shares that sum to 100% (or 1); these sum to {shown}")
+        raise RefusedError(f"shares that sum to 100% (or 1); these sum to {shown}", sure=True)
     return values[0] / total

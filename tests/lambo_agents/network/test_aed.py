@@ -75,7 +75,7 @@ def test_the_papers_totals(name: str, total: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    [("lambo_xs", 8e4, 1.4e5), ("lambo_s", 5e5, 7e5), ("lambo_b", 1.7e6, 2.3e6)],
+    [("lambo_xs", 2.8e5, 3.6e5), ("lambo_s", 0.9e6, 1.1e6), ("lambo_b", 2.3e6, 2.8e6)],
 )
 def test_the_small_presets_are_of_their_sizes(name: str, low: float, high: float) -> None:
     with torch.device("meta"):

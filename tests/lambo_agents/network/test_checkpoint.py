@@ -109,7 +109,7 @@ def test_a_header_that_claims_more_than_the_file_holds_costs_no_memory(file: Pat
     for field, value in (
         ("encoder_ff", 10**9),
         ("encoder_layers", 10**7),
-        ("d_model", 144),
+        ("d_model", 480),
         ("pair_width", 10**9),
     ):
         checkpoint.save(file, tensors, dataclasses.replace(XS, **{field: value}))

@@ -32,7 +32,7 @@ PAPER = config.AEDConfig(
 
 
 def untrained(fields: config.AEDConfig | None = None) -> AED:
-    torch.manual_seed(1)
+    torch.manual_seed(2)
     aed = AED(fields or config.preset("lambo_xs")).eval()
     with torch.no_grad():
         for weight in aed.parameters():
@@ -56,7 +56,7 @@ def cost(agent: LamboAgent, instances: Instances, prompts: Prompts) -> np.ndarra
 @pytest.mark.parametrize("decoding", ["greedy", "sample"])
 def test_no_task_of_paper_is_late_however_bad_the_network(decoding: str, allocation: str) -> None:
     instances, prompts = problems()
-    agent = LamboAgent(untrained(), decoding, 3, allocation=allocation)
+    agent = LamboAgent(untrained(), decoding, 3, allocation=allocation, reading="network")
     decision = agent.decide(instances, prompts, np.random.default_rng(0))
     outcome = physics.evaluate(instances, decision, prompts.objective(instances))
     assert not outcome.late.any()

@@ -44,7 +44,7 @@ def config(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def stirred(aed: AED) -> AED:
     """A network whose decisions are not all alike."""
-    torch.manual_seed(4)
+    torch.manual_seed(7)
     with torch.no_grad():
         for parameter in aed.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -91,7 +91,8 @@ def test_the_agent_decides_the_same_on_ues_in_its_own_order(config: Any):
     with torch.no_grad():
         _, _, order = decoding.prepare(aed, decoding.slot(given, prompts.tokens, True))
     given = given.order(order.numpy())
-    ours = LamboAgent(aed, allocation="share").decide(given, prompts, np.random.default_rng(0))
+    agent = LamboAgent(aed, allocation="share", reading="network")
+    ours = agent.decide(given, prompts, np.random.default_rng(0))
     theirs = PolicyAgent(sb3, JOINT).decide(given, prompts, np.random.default_rng(0))
     np.testing.assert_array_equal(ours.place, theirs.place)
     np.testing.assert_allclose(ours.cpu_hz, theirs.cpu_hz, rtol=1e-4, atol=1e4)
@@ -203,6 +204,7 @@ def test_learning_moves_every_weight_and_survives_saving(
     kept = {name for name in set(before) - moved if "types" not in name}
     unused = (
         "servers.prior.bias",
+        "prompt.reader.asks",  # what refuses texts decides nothing
         *(("share",) if env_id == ASSOCIATION else ()),
     )  # a softmax does not see a bias alike for all
     assert {name for name in kept if not any(word in name for word in unused)} == set()
