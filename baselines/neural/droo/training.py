@@ -30,12 +30,12 @@ from lambo_env.utils.timing import one_thread
 # by size, chosen by hand; `lambo tune neural` searches around them
 SETTINGS: dict[str, dict[str, Any]] = {
     "pooled": {
-        "slots": 30_000,
-        "width": 32,
+        "slots": 8_000,
+        "width": 64,
         "batch": 64,
         "learning_rate": 5e-3,
-        "rounds": 0,
-        "varied": 0.0,
+        "rounds": 20,
+        "varied": 0.5,
     },
     "60fc": {
         "slots": 16_000,
