@@ -43,7 +43,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "Improver | str": TEXT,
     "Source": ("", 3, 1.5, ["x"], {"num_uess": 3}),
     "str | os.PathLike[str] | Mapping[str, Any] | Scenario": ("", 3, 1.5, ["x"], {"num_uess": 3}),
-    "str | Sequence[str]": ("", 3, b"minimum latency", [], ["be quick about it"]),
+    "str | Sequence[str]": ("", 3, b"minimum latency", [], ["be nice about it"]),
     "Prompt | Prompts | Sequence[Prompt]": (3, b"minimum latency", [], ["x"], ("x", 1.5)),
     "str | Reward": TEXT,
     "Sequence[str]": ([], 3, "no such thing", ["x"], [3]),

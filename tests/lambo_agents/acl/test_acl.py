@@ -241,7 +241,8 @@ def test_a_network_with_meanings_is_told_weights_a_reading_one_gets_texts() -> N
     pure = [np.mean(told.latency_weight == end) for end in (0, 1)]
     assert min(pure) > 0.2
     assert sum(pure) < 0.8
-    literal = TINY.replace(preset="lambo_m", worlds=({"scenario": "tiny"},))
+    phases, worlds = (IMITATION,), ({"scenario": "tiny"},)
+    literal = TINY.replace(preset="lambo_m", worlds=worlds, phases=phases)
     assert len(set(sample_batch(literal, GradientStage(updates=1), rng).prompts.texts)) > 10
 
 
