@@ -50,8 +50,8 @@ def meaning_of(latency_weight: np.ndarray[Any, Any], bins: int) -> Tensor:
 
     A network with meanings is told so what to minimise.
     """
-    at = torch.from_numpy(np.array(latency_weight, dtype=np.float32))[:, None] * (bins - 1)
-    return (1 - (at - torch.arange(bins)).abs()).clamp(min=0)
+    at = torch.from_numpy(np.asarray(latency_weight, dtype=np.float64) * (bins - 1)).float()
+    return (1 - (at[:, None] - torch.arange(bins)).abs()).clamp(min=0)
 
 
 class Gated(nn.Module):
