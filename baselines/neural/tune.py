@@ -76,7 +76,7 @@ def _search(
     folder: Path,
     scenario: str,
     instances: int,
-    budget: dict[str, int] | None,
+    budget: dict[str, float] | None,
     tell: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
     journal = folder / f"{agent_name(family, size)}.jsonl"

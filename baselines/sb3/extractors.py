@@ -13,6 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from lambo_env.offloading import observation
+from lambo_env.queueing.observation import SERVER, UE
 from lambo_env.utils import validate
 
 _LARGEST = 10.0  # ratios are squashed again beyond this
@@ -99,6 +100,8 @@ class EachPlace(BaseFeaturesExtractor):
     other columns, and their mean and deviation over the UEs to come.
     """
 
+    per_place = True
+
     def __init__(self, observation_space: spaces.Dict) -> None:
         check_observation("EachPlace", observation_space)
         places = observation_space["servers"].shape[0] + 1  # type: ignore[index]
@@ -167,4 +170,72 @@ class EachPlace(BaseFeaturesExtractor):
         return torch.cat([places, slot], -1).clamp(-_LARGEST_COST, _LARGEST_COST).flatten(1)
 
 
-EXTRACTORS: dict[str, Any] = {"current_ue": CurrentUE, "each_place": EachPlace}
+class EachQueue(BaseFeaturesExtractor):
+    """Features [B, P F] of what the current task meets at each place where tasks wait.
+
+    All times over the deadline. Of a place, in order: is it local; when the task would end by what
+    waits now, how late that is, how much of it lies beyond 0.7; what waits there, its own work
+    there, work under way, UEs there; upload and run time; room for the task. Of all places: the
+    current UE's data, cycles, power, queues; the mean queues of all UEs; the share of UEs that
+    still decide; the objective.
+    """
+
+    per_place = True
+
+    def __init__(self, observation_space: spaces.Dict) -> None:
+        check_observation("EachQueue", observation_space)
+        places = observation_space["servers"].shape[0] + 1  # type: ignore[index]
+        super().__init__(observation_space, places * 22)
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Return the features, one place after the other."""
+        ues, servers, weights = (observations[name] for name in ("ues", "servers", "objective"))
+        num_servers = servers.shape[1]
+        at = ues[..., UE.CURRENT].argmax(1)
+        mine = ues[torch.arange(len(ues), device=ues.device), at]
+        ratio = (mine / (1 - mine).clamp(min=_SMALL)).clamp(max=_LARGEST)
+        upload, own = ratio[:, UE.COUNT :].split(num_servers, dim=1)
+        waits, coming = (
+            (part / (1 - part).clamp(min=_SMALL)).clamp(max=_LARGEST)
+            for part in (servers[..., SERVER.WAITING], servers[..., SERVER.COMING])
+        )
+        size = servers[..., SERVER.SIZE]
+        local, load = ratio[:, UE.LOCAL : UE.LOCAL + 1], ratio[:, UE.LOAD : UE.LOAD + 1]
+        run = load * size.sum(1, keepdim=True) / (size * ues.shape[1])
+        sent = ratio[:, UE.UPLINK_QUEUE : UE.UPLINK_QUEUE + 1] + upload
+        end = torch.maximum(sent, waits) + run
+        queue = ratio[:, UE.CPU_QUEUE : UE.CPU_QUEUE + 1]
+        none, one = torch.zeros_like(local), torch.ones_like(local)
+        columns = [
+            (one, torch.zeros_like(end)),
+            (queue + local, end),
+            ((queue + local > 1).float(), (end > 1).float()),
+            ((queue + local - 0.7).clamp(min=0), (end - 0.7).clamp(min=0)),
+            (queue, waits),
+            (queue, own),
+            (none, coming),
+            (none, servers[..., SERVER.USERS]),
+            (none, upload),
+            (local, run),
+            (1 - queue, 1 - waits),
+        ]
+        places = torch.stack([torch.cat(pair, 1) for pair in columns], -1)
+        left = ues[..., UE.HAS_TASK] * (
+            torch.arange(ues.shape[1], device=ues.device) >= at[:, None]
+        )
+        slot = [
+            *(mine[:, k : k + 1] for k in (UE.DATA, UE.LOCAL, UE.LOAD, UE.POWER)),
+            *(mine[:, k : k + 1] for k in (UE.CPU_QUEUE, UE.UPLINK_QUEUE)),
+            *(ues[..., k].mean(1, keepdim=True) for k in (UE.CPU_QUEUE, UE.UPLINK_QUEUE)),
+            left.mean(1, keepdim=True),
+            weights[:, :2],
+        ]
+        shared = torch.cat(slot, 1)[:, None].expand(-1, num_servers + 1, -1)
+        return torch.cat([places, shared], -1).clamp(-_LARGEST_COST, _LARGEST_COST).flatten(1)
+
+
+EXTRACTORS: dict[str, Any] = {
+    "current_ue": CurrentUE,
+    "each_place": EachPlace,
+    "each_queue": EachQueue,
+}

@@ -18,6 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 
+from baselines.queueing.rules import LeastCost
 from baselines.sb3 import checkpoint
 from baselines.sb3.agent import save_policy
 from baselines.sb3.config import SB3Config
@@ -25,9 +26,9 @@ from baselines.sb3.vec_env import as_sb3, spawned_seeds
 from baselines.search.local_search import LocalSearch
 from lambo_agents.adapter import PolicyAgent
 from lambo_agents.protocol import Agent
-from lambo_agents.testing.validation import Validation
+from lambo_agents.testing.validation import EpisodeValidation, Validation
+from lambo_env import registration
 from lambo_env.cell import seeding
-from lambo_env.offloading.scenario import load_scenario
 from lambo_env.utils import files, jsons, runs, validate
 
 STATE, TIMES = "state.safetensors", "times.json"
@@ -35,14 +36,20 @@ STATE, TIMES = "state.safetensors", "times.json"
 _VALIDATION_STREAM = 2**31 - 2
 
 
-def validation_of(scenario: str, size: int = 64) -> Validation:
-    """Draw ``size`` instances and let LocalSearch solve them; the same for every training."""
-    drawn = load_scenario(scenario)
+def validation_of(scenario: str, size: int = 64) -> Validation | EpisodeValidation:
+    """Draw what a training is measured on, the same for every training, and its references.
+
+    ``size`` instances that LocalSearch solves, or an eighth as many episodes, where slots go on,
+    that the rule LeastCost plays.
+    """
+    drawn = registration.load_scenario(scenario)
     rng = seeding.training_rng(0, drawn, _VALIDATION_STREAM)
+    if "play" in registration.world_of(drawn, "scenario").offers:
+        return EpisodeValidation.of(drawn, max(1, size // 8), LeastCost(), rng)
     return Validation.of(drawn, size, LocalSearch(), rng)
 
 
-def agent_gaps(agent: Agent, validation: Validation) -> dict[str, float]:
+def agent_gaps(agent: Agent, validation: Validation | EpisodeValidation) -> dict[str, float]:
     """Return an agent's mean gap in per cent under each prompt, and "mean" of these."""
     gaps = validation.gaps(lambda given, prompts: agent.decide(given, prompts, _fresh()))
     return {**gaps, "mean": float(np.mean(list(gaps.values())))}
@@ -61,7 +68,7 @@ class Curve(BaseCallback):
     def __init__(
         self,
         config: SB3Config,
-        validation: Validation,
+        validation: Validation | EpisodeValidation,
         out: Path | None,
         every: int,
         report: Callable[..., None],
@@ -208,7 +215,7 @@ def train(
     config: SB3Config,
     out: str | Path | None = None,
     *,
-    validation: Validation | None = None,
+    validation: Validation | EpisodeValidation | None = None,
     scores: int = 10,
     report: Callable[..., None] = lambda row: None,
 ) -> tuple[BaseAlgorithm, list[dict[str, float]]]:

@@ -17,6 +17,7 @@ def read(*texts: str, weights: str = "lambo-s", test: str | None = None) -> None
     from lambo_env.utils import validate
 
     validate.check("TEXTS", texts, bool(texts) or test is not None, "texts, or --test FILE")
+    given = [] if test is None else load(test)
     if texts:
         checked = Prompts(texts, 0.5).texts
         found = readings(checked, weights)
@@ -25,8 +26,7 @@ def read(*texts: str, weights: str = "lambo-s", test: str | None = None) -> None
             for k, text in enumerate(checked)
         ]
         print_table(("text", *READERS), rows, "latency weight (confidence)")
-    if test is not None:
-        given = load(test)
+    if given:
         found = readings(Prompts([row["text"] for row in given], 0.5).texts, weights)
         header = ("by", "read right, %", "opposite", "otherwise wrong", "refused",
                   "no objective: refused")  # fmt: skip

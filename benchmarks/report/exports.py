@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.report.escaping import plain
-from benchmarks.report.statistics import Interval
 from benchmarks.report.tables import (
     DASH,
     EXTRA,
@@ -55,9 +54,8 @@ def _flat(table: Table, line: AgentLine) -> dict[str, Any]:
     for field in dataclasses.fields(line):
         value = getattr(line, field.name)
         if field.name in ("cost", "gap_percent"):
-            ends = value or Interval(*[None] * len(dataclasses.fields(Interval)))  # type: ignore[list-item]
-            out |= {field.name: ends.mean}
-            out |= {f"{field.name}_{end}": getattr(ends, end) for end in ("low", "high")}
+            out[field.name] = value and value.mean
+            out |= {f"{field.name}_{end}": value and getattr(value, end) for end in ("low", "high")}
         elif field.name not in first:
             out[field.name] = value
     return {**out, "bound": table.bound}

@@ -35,11 +35,19 @@ def load(path: str | Path) -> list[dict[str, Any]]:
 
     Each has ``kind``, ``text``, ``latency_weight`` (null: it asks for nothing) and ``tolerance``.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines if line.strip()]
-    for number, row in enumerate(rows):
+    allowed = "an existing file of JSON lines: text, latency_weight, tolerance"
+    validate.check("--test", str(path), Path(path).is_file(), allowed)
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not JSON
+        raise ValueError(f"--test is {str(path)!r}; allowed: {allowed} ({error})") from error
+    validate.check("--test", str(path), len(rows) > 0, allowed)
+    for number, row in enumerate(rows, 1):
         fits = isinstance(row, dict) and {"text", "latency_weight"} <= set(row)
-        validate.check(f"{path} (line {number + 1})", row, fits, "text, latency_weight, tolerance")
+        validate.check(
+            f"--test {path} (line {number})", row, fits, "text, latency_weight, tolerance"
+        )
     return rows
 
 

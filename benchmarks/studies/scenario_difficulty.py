@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report.statistics import Interval, mean_interval
 from lambo_agents.registry import make_agent
+from lambo_env.cell.draws import draw
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.offloading import physics, slots
 from lambo_env.offloading.instances import LOCAL, Decision, Instances
@@ -93,8 +94,8 @@ def two_slots(
 ) -> tuple[Instances, Instances]:
     """Return a slot's instances, and the same with the last slot's positions and channel."""
     moving = slots.MovingSlots(scenario)
-    before, _ = moving.first(slots.draw(rng, count, moving.first_draws))
-    draws = slots.draw(rng, count, moving.next_draws)
+    before, _ = moving.first(draw(rng, count, moving.first_draws))
+    draws = draw(rng, count, moving.next_draws)
     _, fresh = moving.next(before, np.ones(count), draws)
     return fresh, slots.snapshot(before, scenario, slots.split(scenario, draws.uniforms)[0])
 

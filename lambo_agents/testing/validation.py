@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambo_agents.protocol import Agent, Solver
+from lambo_env import registration
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import Scenario
@@ -54,6 +55,56 @@ class Validation:
             cost = decision_cost(self.instances, prompts, decide(self.instances, prompts))
             out[name] = float(np.mean(gap_percent(cost, self.best[name])))
         return out
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeValidation:
+    """Whole episodes of a world whose slots go on, under several prompts, beside an agent's costs.
+
+    A gap is the difference of the mean costs per task, over the agent's.
+    """
+
+    scenario: Any
+    episodes: int
+    seed: int
+    best: dict[str, float]  # name of the prompt -> mean cost per task of the agent
+
+    @classmethod
+    def of(
+        cls, scenario: Any, episodes: int, agent: Any, rng: np.random.Generator
+    ) -> EpisodeValidation:
+        """Draw a seed of the episodes and let the agent play them."""
+        drawn = cls(scenario, episodes, int(rng.integers(2**31)), {})
+        best = drawn._costs(agent)
+        return dataclasses.replace(drawn, best=best)
+
+    def _costs(self, agent: Any) -> dict[str, float]:
+        return {
+            name: float(
+                np.nanmean(
+                    registration.play(
+                        self.scenario, agent, text, self.episodes, np.random.default_rng(self.seed)
+                    ).cost
+                )
+            )
+            for name, text in KIND_PROMPTS.items()
+        }
+
+    def gaps(self, decide: Callable[[Any, Prompts], Any]) -> dict[str, float]:
+        """Return the gap of decisions, one per slot, in per cent under each prompt."""
+        costs = self._costs(_Decider(decide))
+        return {name: 100 * (cost / self.best[name] - 1) for name, cost in costs.items()}
+
+
+class _Decider:
+    """What ``play`` asks, of a function of instances and prompts."""
+
+    def __init__(self, decide: Callable[[Any, Prompts], Any]) -> None:
+        self._decide = decide
+
+    def decide(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
+        """Return the function's decision."""
+        return self._decide(instances, prompts)
 
 
 def decision_cost(instances: Instances, prompts: Prompts, decision: Decision) -> Costs:

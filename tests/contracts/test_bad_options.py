@@ -36,7 +36,7 @@ BY_NAME: dict[str, tuple[str, ...]] = {
         ("scenario", "scenarios", "others"), ("", "no such thing", "3", "gone.toml", "broken.toml")
     ),
     "name": ("", "no such thing", "3", "a b", "broken.toml"),
-    **dict.fromkeys(("data", "folder", "config"), PLACES),
+    **dict.fromkeys(("data", "folder", "config", "test"), PLACES),
     "instances": ("", "gone.npz", "mat:gone.mat", "csv:x", "broken.toml"),
 }
 BY_TYPE: dict[type, tuple[str, ...]] = {
@@ -50,7 +50,9 @@ FREE = {
     "trained_by",
     "note",
     "compare",
-}  # any text will do; compare takes two (tests/benchmarks/report/test_report.py)
+    "texts",
+    "rundir",
+}  # any text will do; compare and rundir take several (tests/benchmarks/report)
 MANDATORY: dict[str, list[str]] = {
     "evaluate": ["--agent=lambo-s", "--scenario=tiny", "--instances=1"],
     "check agent": ["--name=local"],
@@ -61,6 +63,7 @@ MANDATORY: dict[str, list[str]] = {
     "train are": ["--out=new.safetensors", "--scenario=tiny", "--labels=10", "--expert=greedy"],
     "tune neural": ["--family=are", "--scenario=tiny"],
     "train are-small": ["--out=new.safetensors", "--data=gone.mat"],
+    "read": ["minimum latency"],
     "render": ["--agent=local", "--scenario=tiny", "--out=new.txt"],
     "throughput": ["--agents=local", "--scenario=tiny"],
     "decode": ["--preset=lambo_xs", "--scenario=tiny"],

@@ -116,10 +116,12 @@ def tune(
     """
     from baselines.neural.tune import BUDGETS, SPACE, search
     from benchmarks.report.console import print_table
+    from lambo_env.offloading.scenario import load_scenario
 
     validate.known(family, BUDGETS, "family")
     validate.known(size, SPACE, "size")
     validate.integer("instances", instances)
+    load_scenario(scenario)  # refused before a folder is made
     names = list(SPACE[size])
     found = search(family, size, Path(out), scenario, instances)
     gaps = [name for name in found[0] if name not in ("options", "n", "cpu_seconds")]

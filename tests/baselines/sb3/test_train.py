@@ -18,6 +18,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("sb3_contrib")
 
+import lambo_env
 from baselines.sb3 import agent as agents
 from baselines.sb3 import config, train, tune
 from baselines.sb3.algorithms import ALGORITHMS
@@ -56,9 +57,27 @@ def validation() -> Validation:
 
 def test_every_algorithm_has_a_config_a_space_to_tune_and_a_test():
     assert set(ALGORITHMS) == set(SHORT)
-    assert set(config.presets()) == {*ALGORITHMS, "maskable_ppo_paper", "dqn_paper"}
+    own = [f"{algo}_{name}" for algo in ("maskable_ppo", "dqn") for name in ("paper", "queue")]
+    assert set(config.presets()) == {*ALGORITHMS, *own}
     for name in config.presets():
-        assert train.build(config.load_config(name, scenario="tiny")).num_timesteps == 0
+        small = {} if name.endswith("_queue") else {"scenario": "tiny"}
+        assert train.build(config.load_config(name, **small)).num_timesteps == 0
+
+
+def test_a_policy_learns_where_tasks_wait(tmp_path):
+    """Both configs of the world train, are measured by whole episodes, and play."""
+    scenario = lambo_env.load_scenario("queue").replace(num_ues=4, num_slots=6)
+    path = tmp_path / "small.toml"
+    path.write_text(scenario.to_toml())
+    algorithms = {"maskable_ppo_queue": {"n_steps": 16}, "dqn_queue": {"learning_starts": 32}}
+    for name, given in algorithms.items():
+        shipped = config.load_config(name, scenario=str(path), num_envs=8, timesteps=128)
+        shipped = shipped.replace(algorithm={**shipped.algorithm, **given})
+        model, rows = train.train(shipped, scores=1, validation=train.validation_of(str(path), 16))
+        assert {"latency", "energy", "mix", "mean"} <= set(rows[-1])
+        agent = PolicyAgent(model, shipped.env_id)
+        outcome = lambo_env.play(scenario, agent, 0.5, 2, np.random.default_rng(0))
+        assert np.isfinite(outcome.cost).any() and not np.isinf(outcome.cost).any()
 
 
 @pytest.mark.parametrize("algo", SHORT)

@@ -365,7 +365,7 @@ BAD_FIELDS = {
     "prompts": [
         [],
         "minimum latency",
-        ["be quick about it"],
+        ["sing about it"],
         [""],
         [7],
         ["minimum latency", "minimum latency"],
