@@ -1,5 +1,7 @@
 """Shared by the test files: a generator and a small batch."""
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -9,6 +11,9 @@ from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 
+# A shell's background jobs ignore Ctrl-C, and so would all that the tests start and interrupt
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # The same examples on every machine, and no time limit that a busy one would miss.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")

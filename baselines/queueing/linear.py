@@ -38,11 +38,13 @@ class LinearRule:
     def __init__(self, weights: str | os.PathLike[str] | Floats | None = None) -> None:
         if weights is None or isinstance(weights, str | os.PathLike):
             weights = load(SHIPPED if weights is None else weights)
-        self.weights = np.asarray(weights, dtype=float)
-        shape = (len(KNOTS), len(COLUMNS))
-        validate.check(
-            "LinearRule.weights.shape", self.weights.shape, self.weights.shape == shape, f"{shape}"
-        )
+        allowed = f"numbers of shape {(len(KNOTS), len(COLUMNS))}, or a file"
+        try:
+            self.weights = np.asarray(weights, dtype=float)
+        except (TypeError, ValueError):
+            validate.refuse("LinearRule.weights", weights, allowed)
+        fits = self.weights.shape == (len(KNOTS), len(COLUMNS))
+        validate.check("LinearRule.weights", weights, fits, allowed)
 
     @property
     def num_parameters(self) -> int:

@@ -46,6 +46,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "str | Sequence[str]": ("", 3, b"minimum latency", [], ["be nice about it"]),
     "Prompt | Prompts | Sequence[Prompt]": (3, b"minimum latency", [], ["x"], ("x", 1.5)),
     "str | Reward": TEXT,
+    "str | os.PathLike[str] | Floats": ("", 3, 1.5, ["x"], "gone.json"),
     "Sequence[str]": ([], 3, "no such thing", ["x"], [3]),
     "tuple[int, ...]": (3, "8", [0], [2.5], [-1]),
     "Frames | str | os.PathLike[str]": ("", 3, 1.5, ["x"], "absent.mat"),
