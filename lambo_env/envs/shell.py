@@ -19,6 +19,8 @@ class Shell:
         num_envs: B.
     """
 
+    _renderer: Renderer | None = None  # also of one whose construction failed, which closes too
+
     def __init__(self, arguments: Arguments, num_envs: int) -> None:
         """Lay out the batch; nothing is drawn before ``reset``."""
         vars(self).update(vars(arguments))
@@ -28,7 +30,6 @@ class Shell:
         self._batch: Any = arguments.batch(num_envs)
         self._shows_mask = getattr(arguments, "mask", None) == "observation"
         self._playing: bool | None = None  # None: not reset yet
-        self._renderer: Renderer | None = None
 
     @property
     def prompts(self) -> Any:

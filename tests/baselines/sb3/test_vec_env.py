@@ -260,3 +260,21 @@ def test_rows_out_of_step_go_on_where_they_were(reward: str):
                 assert one["episode"]["r"] == pytest.approx(other["episode"]["r"])
                 assert one["episode"]["l"] == other["episode"]["l"]
     assert twin.state()[0] == env.state()[0]
+
+
+def test_sources_rewards_and_masks_of_ones_own_go_through():
+    class Site:
+        num_ues, num_servers = 6, 4
+
+        def sample(self, batch_size, rng):
+            return sample_instances(load_scenario("tiny"), batch_size, rng)
+
+    def slowest_s(outcome, instances, objective):
+        return np.minimum(outcome.latency_s.max(axis=1), 10.0)
+
+    env = as_sb3(IDS[1], 2, scenario=Site(), reward=slowest_s, mask="observation")
+    env.reset()
+    for _ in range(6):
+        seen, rewards, dones, infos = env.step([0, 0])
+    assert dones.all() and "action_mask" in seen
+    assert rewards.tolist() == pytest.approx([-i["outcome"]["latency_s"].max() for i in infos])

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 
 import lambo_env
-from baselines.sb3.vec_env import as_sb3
-from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.physics import all_local_cost
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.testing.harness import same
@@ -187,12 +185,3 @@ def test_a_reward_of_the_wrong_shape_leaves_the_episode_as_it_was(env_id, answer
     other, last, *_, told = twin.step(action)
     same((seen, info), (other, told), "what is seen")
     assert paid == pytest.approx(total + last)
-
-
-def test_sources_and_functions_go_through_sb3_too():
-    env = as_sb3(IDS[1], 2, scenario=Site(), reward=worst_latency, mask="observation")
-    env.reset()
-    for _ in range(6):
-        seen, rewards, dones, _ = env.step([0, 0])
-    assert dones.all() and (rewards < 0).all() and "action_mask" in seen
-    assert isinstance(env.get_attr("instances")[0], Instances)
