@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ def load_ucc_5g(path: str | os.PathLike[str]) -> dict[str, Floats]:
             ]
             validate.check(f"runs of {file}", len(members), bool(members), f"{RUNS}*/*.csv")
             return {info.filename.removeprefix(RUNS): _rates(archive, info) for info in members}
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
         raise ValueError(f"path is {str(file)!r}; allowed: a whole {WHAT} ({error})") from error
 
 

@@ -6,6 +6,7 @@ the case. The fast run takes a sample.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import io
 import json
@@ -53,7 +54,9 @@ NUMBERS = st.one_of(
 )
 TEXTS = st.one_of(
     st.text(max_size=8),
-    st.sampled_from(["", "../victim", "/etc/passwd", "a/../../victim", "\0", "x" * 3000, "\ud800"]),
+    st.sampled_from(
+        ["", "../victim", "/no/such/place", "a/../../victim", "\0", "x" * 3000, "\ud800"]
+    ),
     st.sampled_from(["[/v2]", "$\\foo{$", "\x1b[2J", "nan", "tiny", "greedy", "minimum latency"]),
 )
 PLAIN = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
@@ -293,10 +296,10 @@ def test_json(results: dict[str, bytes], share: float) -> None:
         lines = results[name].splitlines() if name.endswith("l") else [results[name]]
         at = draw(st.integers(0, len(lines) - 1))
         value = changed(draw, json.loads(lines[at]))
-        if draw(st.integers(0, 20)) == 0:
-            lines[at] = b"[" * 100_000
-        else:
-            lines[at] = json.dumps(value).encode()
+        lines[at] = b"[" * 100_000
+        if draw(st.integers(0, 20)):
+            with contextlib.suppress(RecursionError):  # a value too deep to be written stays so
+                lines[at] = json.dumps(value).encode()
         return name, b"\n".join(lines) + b"\n"
 
     def check(case: tuple[str, bytes]) -> None:

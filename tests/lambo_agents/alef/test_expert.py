@@ -99,6 +99,10 @@ def test_a_damaged_label_is_refused(tmp_path):
     Labels(tmp_path).add(label)
     path = tmp_path / f"{label.key}.npz"
     assert Labels(tmp_path).find(label.key).prompts == prompts
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="allowed: a whole .npz"):
-        Labels(tmp_path).find(label.key)
+    whole = path.read_bytes()
+    newer = whole.replace(b"PK\x01\x02-\x03-", b"PK\x01\x02-\x03\xba")  # a ZIP of version 18.6
+    assert newer != whole
+    for damaged in (whole[:200], newer):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="allowed: a whole .npz"):
+            Labels(tmp_path).find(label.key)
