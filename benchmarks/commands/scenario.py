@@ -15,9 +15,7 @@ def show(name: str) -> None:
     Args:
         name: Preset or .toml file.
     """
-    from lambo_env.offloading.scenario import load_scenario
-
-    scenario = load_scenario(name)
+    scenario = registration.load_scenario(name)
     print(f"# {name}, content hash {scenario.hash}")
     print(scenario.to_toml(), end="")
 

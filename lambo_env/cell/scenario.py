@@ -98,8 +98,28 @@ mobility_model = such_that(
 )
 
 
+class WorldScenario(Ruled):
+    """What a scenario of any world tells of itself, from its ``to_dict``."""
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Content hash, 16 hex digits.
+
+        Equal exactly for equal numbers, whatever the name or the file.
+        """
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_toml(self) -> str:
+        """Return the scenario as commented TOML that ``load_scenario`` reads to an equal one."""
+        meaning = {f.name: f.metadata.get("meaning") for f in dataclasses.fields(self)}
+        lines = [
+            (f"{name} = {toml_value(v)}", meaning.get(name)) for name, v in self.to_dict().items()
+        ]
+        return "".join(f"{line:<40} # {text}\n" if text else f"{line}\n" for line, text in lines)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CellScenario(Ruled):
+class CellScenario(WorldScenario):
     """A distribution of problems in one cell, in SI units.
 
     Defaults are the paper's section V-B (preset ``paper``).
@@ -204,14 +224,6 @@ class CellScenario(Ruled):
         wavelength_m = SPEED_OF_LIGHT_MPS / self.carrier_hz
         return (wavelength_m / (4 * math.pi)) ** 2 if self.free_space_reference else 1.0
 
-    @functools.cached_property
-    def hash(self) -> str:
-        """Content hash, 16 hex digits.
-
-        Equal exactly for equal numbers, whatever the name or the file.
-        """
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
-
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain numbers, strings and lists (JSON- and TOML-able).
 
@@ -222,14 +234,6 @@ class CellScenario(Ruled):
             for field in dataclasses.fields(self)
             if field.name in VERSION_0_1 or getattr(self, field.name) != field.default
         }
-
-    def to_toml(self) -> str:
-        """Return the scenario as commented TOML that ``load_scenario`` reads to an equal one."""
-        meaning = {f.name: f.metadata["meaning"] for f in dataclasses.fields(self)}
-        lines = [
-            (f"{name} = {toml_value(v)}", meaning.get(name)) for name, v in self.to_dict().items()
-        ]
-        return "".join(f"{line:<40} # {text}\n" if text else f"{line}\n" for line, text in lines)
 
 
 def toml_value(value: Any) -> str:

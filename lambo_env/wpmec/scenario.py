@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from lambo_env.cell.scenario import WorldScenario
 from lambo_env.utils import validate
-from lambo_env.utils.rules import Ruled, ruled, whole
+from lambo_env.utils.rules import ruled, whole
 from lambo_env.wpmec.instances import Frames, generate
 
 
 @dataclasses.dataclass(frozen=True)
-class WpmecScenario(Ruled):
+class WpmecScenario(WorldScenario):
     """Frames of N devices at DROO's distances, Rayleigh fading.
 
     Raises:
@@ -29,11 +27,6 @@ class WpmecScenario(Ruled):
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, with the world."""
         return {"world": "wpmec", **super().to_dict()}
-
-    @functools.cached_property
-    def hash(self) -> str:
-        """Content hash, 16 hex digits."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_scenario(source: Mapping[str, Any] | WpmecScenario) -> WpmecScenario:

@@ -6,6 +6,7 @@ Every verb answers, bad input is one clear line and exit code 2, nothing is left
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from benchmarks import cli
 from benchmarks.commands.bench import BenchOptions, choose, split
 from lambo_agents import weights_io
+from lambo_env import registration
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 
@@ -365,3 +367,10 @@ def test_a_missing_extra_is_named(words, module, extra, tmp_path):
     )
     assert done.returncode == 2
     assert f'this needs {module}; pip install "lambo-mec[{extra}]"' in done.stderr
+
+
+@pytest.mark.parametrize("name", registration.list_scenarios())
+def test_every_preset_is_shown_as_it_is_read(name, capsys):
+    assert cli.main(["scenario", "show", name]) == 0
+    shown = tomllib.loads(capsys.readouterr().out)
+    assert registration.load_scenario(shown) == registration.load_scenario(name)
