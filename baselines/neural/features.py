@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lambo_env.cell.squash import squash
 from lambo_env.offloading import observation, physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, one_hot_servers
-from lambo_env.offloading.observation import squash
 from lambo_env.offloading.physics import TINY
 
 Floats = NDArray[np.float64]

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from baselines.queueing.turns import Floats, Turns
+from baselines.queueing.turns import Floats, Turns, whole_slots
 
 _ABOVE = 0.7  # of the deadline: what of an estimate lies above it is at risk
-_WHOLE = 1e-9
 # of every place; then of the local one, then of servers: 0 at the others
 COLUMNS = (
     *("finish", "late", "above 0.7", "finish squared", "finish in slots"),
@@ -75,7 +74,7 @@ class PlaceColumns:
             "late": finish > 1,
             "above 0.7": np.maximum(finish - _ABOVE, 0.0),
             "finish squared": finish * finish,
-            "finish in slots": np.ceil(finish / slot - _WHOLE) * slot,
+            "finish in slots": whole_slots(finish, slot),
         }
         edge = {
             "wait": wait,

@@ -48,6 +48,11 @@ class Turns:
         return self.local_wait_s + self.local_run_s
 
 
+def whole_slots(time_s: Floats, slot_s: Floats) -> Floats:
+    """Return times rounded up to whole slots; both in seconds, or in another unit."""
+    return cast(Floats, np.ceil(time_s / slot_s - _WHOLE) * slot_s)
+
+
 def turns(instances: QueueInstances) -> Turns:
     """Return the turns of a slot."""
     most = max(1, int(np.count_nonzero(instances.has_task, axis=1).max()))
@@ -60,7 +65,6 @@ def turns(instances: QueueInstances) -> Turns:
     cpu_hz, capacity, slot_s = instances.local_cpu_hz, instances.server_cpu_hz, instances.slot_s
     cycles, wait_s = of(instances.cycles), of(instances.uplink_wait_s)
     upload_s = of(instances.data_bits)[..., None] / of(instances.uplink_bps)
-    slots = (wait_s[..., None] + upload_s) / slot_s[:, None, None]
     coming_s = instances.coming_cycles.sum(axis=1) / capacity
     total = capacity.sum(axis=1)[:, None]
     all_s = cycles / total
@@ -74,7 +78,7 @@ def turns(instances: QueueInstances) -> Turns:
         tx_power_w=of(instances.tx_power_w),
         uplink_wait_s=wait_s,
         upload_s=upload_s,
-        ready_s=np.ceil(slots - _WHOLE) * slot_s[:, None, None],
+        ready_s=whole_slots(wait_s[..., None] + upload_s, slot_s[:, None, None]),
         run_s=cycles[..., None] / capacity[:, None],
         work_s=coming_s + instances.edge_wait_cycles.sum(axis=1) / capacity,
         coming_s=coming_s,

@@ -12,14 +12,16 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from lambo_env.cell.squash import unsquash
 from lambo_env.offloading import observation
-from lambo_env.queueing.observation import SERVER, UE
+from lambo_env.queueing.observation import SERVER, UE, read
 from lambo_env.utils import validate
 
 _LARGEST = 10.0  # ratios are squashed again beyond this
 _LEAST = 1e-6  # what ratios are divided by
 # of EachPlace
 OWN, SHARED = 17, 19  # features of one place, and of all together
+OWN_QUEUE, SHARED_QUEUE = 11, 11  # likewise, of EachQueue
 _LARGEST_COST = 4.0  # features end here
 _SMALL = 1e-3  # least of what is divided by
 _ROUNDS, _STEP, _SHARPNESS = 2, 0.6, 0.15  # of how UEs to come choose
@@ -185,7 +187,7 @@ class EachQueue(BaseFeaturesExtractor):
     def __init__(self, observation_space: spaces.Dict) -> None:
         check_observation("EachQueue", observation_space)
         places = observation_space["servers"].shape[0] + 1  # type: ignore[index]
-        super().__init__(observation_space, places * 22)
+        super().__init__(observation_space, places * (OWN_QUEUE + SHARED_QUEUE))
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Return the features, one place after the other."""
@@ -193,18 +195,21 @@ class EachQueue(BaseFeaturesExtractor):
         num_servers = servers.shape[1]
         at = ues[..., UE.CURRENT].argmax(1)
         mine = ues[torch.arange(len(ues), device=ues.device), at]
-        ratio = (mine / (1 - mine).clamp(min=_SMALL)).clamp(max=_LARGEST)
-        upload, own = ratio[:, UE.COUNT :].split(num_servers, dim=1)
+        seen = read(mine, num_servers, torch)
+        once, upload, own = (
+            unsquash(part, torch, _SMALL).clamp(max=_LARGEST)
+            for part in (seen.once, seen.upload, seen.own_work)
+        )
         waits, coming = (
-            (part / (1 - part).clamp(min=_SMALL)).clamp(max=_LARGEST)
-            for part in (servers[..., SERVER.WAITING], servers[..., SERVER.COMING])
+            unsquash(servers[..., k], torch, _SMALL).clamp(max=_LARGEST)
+            for k in (SERVER.WAITING, SERVER.COMING)
         )
         size = servers[..., SERVER.SIZE]
-        local, load = ratio[:, UE.LOCAL : UE.LOCAL + 1], ratio[:, UE.LOAD : UE.LOAD + 1]
+        local, load = once[:, UE.LOCAL : UE.LOCAL + 1], once[:, UE.LOAD : UE.LOAD + 1]
         run = load * size.sum(1, keepdim=True) / (size * ues.shape[1])
-        sent = ratio[:, UE.UPLINK_QUEUE : UE.UPLINK_QUEUE + 1] + upload
+        sent = once[:, UE.UPLINK_QUEUE : UE.UPLINK_QUEUE + 1] + upload
         end = torch.maximum(sent, waits) + run
-        queue = ratio[:, UE.CPU_QUEUE : UE.CPU_QUEUE + 1]
+        queue = once[:, UE.CPU_QUEUE : UE.CPU_QUEUE + 1]
         none, one = torch.zeros_like(local), torch.ones_like(local)
         columns = [
             (one, torch.zeros_like(end)),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.report.exports import csv_text
 from benchmarks.report.figures import COLOURS, GAP_FLOOR, INK, MARK, Picture, drawn, new, picture
 from lambo_env.utils import files, jsons, validate
 
@@ -74,13 +73,12 @@ def table(runs: Sequence[Run]) -> str:
     """Return all measurements as CSV: one line each, gaps in per cent."""
     gaps = list(dict.fromkeys(name for run in runs for row in run.rows for name in _gaps(row)))
     columns = ("step", "phase", "cpu_s", "rollouts", "labels", *gaps)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("run", "seed", *columns))
-    for run in runs:
-        start = (run.folder.name, run.options.get("seed", ""))
-        writer.writerows((*start, *(row.get(name, "") for name in columns)) for row in run.rows)
-    return out.getvalue()
+    rows = [
+        (run.folder.name, run.options.get("seed", ""), *(row.get(name, "") for name in columns))
+        for run in runs
+        for row in run.rows
+    ]
+    return csv_text(("run", "seed", *columns), rows)
 
 
 def draw(runs: Sequence[Run]) -> Figure:

@@ -45,7 +45,7 @@ _SPELT = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasci
 def csv_of(tables: Sequence[Table]) -> str:
     """Return all lines of all tables, one row each; an interval is three columns."""
     rows = [_flat(table, line) for table in tables for line in table.lines]
-    return _csv(list(rows[0]), (row.values() for row in rows))
+    return csv_text(list(rows[0]), (row.values() for row in rows))
 
 
 def _flat(table: Table, line: AgentLine) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def pairs_csv_of(results: Results) -> str | None:
         for scenario, prompt, unit, found in compare_agents(results, a, b)
         for d in (found.difference,)
     ]
-    return _csv(PAIRED, rows)
+    return csv_text(PAIRED, rows)
 
 
 def _shared(results: Results, a: str, b: str) -> bool:
@@ -84,11 +84,11 @@ def _shared(results: Results, a: str, b: str) -> bool:
     return bool(met[0] & met[1])
 
 
-def _csv(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return rows as CSV, such as a spreadsheet reads without running any of their texts."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    # a spreadsheet would run a text that begins like a formula
     writer.writerows([f"'{v}" if str(v)[:1] in tuple("=+@") else v for v in row] for row in rows)
     return out.getvalue()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -92,19 +93,9 @@ class EpisodeValidation:
 
     def gaps(self, decide: Callable[[Any, Prompts], Any]) -> dict[str, float]:
         """Return the gap of decisions, one per slot, in per cent under each prompt."""
-        costs = self._costs(_Decider(decide))
+        player = SimpleNamespace(decide=lambda shown, prompts, rng: decide(shown, prompts))
+        costs = self._costs(player)
         return {name: 100 * (cost / self.best[name] - 1) for name, cost in costs.items()}
-
-
-class _Decider:
-    """What ``play`` asks, of a function of instances and prompts."""
-
-    def __init__(self, decide: Callable[[Any, Prompts], Any]) -> None:
-        self._decide = decide
-
-    def decide(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
-        """Return the function's decision."""
-        return self._decide(instances, prompts)
 
 
 def decision_cost(instances: Instances, prompts: Prompts, decision: Decision) -> Costs:

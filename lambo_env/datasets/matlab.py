@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lambo_env.datasets.tables import existing
 from lambo_env.utils import validate
 
 
@@ -25,10 +26,7 @@ def read_mat(path: str | os.PathLike[str], names: Sequence[str], what: str) -> d
     """
     from scipy.io import loadmat  # 100 ms that only readers of .mat files pay
 
-    known = isinstance(path, str | os.PathLike)
-    validate.check(
-        "path", str(path), known and Path(path).is_file(), f"an existing .mat file of {what}"
-    )
+    existing(path, what, ".mat file")
     try:
         found = loadmat(io.BytesIO(Path(path).read_bytes()))
     except Exception as error:  # loadmat raises whatever the damaged byte leads it to

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from lambo_env.utils import validate
 
 
-def existing(path: str | os.PathLike[str], what: str) -> Path:
+def existing(path: str | os.PathLike[str], what: str, kind: str = "file") -> Path:
     """Return the path of a file that is there.
 
     Raises:
         ValueError: it is not; the text says what belongs there.
     """
     known = isinstance(path, str | os.PathLike) and Path(path).is_file()
-    validate.check("path", str(path), known, f"an existing file of {what}")
+    validate.check("path", str(path), known, f"an existing {kind} of {what}")
     return Path(path)
 
 

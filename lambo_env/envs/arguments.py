@@ -133,13 +133,11 @@ class EnvArguments:
 
     def __post_init__(self) -> None:
         """Check every argument."""
-        check_render_mode(self.render_mode)
+        check_shown(self)
         object.__setattr__(self, "scenario", _source(self.scenario))
         texts = env_prompts() if self.prompt is None else as_prompts("prompt", self.prompt)
         object.__setattr__(self, "texts", texts)
         object.__setattr__(self, "num_slots", validate.integer("num_slots", self.num_slots))
-        validate.known(self.observe, OBSERVE, "observe")
-        validate.known(self.mask, MASK, "mask")
         if not callable(self.reward):
             validate.known(self.reward, REWARD, "reward")
         object.__setattr__(self, "num_servers", self.slots().num_servers)
@@ -250,10 +248,12 @@ class DriftArguments(JointArguments):
         return self.drift  # type: ignore[return-value]
 
 
-def check_render_mode(render_mode: str | None) -> None:
-    """Refuse an unknown mode."""
-    if render_mode is not None:
-        validate.known(render_mode, RENDER_MODES, "render_mode")
+def check_shown(arguments: Any) -> None:
+    """Refuse an unknown way to show episodes: render_mode, observe or mask."""
+    if arguments.render_mode is not None:
+        validate.known(arguments.render_mode, RENDER_MODES, "render_mode")
+    validate.known(arguments.observe, OBSERVE, "observe")
+    validate.known(arguments.mask, MASK, "mask")
 
 
 def cell_space(

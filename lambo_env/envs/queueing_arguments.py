@@ -62,7 +62,7 @@ class QueueArguments:
 
     def __post_init__(self) -> None:
         """Check every argument."""
-        cells.check_render_mode(self.render_mode)
+        cells.check_shown(self)
         scenario = load_scenario(self.scenario)
         if self.num_slots is not None:
             scenario = scenario.replace(num_slots=validate.integer("num_slots", self.num_slots))
@@ -70,8 +70,6 @@ class QueueArguments:
         object.__setattr__(self, "num_slots", scenario.num_slots)
         texts = env_prompts() if self.prompt is None else as_prompts("prompt", self.prompt)
         object.__setattr__(self, "texts", texts)
-        validate.known(self.observe, cells.OBSERVE, "observe")
-        validate.known(self.mask, cells.MASK, "mask")
         validate.known(self.reward, cells.REWARD, "reward")
 
     @classmethod

@@ -247,12 +247,8 @@ class EpisodeBatch:
 
         Without ``copy`` the buffers themselves, overwritten by the next step.
         """
-        out: dict[str, NDArray[Any]] = {"ues": self._seen.ues, "servers": self._seen.servers}
-        if self._objective:
-            weights = list(self.prompts.weights.values())
-            out["objective"] = np.stack(weights, axis=-1).astype(np.float32)
-        else:
-            out["prompt"] = self.prompts.tokens
+        told = self.prompts.shown(self._objective)
+        out = {"ues": self._seen.ues, "servers": self._seen.servers, **told}
         return {key: array.copy() for key, array in out.items()} if copy else out
 
     def picture(self, row: int) -> dict[str, Any]:

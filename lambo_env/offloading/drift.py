@@ -147,6 +147,4 @@ def stream(
     drift = name if isinstance(name, Drift) else load_drift(name, scenario)
     count = validate.integer("stream(batch)", batch)
     num_slots = validate.integer("stream(num_slots)", num_slots)
-    if not isinstance(rng, np.random.Generator):
-        rng = np.random.default_rng(validate.integer("seed", rng, low=0))
-    return slots.stream(drift, count, rng, num_slots)
+    return slots.stream(drift, count, validate.seeded(rng), num_slots)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lambo_env.cell.squash import squash, unsquash
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Array, Instances
 
@@ -26,11 +27,6 @@ NUM_STATIC_BESIDE_SERVERS = 4
 def num_static(num_servers: int) -> int:
     """Return the number of static columns, M + 4."""
     return num_servers + NUM_STATIC_BESIDE_SERVERS
-
-
-def squash(ratio: Array) -> Array:
-    """Map [0, inf] to [0, 1] by x / (1 + x); infinite becomes 1."""
-    return 1 - 1 / (1 + ratio)
 
 
 def static_columns(instances: Instances) -> Array:
@@ -159,7 +155,7 @@ def ratios(static: Array, num_servers: int, xp: Any, least: float = 0.0) -> Rati
 
     ``least`` bounds what a column lacks of 1 from below; 0 makes a column of 1 infinite.
     """
-    ratio = static / xp.clip(1 - static, min=least)
+    ratio = unsquash(static, xp, least)
     ends = range(num_servers, num_servers + NUM_STATIC_BESIDE_SERVERS)
     return Ratios(ratio[..., :num_servers], *(ratio[..., end : end + 1] for end in ends))
 

@@ -166,6 +166,13 @@ class Prompts:
         first, other = self.latency_weight, self.other
         return {PAIR[0]: first, PAIR[1]: 1 - sum(other.values(), first), **other}
 
+    def shown(self, objective: bool) -> dict[str, NDArray[Any]]:
+        """Return what an observation shows of them: the objectives' weights, or the tokens."""
+        if objective:
+            weights = np.stack(list(self.weights.values()), axis=-1)
+            return {"objective": weights.astype(np.float32)}
+        return {"prompt": self.tokens}
+
     @classmethod
     def of(cls, texts: str | Sequence[str], batch: int | None = None) -> Prompts:
         """Parse texts that name known objectives.

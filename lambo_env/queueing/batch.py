@@ -19,7 +19,7 @@ from lambo_env.prompts.objectives import unit_of
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.dynamics import Cells
 from lambo_env.queueing.instances import Bools, Floats, Ints, QueueInstances, Totals
-from lambo_env.queueing.masks import legal_places
+from lambo_env.queueing.masks import legal_places, of_current
 from lambo_env.queueing.observation import QueueObservations
 from lambo_env.queueing.physics import local_cost
 from lambo_env.queueing.scenario import QueueScenario
@@ -54,7 +54,6 @@ class QueueBatch:
         self.num_envs, self.num_ues = num_envs, scenario.num_ues
         self.cells = Cells(scenario, num_envs)
         self._objective, self._relative = objective, relative
-        self._everyone = np.arange(num_envs)
         self._seen = QueueObservations(num_envs, scenario.num_ues, scenario.num_servers)
         shape = (num_envs, scenario.num_ues, scenario.num_servers + 1)
         self._legal = np.zeros(shape, dtype=bool)
@@ -153,11 +152,7 @@ class QueueBatch:
 
         Local alone where no UE is current.
         """
-        masks = self._legal[self._everyone, np.minimum(self.ue, self.num_ues - 1)]
-        none = self.ue == self.num_ues
-        if none.any():
-            masks[none] = np.arange(masks.shape[1]) == 0
-        return masks
+        return of_current(self._legal, self.ue)
 
     def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
         """Return the observation [B, ...].

@@ -94,7 +94,5 @@ def stream(
     drift = name if isinstance(name, EpisodeDrift) else load_drift(name, scenario)
     count = validate.integer("stream(batch)", batch)
     num_episodes = validate.integer("stream(num_episodes)", num_episodes)
-    if not isinstance(rng, np.random.Generator):
-        rng = np.random.default_rng(validate.integer("seed", rng, low=0))
-    source = rng
+    source = validate.seeded(rng)
     return ((k, traces_of(drift.slots(k), count, source)) for k in range(num_episodes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lambo_env.cell.places import LOCAL
-from lambo_env.queueing.instances import Bools, QueueInstances, Totals, totals_of
+from lambo_env.queueing.instances import Bools, Ints, QueueInstances, Totals, totals_of
 
 _EDGE = 1e-9  # relative: a task that fits exactly fits
 
@@ -32,3 +32,16 @@ def legal_places(instances: QueueInstances, totals: Totals | None = None) -> Boo
     legal &= instances.has_task[..., None]
     legal[..., LOCAL] |= ~legal.any(axis=-1)
     return legal
+
+
+def of_current(legal: Bools, ue: Ints) -> Bools:
+    """Return the masks [B, P] of the UEs ``ue`` [B] to be decided; local alone for N, nobody.
+
+    ``legal`` is bool [B, N, P].
+    """
+    ues = legal.shape[1]
+    masks = legal[np.arange(ue.size), np.minimum(ue, ues - 1)]
+    none = ue == ues
+    if none.any():
+        masks[none] = np.arange(masks.shape[1]) == 0
+    return masks

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env.cell.places import LOCAL
+from lambo_env.cell.squash import squash
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.instances import Floats, Ints, QueueInstances, Totals, totals_of
 from lambo_env.utils.rows import Array
@@ -49,11 +50,6 @@ class SERVER:
 def width(num_servers: int) -> int:
     """Return the number of columns of ``ues``."""
     return UE.COUNT + 2 * num_servers
-
-
-def squash(ratio: Array) -> Array:
-    """Map [0, inf] to [0, 1] by x / (1 + x); infinite becomes 1."""
-    return 1 - 1 / (1 + ratio)
 
 
 class QueueObservations:
@@ -136,12 +132,7 @@ class QueueObservations:
 
         Without ``copy`` the buffers themselves.
         """
-        out: dict[str, NDArray[Any]] = {"ues": self.ues, "servers": self.servers}
-        if objective:
-            weights = list(prompts.weights.values())
-            out["objective"] = np.stack(weights, axis=-1).astype(np.float32)
-        else:
-            out["prompt"] = prompts.tokens
+        out = {"ues": self.ues, "servers": self.servers, **prompts.shown(objective)}
         return {key: array.copy() for key, array in out.items()} if copy else out
 
 

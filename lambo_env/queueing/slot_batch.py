@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.batch import with_task
 from lambo_env.queueing.instances import Bools, Floats, Ints, QueueInstances
-from lambo_env.queueing.masks import legal_places
+from lambo_env.queueing.masks import legal_places, of_current
 from lambo_env.queueing.observation import QueueObservations, joined
 from lambo_env.utils.rows import Finished
 
@@ -72,10 +72,7 @@ class SlotBatch:
 
     def mask(self) -> Bools:
         """Return where the current UEs' tasks could end in time; local alone without one."""
-        ues = self.place.shape[1]
-        masks = self._legal[np.arange(self.num_envs), np.minimum(self.ue, ues - 1)]
-        masks[self.ue == ues] = np.arange(masks.shape[1]) == 0
-        return masks
+        return of_current(self._legal, self.ue)
 
     def observe(self, copy: bool = True) -> dict[str, NDArray[Any]]:
         """Return the observation [B, ...], a copy unless told otherwise."""

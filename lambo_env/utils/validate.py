@@ -88,6 +88,13 @@ def of_kind(field: str, value: Any, kind: type[_T]) -> _T:
     return value
 
 
+def seeded(rng: np.random.Generator | int) -> np.random.Generator:
+    """Return a generator as it is, or that of a seed."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    return np.random.default_rng(integer("seed", rng, low=0))
+
+
 def closest(name: object, options: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string."""
     found = difflib.get_close_matches(str(name), list(options), n=1, cutoff=0.5)
