@@ -115,10 +115,10 @@ def _play(
         rng = decision_rng(played["root"], played["scenario_hash"], played["block"])
         decision, times = decide_timed(agent, instances, prompts, rng)
         facts = _facts(agent, spec)
-    scores = score(instances, to_numpy(decision), prompts)
+    decision = to_numpy(decision)
     return CellResult(
         **played,
-        **scores,
+        **score(instances, decision, prompts),
         **dataclasses.asdict(times),
         **facts,
         instances=instances.batch_size,
@@ -126,7 +126,16 @@ def _play(
         proven=[False] * instances.batch_size,
         finished=provenance.now(),
         seconds=0.0 if spec is None else round(time.perf_counter() - start, 3),
+        first=_first(instances, decision),
     )
+
+
+def _first(instances: Instances, decision: Decision) -> dict[str, Any] | None:
+    """Return the decision of the first instance as JSON holds it; None of other worlds."""
+    if world_of(instances, "instances").name != DEFAULT_WORLD:
+        return None
+    cpu_hz = finite_or_none(decision.cpu_hz[0])
+    return {"place": decision.place[0].tolist(), "cpu_hz": cpu_hz}
 
 
 def _play_episodes(
