@@ -246,19 +246,27 @@ class DriftArguments(JointArguments):
     """``LAMBO-MEC-Drift-v0``: the joint decision in a cell that changes from slot to slot.
 
     Args:
-        drift: a name of ``list_drifts()``; the rest as in ``EnvArguments``.
+        drift: a name of ``list_drifts()``; one's own as a mapping: "schedule" ("abrupt", "gradual",
+            "cyclic", or a function slot -> weight in [0, 1]) with "scale" (factors by field),
+            "fields" (values by field), "fails" or "disc_m"; or a ``Drift``, which brings its
+            scenario; the rest as in ``EnvArguments``.
     """
 
     num_slots: int = drifts.NUM_SLOTS
-    drift: str = "capacity-abrupt"
+    drift: str | Mapping[str, Any] | drifts.Drift = "capacity-abrupt"
 
     def __post_init__(self) -> None:
         """Check every argument."""
-        object.__setattr__(
-            self,
-            "drift",
-            drifts.load_drift(self.drift, load_scenario(cast(Scenario, self.scenario))),
-        )
+        if isinstance(self.drift, drifts.Drift):
+            own = self.scenario in ("paper", self.drift.base)
+            allowed = "that of the Drift, or left out: a Drift brings its own"
+            validate.check("scenario", self.scenario, own, allowed)
+            object.__setattr__(self, "scenario", self.drift.base)
+        named = isinstance(self.drift, str | Mapping | drifts.Drift)
+        allowed = "a name of list_drifts(), a mapping, or a Drift"
+        validate.check("drift", self.drift, named, allowed)
+        scenario = load_scenario(cast(Scenario, self.scenario))
+        object.__setattr__(self, "drift", drifts.load_drift(self.drift, scenario))
         super().__post_init__()
 
     def _played(self) -> Any:
