@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.heuristics.allocation import ALLOCATIONS, allotted
+from lambo_env.cell.places import over_places
 from lambo_env.offloading import physics
-from lambo_env.offloading.instances import Decision, Instances, over_places
+from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.instances import QueueInstances
 from lambo_env.utils import validate

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from baselines.queueing.columns import COLUMNS, PlaceColumns
-from baselines.queueing.turns import Floats, Ints, decide, turns
 from lambo_env.offloading.instances import Decision
-from lambo_env.prompts.objectives import Objective
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.instances import QueueInstances
+from lambo_env.queueing.policies.columns import COLUMNS, PlaceColumns, latency_share
+from lambo_env.queueing.policies.turns import Floats, Ints, decide, turns
 from lambo_env.utils import files, jsons, validate
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "linear-rule.json"
@@ -56,30 +55,31 @@ class LinearRule:
     ) -> Decision:
         """Return the places [B, N]."""
         validate.generator(rng)
-        share = latency_share(instances, prompts.objective(instances))
-        weights = [np.interp(share, KNOTS, column) for column in self.weights.T]
-        place = places(instances, np.stack(weights, axis=-1))
+        place = places(instances, self.at(latency_share(instances, prompts.objective(instances))))
         return Decision(place, np.zeros(place.shape))
 
+    def at(self, share: Floats) -> Floats:
+        """Return the weights [B, K] at weights of latency [B]."""
+        return np.stack([np.interp(share, KNOTS, column) for column in self.weights.T], axis=-1)
 
-def places(instances: QueueInstances, weights: Floats) -> Ints:
-    """Return the places [B, N] of least score under weights [B, K]."""
-    now = turns(instances)
+
+def places(instances: QueueInstances, weights: Floats, second: Ints | None = None) -> Ints:
+    """Return the places [B, N] of least score under weights [B, K].
+
+    ``second`` [B, N], where given, is filled with the next best places.
+    """
+    now, rows = turns(instances), np.arange(len(instances))
     columns = PlaceColumns(now, instances.slot_s)
 
     def choose(j: int, finish_s: Floats, work_s: Floats) -> Ints:
         score = np.einsum("bpk,bk->bp", columns.at(j, finish_s, work_s), weights)
-        return np.argmin(score, axis=1)
+        best = np.argmin(score, axis=1)
+        if second is not None:
+            score[rows, best] = np.inf
+            second[rows, now.ue[:, j]] = np.argmin(score, axis=1)
+        return best
 
     return decide(instances, now, choose)
-
-
-def latency_share(instances: QueueInstances, objective: Objective) -> Floats:
-    """Return the weight of latency [B] of an objective: 1 latency alone, 0 energy alone."""
-    per_cycle = 1 / instances.local_cpu_hz
-    time = objective.cost_per_s * per_cycle.mean(axis=1)
-    energy = objective.cost_per_j * (instances.local_power_w * per_cycle).mean(axis=1)
-    return np.asarray(time / (time + energy))
 
 
 def load(path: str | os.PathLike[str]) -> Floats:

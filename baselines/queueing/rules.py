@@ -10,11 +10,12 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.queueing.turns import Floats, Ints, Turns, decide, turns
-from lambo_env.offloading.instances import Decision, over_places
+from lambo_env.cell.places import over_places
+from lambo_env.offloading.instances import Decision
 from lambo_env.prompts.objectives import Objective
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.instances import QueueInstances
+from lambo_env.queueing.policies.turns import Floats, Ints, Turns, decide, turns
 from lambo_env.utils import validate
 
 COUNTS = ("stale", "fresh", "slot")

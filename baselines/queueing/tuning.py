@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from baselines.queueing.columns import COLUMNS
 from baselines.queueing.evolution import Strategy
 from baselines.queueing.linear import KNOTS, places, save
 from baselines.queueing.rules import LocalIfFits
-from baselines.queueing.simulation import Decide, Simulation
-from baselines.queueing.turns import Floats, Ints
 from lambo_env import registration
 from lambo_env.cell.seeding import training_rng
 from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.instances import QueueInstances, Trace
+from lambo_env.queueing.policies.columns import COLUMNS
+from lambo_env.queueing.policies.simulation import Decide, Simulation
+from lambo_env.queueing.policies.turns import Floats, Ints
 from lambo_env.queueing.slots import sample_trace
 from lambo_env.utils import files, jsons, runs, validate
 from lambo_env.utils.rules import Ruled, count, ruled

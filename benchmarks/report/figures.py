@@ -212,7 +212,7 @@ def gap_against_time(tables: Sequence[Table]) -> Figure | None:
     agents = list(
         dict.fromkeys(line.agent for table in tables for line in table.lines if _drawable(line))
     )
-    figure, panels = new(min(3.3 * len(tables) + 0.6, 14), 4.6, len(tables))
+    figure, panels = new(min(4.4 * len(tables) + 0.6, 14), 4.6, len(tables))
     for axes, table in zip(panels, tables, strict=True):
         _scatter(axes, table, agents)
     panels[0].set_ylabel("mean gap to the certified bound (%)")
@@ -274,7 +274,7 @@ def _legend(figure: Figure, agents: Sequence[str]) -> None:
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(len(handles), 2 + round(figure.get_figwidth() / 4)),
+        ncols=min(len(handles), 9),
         columnspacing=1.4,
         handletextpad=0.2,
     )

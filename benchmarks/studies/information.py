@@ -15,12 +15,12 @@ from baselines.queueing.bound import lower_bound
 from baselines.queueing.hindsight import HindsightSearch
 from baselines.queueing.linear import LinearRule
 from baselines.queueing.rules import LocalIfFits, Lyapunov, ShortestFinish
-from baselines.queueing.simulation import Simulation
 from benchmarks.report.statistics import Interval, mean_interval
 from lambo_env.cell.seeding import decision_rng, evaluation_rng
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.instances import TaskOutcomes, Trace
 from lambo_env.queueing.physics import replay
+from lambo_env.queueing.policies.simulation import Simulation
 from lambo_env.queueing.scenario import QueueScenario
 from lambo_env.queueing.slots import sample_trace
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.queueing.bound import lower_bound
-from baselines.queueing.simulation import Simulation
 from benchmarks.sweep.instance_sources import Episodes
 from lambo_agents import registry
 from lambo_agents.protocol import Solver, unsupported
@@ -25,6 +24,7 @@ from lambo_env import registration
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Instances
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.queueing.policies.simulation import Simulation
 from lambo_env.utils import files
 from lambo_env.utils.gaps import below, refuse_below
 

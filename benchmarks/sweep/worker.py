@@ -8,12 +8,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from baselines.queueing.simulation import Simulation
 from benchmarks.sweep import provenance
 from benchmarks.sweep.config import SweepCell
 from benchmarks.sweep.instance_sources import Episodes
@@ -26,6 +24,7 @@ from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.play import checked_places
+from lambo_env.queueing.policies.simulation import Simulation
 from lambo_env.registration import DEFAULT_WORLD, evaluate, world_of
 from lambo_env.utils import validate
 from lambo_env.utils.rows import read_only
@@ -33,7 +32,6 @@ from lambo_env.utils.timing import measure
 
 SINGLE_RUNS = 8  # instances timed one by one
 SINGLE_BUDGET_S = 1.0  # after which no further one is started
-Watch = Callable[[Any], None]
 RESOLUTION_S = 0.02  # a batched decision shorter than this is timed more than once
 
 
@@ -75,7 +73,6 @@ def play_cell(
     spec: registry.AgentSpec | None,
     instances: Instances | Episodes,
     labels: Decision | None,
-    watch: Watch = lambda place: None,
 ) -> CellResult | NoResult:
     """Play one cell; its result lacks the bounds.
 
@@ -84,13 +81,12 @@ def play_cell(
         spec: the agent; None scores ``labels``.
         instances: the cell's block.
         labels: the decisions that a file ships.
-        watch: called with the places [B, N] of each slot.
     """
     try:
         with guard.guarded():
             if isinstance(instances, Episodes):
-                return _play_episodes(played, spec, instances, watch)
-            return _play(played, spec, read_only(instances), labels, watch)  # all cells share them
+                return _play_episodes(played, spec, instances)
+            return _play(played, spec, read_only(instances), labels)  # all cells share them
     except Exception as error:  # an agent's own bug must not end the sweep
         return NoResult(validate.told(error), failed=True)
 
@@ -100,7 +96,6 @@ def _play(
     spec: registry.AgentSpec | None,
     instances: Instances,
     labels: Decision | None,
-    watch: Watch,
 ) -> CellResult | NoResult:
     start = time.perf_counter()
     facts: dict[str, Any] = {}
@@ -120,11 +115,10 @@ def _play(
         rng = decision_rng(played["root"], played["scenario_hash"], played["block"])
         decision, times = decide_timed(agent, instances, prompts, rng)
         facts = _facts(agent, spec)
-    decision = to_numpy(decision)
-    watch(decision.place)
+    scores = score(instances, to_numpy(decision), prompts)
     return CellResult(
         **played,
-        **score(instances, decision, prompts),
+        **scores,
         **dataclasses.asdict(times),
         **facts,
         instances=instances.batch_size,
@@ -132,20 +126,11 @@ def _play(
         proven=[False] * instances.batch_size,
         finished=provenance.now(),
         seconds=0.0 if spec is None else round(time.perf_counter() - start, 3),
-        first=_first(instances, decision),
     )
 
 
-def _first(instances: Instances, decision: Decision) -> dict[str, Any] | None:
-    """Return the decision of the first instance as JSON holds it; None of other worlds."""
-    if world_of(instances, "instances").name != DEFAULT_WORLD:
-        return None
-    cpu_hz = finite_or_none(decision.cpu_hz[0])
-    return {"place": decision.place[0].tolist(), "cpu_hz": cpu_hz}
-
-
 def _play_episodes(
-    played: dict[str, Any], spec: registry.AgentSpec | None, episodes: Episodes, watch: Watch
+    played: dict[str, Any], spec: registry.AgentSpec | None, episodes: Episodes
 ) -> CellResult | NoResult:
     """Play a block of whole episodes; times are those of a slot."""
     start = time.perf_counter()
@@ -169,9 +154,7 @@ def _play_episodes(
         if len(singles_s) < SINGLE_RUNS and sum(singles_s) < SINGLE_BUDGET_S:
             one = read_only(shown.take(0)), prompts.take([0])
             singles_s.append(measure(functools.partial(agent.decide, *one, spare)).wall_s[0])
-        place = checked_places(timed.result, shown)
-        watch(place[shown.has_task])
-        simulation.serve(place)
+        simulation.serve(checked_places(timed.result, shown))
     for _ in range(episodes.scenario.deadline_slots - 1):
         simulation.serve()
     outcome = simulation.outcomes()

@@ -392,10 +392,7 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
 
 
 def row_of_any(values: Any, row: int) -> Any:
-    """Return one row of what holds all rows: an array, a tuple, or instances and prompts.
-
-    Instances of N that varies are a tuple.
-    """
+    """Return one row of what holds all rows: an array, a tuple, or instances and prompts."""
     return values[row] if isinstance(values, np.ndarray | tuple) else values.take([row])
 
 

@@ -21,11 +21,6 @@ from lambo_env.utils.rows import Array as Array
 from lambo_env.utils.rows import ArrayHolder
 
 
-def over_places(local: Array, remote: Array, xp: Any) -> Array:
-    """Join values of the local place [..., N] and of the servers [..., N, M] to [..., N, M + 1]."""
-    return xp.concat([local[..., None], remote], axis=-1)
-
-
 def at_place(values: Array, place: Array, xp: Any) -> Array:
     """Pick from ``values`` [..., N, M + 1] the entry at ``place`` [..., N]."""
     return xp.take_along_axis(values, xp.astype(place, xp.int64)[..., None], axis=-1)[..., 0]
@@ -130,10 +125,7 @@ class Instances(CellInstances):
         return found(self)
 
     def order(self, permutation: Array) -> Instances:
-        """Return the instances with their UEs in the order of the old indices [B, N].
-
-        Fewer of them, or some twice, make another N.
-        """
+        """Return the instances with their UEs in the order of the old indices [B, N]."""
         xp = self.xp
         per_ue = {f.name for f in dataclasses.fields(self)} - {
             "uplink_bps",
@@ -143,7 +135,7 @@ class Instances(CellInstances):
         fields = {
             name: xp.take_along_axis(getattr(self, name), permutation, axis=1) for name in per_ue
         }
-        index = xp.broadcast_to(permutation[..., None], (*permutation.shape, self.num_servers))
+        index = xp.broadcast_to(permutation[..., None], self.uplink_bps.shape)
         return Instances.unchecked(
             **fields,
             uplink_bps=xp.take_along_axis(self.uplink_bps, index, axis=1),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+from lambo_env.cell.places import over_places
 from lambo_env.offloading.instances import (
     LOCAL,
     Array,
@@ -22,7 +23,6 @@ from lambo_env.offloading.instances import (
     at_place,
     at_server,
     one_hot_servers,
-    over_places,
 )
 
 LATE_TOLERANCE = (

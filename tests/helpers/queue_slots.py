@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from baselines.queueing.rules import ShortestFinish
-from baselines.queueing.simulation import Simulation
 from lambo_env import registration
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.instances import QueueInstances
+from lambo_env.queueing.policies.simulation import Simulation
 from lambo_env.queueing.slots import sample_trace
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from baselines.queueing.bound import lower_bound
 from baselines.queueing.hindsight import HindsightSearch
 from baselines.queueing.rules import LocalIfFits
-from baselines.queueing.simulation import Simulation
 from lambo_env import registration
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.physics import replay
+from lambo_env.queueing.policies.simulation import Simulation
 from lambo_env.queueing.slots import sample_trace
 
 

@@ -8,13 +8,13 @@ import pytest
 from queue_slots import finish, queue_slots
 
 from baselines.queueing import tuning
-from baselines.queueing.columns import COLUMNS, PlaceColumns
 from baselines.queueing.evolution import Strategy
-from baselines.queueing.linear import KNOTS, LinearRule, latency_share, places
+from baselines.queueing.linear import KNOTS, LinearRule, places
 from baselines.queueing.rules import ShortestFinish
-from baselines.queueing.turns import turns
 from lambo_agents.registry import make_agent
 from lambo_env.prompts.prompts import Prompts
+from lambo_env.queueing.policies.columns import COLUMNS, PlaceColumns, latency_share
+from lambo_env.queueing.policies.turns import turns
 from lambo_env.utils import runs
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lambo_env.cell.places import over_places
 from lambo_env.datasets import load_are
 from lambo_env.offloading.instances import (
     Decision,
@@ -15,7 +16,6 @@ from lambo_env.offloading.instances import (
     at_place,
     at_server,
     one_hot_servers,
-    over_places,
     server_of,
     set_at,
 )

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env.offloading.instances import over_places
+from lambo_env.cell.places import over_places
 from lambo_env.queueing.instances import QueueInstances
 
 Floats = NDArray[np.float64]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from baselines.queueing.turns import Floats, Ints
 from lambo_env.queueing.dynamics import Cells
 from lambo_env.queueing.instances import QueueInstances, TaskOutcomes, Trace
+from lambo_env.queueing.policies.turns import Floats, Ints
 from lambo_env.queueing.scenario import QueueScenario
 from lambo_env.queueing.slots import Arrivals, Devices
 

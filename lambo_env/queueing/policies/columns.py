@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from baselines.queueing.turns import Floats, Turns, whole_slots
+from lambo_env.prompts.objectives import Objective
+from lambo_env.queueing.instances import QueueInstances
+from lambo_env.queueing.policies.turns import Floats, Turns, whole_slots
 
 _ABOVE = 0.7  # of the deadline: what of an estimate lies above it is at risk
 # of every place; then of the local one, then of servers: 0 at the others
@@ -90,3 +92,11 @@ class PlaceColumns:
         out[:, 0, _AT["load, local"]] = load[:, 0]
         out[:, 0, _AT["local run x load"]] = self.local_run[:, j] * load[:, 0]
         return out
+
+
+def latency_share(instances: QueueInstances, objective: Objective) -> Floats:
+    """Return the weight of latency [B] of an objective: 1 latency alone, 0 energy alone."""
+    per_cycle = 1 / instances.local_cpu_hz
+    time = objective.cost_per_s * per_cycle.mean(axis=1)
+    energy = objective.cost_per_j * (instances.local_power_w * per_cycle).mean(axis=1)
+    return np.asarray(time / (time + energy))

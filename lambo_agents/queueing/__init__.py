@@ -1,0 +1,1 @@
+"""LAMBO where tasks wait: a network over the tasks of a slot, learned over slots."""

@@ -1,0 +1,202 @@
+"""Updates of ``lambo-q``: episodes are played, and their decisions learned from at once.
+
+Shapes as in ``episodes``; S = kept slots x rows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lambo_agents.queueing.advantages import QueueCritic, Returns, advantages, critic_loss, returns
+from lambo_agents.queueing.episodes import Played, joined, play
+from lambo_agents.queueing.network import KNOTS, QueueNet, QueueSlot, SlotInputs
+from lambo_agents.queueing.recipe import QueueRecipe
+from lambo_agents.registry import make_agent
+from lambo_env.cell.seeding import training_rng
+from lambo_env.queueing.instances import Trace
+from lambo_env.queueing.policies.columns import COLUMNS
+from lambo_env.queueing.policies.simulation import Simulation
+from lambo_env.queueing.policies.turns import Floats, Ints
+from lambo_env.queueing.scenario import load_scenario
+from lambo_env.queueing.slots import sample_trace
+from lambo_env.utils import validate
+
+_EARLIEST = {"finish": 1.0, "late": 1.0}  # earliest finish, but for tasks that are late everywhere
+_CLIP = 0.2  # of the ratio of chances, as PPO's (Schulman et al., arXiv 1707.06347)
+_LARGEST = 3.0  # advantage, in standard deviations
+_STEPS, _SLOTS = 20, 64  # of the critic per update, and slots of each
+_START_STREAM, _FIRST_STREAM = 99, 100  # of the training draws
+
+
+class Lessons(NamedTuple):
+    """Decisions to learn from."""
+
+    inputs: SlotInputs  # [S]
+    columns: Tensor  # [S, J, P, K]
+    place: Tensor  # [S, J]
+    chance: Tensor  # [S, J]
+    advantage: Tensor  # [S, J]
+    share: Tensor  # [S]
+
+
+class QueueTrainer:
+    """Network, its running mean, critic and optimizers of one training."""
+
+    def __init__(self, recipe: QueueRecipe) -> None:
+        self.recipe, self.step, self.cpu_s = recipe, 0, 0.0
+        self.scenario = load_scenario(recipe.worlds[0].scenario)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.actor, self.critic = QueueNet(recipe.shape()), QueueCritic()
+            nn.init.normal_(self.actor.out, std=1e-2)
+        with torch.no_grad():
+            self.actor.linear.copy_(torch.as_tensor(self._first_weights()))
+        self.mean = {name: w.detach().clone() for name, w in self.actor.state_dict().items()}
+        self.optimizer = torch.optim.Adam(
+            self.actor.parameters(), recipe.learning_rate, betas=(0.9, 0.98)
+        )
+        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), recipe.critic_rate)
+
+    # ---- the start -------------------------------------------------------------------------------
+
+    def _first_weights(self) -> Floats:
+        """Return linear weights [KNOTS, K] whose two best scores have the median distance asked."""
+        weights = np.tile([_EARLIEST.get(name, 0.0) for name in COLUMNS], (KNOTS, 1))
+        if self.recipe.start is not None:
+            weights = np.asarray(getattr(make_agent(self.recipe.start), "weights", ()))
+            fits = weights.shape == (KNOTS, len(COLUMNS))
+            validate.check("QueueRecipe.start", self.recipe.start, fits, "a rule with such weights")
+        scale = [
+            self.recipe.sharpness / self._median_distance(row, k / (KNOTS - 1))
+            for k, row in enumerate(weights)
+        ]
+        return np.asarray(weights * np.array(scale)[:, None])
+
+    def _median_distance(self, weights: Floats, share: float) -> float:
+        """Return the median distance of the two best scores under a prompt's weight of latency."""
+        rng = training_rng(self.recipe.seed, self.scenario, _START_STREAM)
+        net, gaps = QueueNet(self.recipe.shape()), []
+        with torch.no_grad():
+            net.linear.copy_(torch.as_tensor(np.tile(weights, (KNOTS, 1))))
+
+        def choose(j: int, scores: Floats, columns: Floats) -> Ints:
+            best = np.sort(scores, axis=1)
+            gaps.append(best[:, 1] - best[:, 0])
+            return np.argmin(scores, axis=1)
+
+        traces = sample_trace(self.scenario, 4, rng)
+        shares = np.full(4, share)
+        Simulation(self.scenario, traces, shares).play(
+            lambda shown: QueueSlot(net, shown, shares).decide(choose)
+        )
+        return max(float(np.median(np.concatenate(gaps))), 1e-9)
+
+    # ---- one update ------------------------------------------------------------------------------
+
+    def update(self) -> dict[str, float]:
+        """Play, learn, and return the update's numbers.
+
+        Raises:
+            FloatingPointError: the loss or its gradient is not finite; the weights are as before
+                the step.
+        """
+        recipe = self.recipe
+        rng = training_rng(recipe.seed, self.scenario, _FIRST_STREAM + self.step)
+        played = self._play(rng)
+        critic = self.critic if recipe.critic else None
+        told = returns(played, critic, recipe.discount, recipe.trace if recipe.critic else 1.0)
+        numbers = {"cost": float(played.cost.sum() / np.count_nonzero(played.cost))}
+        if critic is not None:
+            numbers["critic_loss"] = self._teach(critic, played, told, rng)
+        lessons = self._lessons(played, told)
+        order = rng.permutation(len(lessons.share))
+        count = max(1, len(order) // recipe.batch)
+        for rows in np.array_split(order, count):
+            numbers |= self._learn(lessons, torch.as_tensor(rows))
+        self.step += 1
+        return numbers
+
+    def _play(self, rng: np.random.Generator) -> Played:
+        recipe, shares = self.recipe, np.array([world.share for world in self.recipe.worlds])
+        traces: list[Trace] = []
+        for world, count in zip(
+            recipe.worlds, rng.multinomial(recipe.episodes, shares / shares.sum()), strict=True
+        ):
+            for scenario, number in world.draw(int(count), rng):
+                traces += sample_trace(scenario, number, rng)
+        kind, mix = rng.random((2, recipe.episodes))
+        energy = kind < recipe.latency_share + recipe.energy_share
+        prompts = np.where(kind < recipe.latency_share, 1.0, np.where(energy, 0.0, mix))
+        return play(
+            self.actor,
+            self.scenario,
+            traces,
+            prompts,
+            rng,
+            copies=recipe.copies,
+            kept=recipe.kept,
+        )
+
+    def _teach(
+        self, critic: QueueCritic, played: Played, told: Returns, rng: np.random.Generator
+    ) -> float:
+        high = (self.recipe.episodes, self.scenario.num_slots)
+        for _ in range(_STEPS):
+            rows = torch.as_tensor(rng.integers(0, high, (_SLOTS, 2)))
+            loss = critic_loss(critic, played, told, self.recipe.copies, rows)
+            self.critic_optimizer.zero_grad()
+            loss.backward()
+            self.critic_optimizer.step()
+        return float(loss.detach())
+
+    def _lessons(self, played: Played, told: Returns) -> Lessons:
+        recipe = self.recipe
+        inputs = joined([kept.inputs for kept in played.kept])
+        most = inputs.tasks.shape[1]
+
+        def padded(parts: list[Any]) -> Tensor:
+            wide = [
+                np.pad(part, [(0, 0), (0, most - part.shape[1]), *[(0, 0)] * (part.ndim - 2)])
+                for part in parts
+            ]
+            return torch.as_tensor(np.concatenate(wide))
+
+        kept = played.kept
+        found = [advantages(played, one, told, recipe.copies, recipe.discount) for one in kept]
+        better = padded(found).float()
+        better = (better / better[inputs.there].std().clamp(min=1e-9)).clamp(-_LARGEST, _LARGEST)
+        return Lessons(
+            inputs,
+            padded([one.columns for one in kept]),
+            padded([one.place for one in kept]),
+            padded([one.chance for one in kept]).float(),
+            better,
+            torch.as_tensor(np.tile(played.share, len(kept)), dtype=torch.float32),
+        )
+
+    def _learn(self, lessons: Lessons, rows: Tensor) -> dict[str, float]:
+        """Take one step on some slots; return its numbers."""
+        inputs, actor = lessons.inputs.take(rows), self.actor
+        weights = actor.weights(lessons.share[rows])[:, None]
+        columns, place = lessons.columns[rows], lessons.place[rows]
+        weights = weights.expand(-1, columns.shape[1], -1)
+        logs = (-actor.scores(actor.encode(inputs), weights, columns)).log_softmax(-1)
+        log = logs.gather(-1, place[..., None])[..., 0]
+        ratio, better = (log - lessons.chance[rows]).exp(), lessons.advantage[rows]
+        gain = torch.minimum(better * ratio, better * ratio.clamp(1 - _CLIP, 1 + _CLIP))
+        loss = -gain[inputs.there].mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = float(nn.utils.clip_grad_norm_(actor.parameters(), 1.0))
+        if not math.isfinite(norm) or not math.isfinite(float(loss.detach())):
+            raise FloatingPointError(f"training stopped at step {self.step}: gradient {norm}")
+        self.optimizer.step()
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        for name, weight in actor.state_dict().items():
+            self.mean[name].lerp_(weight, 1 - decay)
+        return {"loss": float(loss.detach()), "gradient": norm}

@@ -1,0 +1,1 @@
+"""What policies that decide turn by turn share: turns, columns, given episodes, looks ahead."""
