@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -116,11 +117,12 @@ COMMANDS = {
         "Tune the weights of the rule that networks have to beat where tasks wait; resumes.",
     ),
     "new-agent": ("new_agent:new_agent", "Write a package of four files whose agent already runs."),
+    "completion": ("completion:completion", "Print the completion script of a shell."),
 }
 # the member of a group that is meant where none is named
 DEFAULTS = {"train": "lambo", "tune": "sb3"}
 GROUPS = {
-    "list": "List agents, scenarios, drifts, prompts or sweeps.",
+    "list": "List agents, environments, scenarios, drifts, prompts or sweeps.",
     "scenario": "Show or check a scenario.",
     "check": "Check an agent or an environment.",
     "reproduce": "Do again what another paper's program prints.",
@@ -139,15 +141,20 @@ EXTRAS = {
 }
 
 
-def build() -> App:
-    """Return the application; no sub-command's module is imported yet."""
+def build(lazy: bool = True) -> App:
+    """Return the application.
+
+    Args:
+        lazy: import no sub-command's module yet; otherwise one that cannot be imported has no
+            options.
+    """
     app = App(
         name="lambo",
         help="Environments, agents, solvers and benchmarks for mobile edge computing offloading.",
         version=provenance.version_text,
         version_format="plaintext",
-        help_format="plaintext",
-        default_parameter=Parameter(converter=_convert),
+        help_format="markdown",  # which joins the lines of docstrings
+        default_parameter=Parameter(converter=_convert, negative_iterable=()),
         suppress_keyboard_interrupt=False,  # main says how to continue
     )
     groups = {name: App(name=name, help=text) for name, text in GROUPS.items()}
@@ -155,12 +162,26 @@ def build() -> App:
         app.command(group)
     for path, (target, text) in COMMANDS.items():
         owner, _, name = path.rpartition(" ")
-        groups.get(owner, app).command(f"benchmarks.commands.{target}", name=name, help=text)
+        command: Any = f"benchmarks.commands.{target}"
+        if not lazy:
+            with contextlib.suppress(ImportError):
+                command = pkgutil.resolve_name(command)
+            command = _without_options if isinstance(command, str) else command
+        groups.get(owner, app).command(command, name=name, help=text)
     return app
 
 
+def _without_options() -> None:
+    """Stand for a command whose extra is missing."""
+
+
 def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
-    """Convert an option's text; an integer is digits alone, where cyclopts would round 2.5 to 2."""
+    """Convert an option's text: lists are separated by commas, and integers are digits alone.
+
+    cyclopts knows no commas, and would round 2.5 to 2.
+    """
+    if any(part in (list[str], tuple[str, ...]) for part in (kind, *get_args(kind))):
+        tokens = [part for token in tokens for part in _parts(token)]
     if _holds_int(kind):
         for token in tokens:
             if not token.value.removeprefix("-").isdecimal():
@@ -168,6 +189,16 @@ def _convert(kind: Any, tokens: Sequence[Token]) -> Any:
                     f"{token.keyword or 'value'} is {token.value!r}; allowed: an integer"
                 )
     return convert(kind, tokens)
+
+
+def _parts(token: Token) -> list[Token]:
+    """Return the members of a comma-separated list; a prompt's commas are its own."""
+    if token.keyword in (None, "--prompt", "--prompts"):
+        return [token]
+    values = [value.strip() for value in token.value.split(",")]
+    if not all(values):
+        raise ValueError(f"{token.keyword} is {token.value!r}; allowed: names separated by commas")
+    return [token.evolve(value=value) for value in values]
 
 
 def _holds_int(kind: Any) -> bool:

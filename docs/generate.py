@@ -1,6 +1,6 @@
-"""Write docs/environments from templates and the code.
+"""Write docs/environments and docs/commands.md from templates and the code.
 
-Spaces, arguments and infos of the registered ids, and their reference scores.
+Commands, spaces, arguments and infos of the registered ids, and their reference scores.
 
 ``python docs/generate.py`` writes the pages, and a test asserts that the committed ones are these;
 with ``--measure`` the scores are measured anew first (some minutes).
@@ -20,6 +20,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from benchmarks import cli
+from benchmarks.report import leaderboard
+from benchmarks.report.escaping import markdown
 from benchmarks.report.tables import digits, gap_text
 from benchmarks.studies import environment_scores
 from benchmarks.studies.environment_scores import Scores
@@ -57,6 +60,27 @@ def pages(scores: Scores) -> dict[str, str]:
         "scenario-fields.md": _filled("scenario-fields.md", {"fields": _fields}),
         **{f"{name}.md": page(name, scores.get(name, {})) for name in ids},
     }
+
+
+def commands() -> str:
+    """Return the page of every command with its options, as ``--help`` shows them."""
+    text = cli.build().generate_docs(output_format="markdown", heading_level=1)
+    _, _, listed = text.partition("**Commands**:")
+    # attributes' docstrings keep the indent of their lines, and RST's double backticks
+    listed = re.sub(r"(?<=\S)\n +(?=[^\s*])", " ", listed)
+    listed = re.sub("(?<!`)``(?!`)", "`", listed)
+    return _filled("commands.md", {"commands": listed.strip()})
+
+
+def leaderboard_page() -> str:
+    """Return the page of what was sent to docs/leaderboard."""
+    sent = [leaderboard.read(path) for path in sorted((DOCS / "leaderboard").glob("*.json"))]
+    parts = [
+        f"## {title}\n\n{_table(leaderboard.HEADER, rows)}"
+        for title, rows in leaderboard.tables(sent)
+    ]
+    made = "\n".join(f"- {markdown(one.by)}: {markdown(one.made)}" for one in sent)
+    return _filled("leaderboard.md", {"tables": "\n\n".join(parts), "made": made})
 
 
 def _filled(template: str, values: Mapping[str, str | Callable[[], str]]) -> str:
@@ -300,6 +324,8 @@ def main(arguments: list[str]) -> None:
         )
     for name, text in pages(json.loads(SCORES.read_text(encoding="utf-8"))).items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    (DOCS / "leaderboard.md").write_text(leaderboard_page(), encoding="utf-8")
+    (DOCS / "commands.md").write_text(commands(), encoding="utf-8")
 
 
 if __name__ == "__main__":

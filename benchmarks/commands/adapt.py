@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from benchmarks.commands.groups import PLAYED, RUN, TRAINED, WRITTEN
+
 
 @Parameter(name="*")
 @dataclasses.dataclass(frozen=True)
@@ -21,34 +23,34 @@ class AdaptOptions:
     """A shipped plan (rivals), or a .toml file of these keys; methods there may be tables
     {name, agent, kwargs} of any registered agents."""
     _: dataclasses.KW_ONLY
-    drifts: Annotated[list[str] | None, Parameter(negative=())] = None
+    drifts: Annotated[list[str] | None, Parameter(group=PLAYED)] = None
     """Drifts (`lambo list drifts`), separated by commas; default all."""
-    methods: Annotated[list[str] | None, Parameter(negative=())] = None
+    methods: Annotated[list[str] | None, Parameter(group=PLAYED)] = None
     """Methods, separated by commas: frozen, alef-entropy, alef-random, alef-margin,
     alef-committee, alef-diverse, full, scratch, or any registered agent."""
-    seeds: int | None = None
+    seeds: Annotated[int | None, Parameter(group=PLAYED)] = None
     """Streams of each drift (default 5)."""
-    scenario: str | None = None
+    scenario: Annotated[str | None, Parameter(group=PLAYED)] = None
     """Preset or .toml file that drifts (default paper)."""
-    batch: int | None = None
+    batch: Annotated[int | None, Parameter(group=PLAYED)] = None
     """Worlds side by side in a stream: the instances of a slot (default 20)."""
-    num_slots: Annotated[int | None, Parameter(name="--slots")] = None
+    num_slots: Annotated[int | None, Parameter(["--num-slots", "--slots"], group=PLAYED)] = None
     """Slots of a stream (default 100)."""
-    stride: int | None = None
+    stride: Annotated[int | None, Parameter(group=PLAYED)] = None
     """Of so many slots one is played: decided, scored and learned from (default 5)."""
-    labels: int | None = None
+    labels: Annotated[int | None, Parameter(group=TRAINED)] = None
     """Labels that a stream may cost (default 64)."""
-    labels_per_slot: int | None = None
+    labels_per_slot: Annotated[int | None, Parameter(group=TRAINED)] = None
     """Labels that a slot may cost (default 16)."""
-    expert: str | None = None
+    expert: Annotated[str | None, Parameter(group=TRAINED)] = None
     """Registered agent that labels: exact, local-search (default), de, policy-gradient, ..."""
-    weights: str | None = None
+    weights: Annotated[str | None, Parameter(group=TRAINED)] = None
     """Shipped weights (default lambo-s) or a path, of the network that is adapted."""
-    out: Path = Path("results/adapt")
+    out: Annotated[Path, Parameter(group=WRITTEN)] = Path("results/adapt")
     """Where results are kept; a second run continues there."""
-    jobs: int = 0
+    jobs: Annotated[int, Parameter(group=RUN)] = 0
     """Worker processes of one thread each; 0: one per core."""
-    figures: bool = True
+    figures: Annotated[bool, Parameter(group=WRITTEN)] = True
     """Draw a figure per drift."""
 
 

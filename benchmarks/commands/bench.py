@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from benchmarks.commands.groups import PLAYED, RUN, WRITTEN
 from benchmarks.sweep.config import LABELS, AgentEntry, Sweep, load_sweep
 from benchmarks.sweep.instance_sources import file_source, scenario_source
 from benchmarks.sweep.runner import SweepSummary, run_sweep
@@ -24,23 +25,25 @@ class BenchOptions:
     sweep: str = "paper"
     """A shipped sweep (`lambo list sweeps`) or a .toml file."""
     _: dataclasses.KW_ONLY
-    agents: str | None = None
+    agents: Annotated[str | None, Parameter(group=PLAYED)] = None
     """Only these agents of the sweep, by what its tables call them, or any registered ones;
     separated by commas."""
-    scenarios: str | None = None
+    scenarios: Annotated[str | None, Parameter(group=PLAYED)] = None
     """Only these scenarios, separated by commas: the sweep's own by name, presets or .toml
     files."""
-    prompts: Annotated[list[str] | None, Parameter(negative=())] = None
-    """Only this prompt; may be given more than once."""
-    instances: str | None = None
+    prompts: Annotated[list[str] | None, Parameter(["--prompt", "--prompts"], group=PLAYED)] = None
+    """Only this prompt, in words, which may hold commas; may be given more than once."""
+    instances: Annotated[int | None, Parameter(group=PLAYED)] = None
+    """Instances of a block, in place of the sweep's; there is a block per seed."""
+    data: Annotated[str | None, Parameter(group=PLAYED)] = None
     """Instances from a file in place of scenarios: are:PATH, WORLD:PATH or FILE.npz."""
-    out: Path | None = None
+    out: Annotated[Path | None, Parameter(group=WRITTEN)] = None
     """Where results are kept (default results/SWEEP); a second run continues there."""
-    jobs: int = 0
+    jobs: Annotated[int, Parameter(group=RUN)] = 0
     """Worker processes of one thread each; 0: one per core."""
-    fresh: Annotated[bool, Parameter(negative=())] = False
+    fresh: Annotated[bool, Parameter(negative=(), group=RUN)] = False
     """Play the sweep's cells anew even where results are there."""
-    figures: bool = True
+    figures: Annotated[bool, Parameter(group=WRITTEN)] = True
     """Draw the report's figures."""
 
 
@@ -65,7 +68,9 @@ def choose(options: BenchOptions) -> Sweep:
     """
     sweep = load_sweep(options.sweep)
     if options.instances is not None:
-        source = file_source(options.instances)
+        sweep = sweep.replace(instances=options.instances)
+    if options.data is not None:
+        source = file_source(options.data)
         entries = (
             sweep.agents if source.labels(0, 1) is None else (*sweep.agents, AgentEntry(LABELS))
         )

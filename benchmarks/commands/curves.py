@@ -10,7 +10,7 @@ def curves(*rundir: Path, out: Path = Path("curves")) -> None:
 
     Args:
         rundir: Folders that `lambo train` wrote, finished or not.
-        out: Where the pictures and the table go: this name with .png, .svg and .csv.
+        out: Where the pictures and the table go: this name with .png, .svg, .pdf and .csv.
     """
     from benchmarks.report.curves import write
 

@@ -5,10 +5,6 @@ Nothing is written.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.utils import validate
 
@@ -17,7 +13,7 @@ def evaluate(
     agent: str,
     *,
     scenario: str = "paper",
-    prompt: Annotated[list[str] | None, Parameter(negative=())] = None,
+    prompt: list[str] | None = None,
     instances: int = 64,
     root: int = 0,
     weights: str | None = None,

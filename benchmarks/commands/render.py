@@ -7,19 +7,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from benchmarks.commands.groups import PLAYED, RUN, WRITTEN
+
 
 def render(
     *,
-    agent: str = "greedy",
-    versus: str | None = None,
-    scenario: str = "paper",
-    prompt: str = "minimum latency",
-    seed: int = 0,
-    num_slots: int | None = None,
-    out: Path = Path("episode.mp4"),
-    fps: int = 10,
-    bound: Annotated[bool, Parameter(negative="--no-bound")] = True,
-    limit_s: float = 20.0,
+    agent: Annotated[str, Parameter(group=PLAYED)] = "greedy",
+    versus: Annotated[str | None, Parameter(group=PLAYED)] = None,
+    scenario: Annotated[str, Parameter(group=PLAYED)] = "paper",
+    prompt: Annotated[str, Parameter(group=PLAYED)] = "minimum latency",
+    seed: Annotated[int, Parameter(group=PLAYED)] = 0,
+    num_slots: Annotated[int | None, Parameter(["--num-slots", "--slots"], group=PLAYED)] = None,
+    out: Annotated[Path, Parameter(group=WRITTEN)] = Path("episode.mp4"),
+    fps: Annotated[int, Parameter(group=WRITTEN)] = 10,
+    every: Annotated[int, Parameter(group=WRITTEN)] = 1,
+    bound: Annotated[bool, Parameter(group=RUN)] = True,
+    limit_s: Annotated[float, Parameter(group=RUN)] = 20.0,
 ) -> None:
     """Play, write, and say what came out.
 
@@ -32,9 +35,10 @@ def render(
         num_slots: Time slots of the episode; UEs move between them (default: 1; where tasks wait,
             the scenario's).
         out: Where to write: .mp4, .gif, .png (the last picture) or .txt.
-        fps: UE decisions a second; slots where tasks wait.
+        fps: Pictures per second: UE decisions, or slots where tasks wait.
+        every: One picture in so many stays, and each slot's last: a smaller file.
         bound: Prove each slot's certified optimum and show it beside the running cost.
-        limit_s: Time limit of that proof, a slot.
+        limit_s: Time limit of that proof, per slot.
     """
     from benchmarks.report.escaping import tell
     from benchmarks.video.episode import render_episode
@@ -48,6 +52,7 @@ def render(
         seed=seed,
         num_slots=num_slots,
         fps=fps,
+        every=every,
         bound=bound,
         limit_s=limit_s,
     ):

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.report.exports import csv_text
-from benchmarks.report.figures import COLOURS, GAP_FLOOR, INK, MARK, Picture, drawn, new, picture
+from benchmarks.report.figures import (
+    COLOURS,
+    COLUMN,
+    GAP_FLOOR,
+    INK,
+    MARK,
+    Picture,
+    drawn,
+    new,
+    picture,
+)
 from lambo_env.utils import files, jsons, validate
 
 if TYPE_CHECKING:
@@ -94,7 +104,7 @@ def draw(runs: Sequence[Run]) -> Figure:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     plain, nothing = FuncFormatter(lambda value, _: f"{value:g}"), NullFormatter()
-    figure, panels = new(3.6 * len(kinds), 3.2, len(kinds))
+    figure, panels = new(COLUMN, 1.9 * len(kinds), len(kinds))
     for axes, kind in zip(panels, kinds, strict=True):
         for colour, group in zip(_colours(len(groups)), groups.values(), strict=True):
             label = group[0].folder.name + (f" and {len(group) - 1} more" if group[1:] else "")
@@ -102,12 +112,13 @@ def draw(runs: Sequence[Run]) -> Figure:
                 _line(axes, group, name, colour, dashes, label if dashes == "-" else None)
         for step in _ends(runs[0]):
             axes.axvline(step, color=INK, alpha=0.25, linewidth=0.8)
-        axes.set(title=kind.removeprefix(PREFIX), xlabel="updates", yscale="log")
+        axes.set(title=kind.removeprefix(PREFIX), yscale="log")
         axes.grid(axis="y")
         axes.yaxis.set_major_formatter(plain)
         axes.yaxis.set_minor_formatter(plain if _narrow(axes) else nothing)
-    panels[0].set_ylabel("gap (%); dashed: its own shares")
-    panels[0].legend(fontsize=7)
+    panels[-1].set_xlabel("updates")
+    figure.supylabel("gap (%); dashed: its own shares", fontsize="medium")
+    panels[0].legend(fontsize=6)
     return figure
 
 
@@ -149,15 +160,16 @@ def _ends(run: Run) -> list[int]:
 
 
 def write(folders: Sequence[Path], out: Path) -> list[Path]:
-    """Write ``out``.csv, with matplotlib .png and .svg too; return the paths."""
+    """Write ``out``.csv, with matplotlib .png, .svg and .pdf too; return the paths."""
     runs = load(folders)
     shown: dict[str, Picture] = drawn(lambda: {"curves": picture(draw(runs))})
     written = [out.with_suffix(".csv")]
     files.write_text(written[0], table(runs), b"run,seed,step")
     for made in shown.values():
-        png, svg = out.with_suffix(".png"), out.with_suffix(".svg")
-        with files.atomic_writer(png, MARK.encode()) as file:
-            file.write(made.png)
-        files.write_text(svg, made.svg + "\n", b"<svg")
-        written += [png, svg]
+        forms = {".png": made.png, ".svg": made.svg.encode() + b"\n", ".pdf": made.pdf}
+        for suffix, data in forms.items():
+            path = out.with_suffix(suffix)
+            with files.atomic_writer(path, MARK.encode(), b"<svg") as file:
+                file.write(data)
+            written.append(path)
     return written

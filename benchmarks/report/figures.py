@@ -26,15 +26,16 @@ INK, GRID, BOUND = "#22303c", "#e3e7ea", "#c0392b"
 PLAIN, LEARNED = "#8fa8bf", "#1f5f99"
 MARKS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#1f5f99", "#d9822b", "#3a8f5c", "#8a5aa8", "#b0413e", "#5c6b73", "#b59f1e", "#2a9d9d")
+COLUMN = 3.5  # inches: a column of a two-column paper
 MARK = "lambo report"  # in each picture: only such a file is replaced
 GAP_FLOOR = 1e-3  # percent: what is drawn for a gap of nothing on a logarithmic axis
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 9,
+    "font.size": 7,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
-    "axes.titlesize": 10,
+    "axes.titlesize": 7.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -47,7 +48,7 @@ STYLE: dict[str, Any] = {
     "grid.color": GRID,
     "legend.frameon": False,
     "savefig.bbox": "tight",
-    "savefig.dpi": 160,
+    "savefig.dpi": 300,
     "svg.hashsalt": "lambo",  # the same numbers give the same file
 }
 
@@ -115,12 +116,12 @@ def picture(figure: Figure) -> Picture:
     return Picture(png.getvalue(), text[text.index("<svg") :], pdf.getvalue())
 
 
-def new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return an empty figure of ``columns`` panels side by side."""
+def new(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return an empty figure of ``rows`` panels, one below the other; sizes in inches."""
     from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    return figure, list(figure.subplots(rows, 1, squeeze=False)[:, 0])
 
 
 def _cost_label(table: Table) -> str:
@@ -131,15 +132,15 @@ def _cost_label(table: Table) -> str:
 
 
 def bars(table: Table) -> Figure:
-    """Return a bar per agent with its 95 % interval, and beside it how far above the bound it is.
+    """Return a bar per agent with its 95 % interval, and below how far above the bound it is.
 
     The bars are the paper's figures 5 and 6; the distances are on a logarithmic axis, for among
     good agents bars tell nothing apart. Without bounds there are bars alone.
     """
     lines = table.lines
     gaps = [line.gap_percent for line in lines]
-    columns = 1 if all(gap is None for gap in gaps) else 2
-    figure, panels = new(2.4 + 3.4 * columns, 0.25 * len(lines) + 1.1, columns)
+    count = 1 if all(gap is None for gap in gaps) else 2
+    figure, panels = new(COLUMN, count * (0.16 * len(lines) + 0.75), count)
     rows = range(len(lines))
     colours = [LEARNED if line.parameters else PLAIN for line in lines]
     costs = panels[0]
@@ -157,20 +158,19 @@ def bars(table: Table) -> Figure:
             -0.75,
             f" certified optimum {digits(table.bound)}",
             color=BOUND,
-            fontsize=8,
+            fontsize=6,
         )
     for axes in panels[1:]:
         axes.set_xscale("log")
         for y, gap, colour in zip(rows, gaps, colours, strict=True):
             if gap is not None:
                 _interval(axes, y, gap, GAP_FLOOR)
-                axes.plot([max(gap.mean, GAP_FLOOR)], [y], "o", color=colour, ms=6)
+                axes.plot([max(gap.mean, GAP_FLOOR)], [y], "o", color=colour, ms=4)
                 _beside(axes, max(_high(gap), GAP_FLOOR), y, f"{gap_text(gap.mean)} %")
         low, high = axes.get_xlim()
         axes.set_xlim(low, high * (high / low) ** 0.2)  # room for the last number
         axes.set_xlabel("mean gap to the certified bound (%)")
         _plain_numbers(axes.xaxis)
-        axes.tick_params(axis="y", labelleft=False)
     for axes in panels:
         axes.set_ylim(len(lines) - 0.4, -1.2)
         axes.tick_params(axis="y", length=0)
@@ -186,7 +186,7 @@ def _interval(axes: Axes, y: float, interval: Interval, least: float = 0.0) -> N
 
 
 def _beside(axes: Axes, x: float, y: float, text: str) -> None:
-    axes.annotate(text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center", fontsize=6)
 
 
 def _plain_numbers(axis: Axis) -> None:
@@ -212,15 +212,16 @@ def gap_against_time(tables: Sequence[Table]) -> Figure | None:
     agents = list(
         dict.fromkeys(line.agent for table in tables for line in table.lines if _drawable(line))
     )
-    figure, panels = new(min(4.4 * len(tables) + 0.6, 14), 4.6, len(tables))
+    figure, panels = new(COLUMN, 2.1 * len(tables) + 0.14 * len(agents) + 0.4, len(tables))
     for axes, table in zip(panels, tables, strict=True):
         _scatter(axes, table, agents)
-    panels[0].set_ylabel("mean gap to the certified bound (%)")
+    figure.supylabel("mean gap to the certified bound (%)", fontsize="medium")
+    panels[-1].set_xlabel("decision time per instance (ms)")
     _legend(figure, agents)
-    low = min(panel.get_ylim()[0] for panel in panels)
-    high = max(panel.get_ylim()[1] for panel in panels)
-    for panel in panels:
-        panel.set_ylim(low, high)
+    for panel in panels[1:]:
+        panel.sharex(panels[0])
+        panel.sharey(panels[0])
+    panels[0].autoscale()
     return figure
 
 
@@ -240,8 +241,8 @@ def _scatter(axes: Axes, table: Table, agents: Sequence[str]) -> None:
         colour, mark = COLOURS[index % len(COLOURS)], MARKS[index % len(MARKS)]
         y = max(gap.mean, GAP_FLOOR)
         axes.plot([line.batched_ms, line.single_ms], [y, y], color=colour, lw=1, alpha=0.5)
-        axes.plot([line.batched_ms], [y], mark, mfc="white", mec=colour, ms=6)
-        axes.plot([line.single_ms], [y], mark, color=colour, ms=6)
+        axes.plot([line.batched_ms], [y], mark, mfc="white", mec=colour, ms=4)
+        axes.plot([line.single_ms], [y], mark, color=colour, ms=4)
         if gap.low > GAP_FLOOR:
             axes.plot([line.single_ms] * 2, [gap.low, gap.high], color=colour, lw=1.4)
     axes.margins(0.08, 0.08)
@@ -249,7 +250,6 @@ def _scatter(axes: Axes, table: Table, agents: Sequence[str]) -> None:
     axes.tick_params(which="minor", length=0)
     for axis in (axes.xaxis, axes.yaxis):
         _plain_numbers(axis)
-    axes.set_xlabel("decision time per instance (ms)")
     axes.set_title(f"“{table.prompt}”")
 
 
@@ -274,7 +274,7 @@ def _legend(figure: Figure, agents: Sequence[str]) -> None:
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(len(handles), 9),
-        columnspacing=1.4,
+        ncols=3,
+        columnspacing=1.0,
         handletextpad=0.2,
     )

@@ -120,13 +120,13 @@ def file_source(text: str) -> FileSource:
     path = text.rpartition(":")[2]
     kind = text[: -len(path) - 1]
     validate.check(
-        "--instances",
+        "--data",
         text,
         kind in ("", "are", *registration.WORLDS),
         "are:PATH, WORLD:PATH or FILE.npz",
     )
     source = FileSource(Path(path).stem, text)
-    validate.check("--instances", text, len(source.hash) == 16, "a readable file")
+    validate.check("--data", text, len(source.hash) == 16, "a readable file")
     return source
 
 

@@ -58,6 +58,7 @@ def render_episode(
     seed: int = 0,
     num_slots: int | None = None,
     fps: int = 10,
+    every: int = 1,
     bound: bool = True,
     limit_s: float = 20.0,
 ) -> list[str]:
@@ -73,7 +74,8 @@ def render_episode(
         versus: a second agent, drawn beside the first on the same slots.
         seed: of the environment and of the agents' draws.
         num_slots: of the episode; None: 1, or as many as a scenario of tasks that wait says.
-        fps: UE decisions per second; slots where tasks wait.
+        fps: pictures per second: UE decisions, or slots where tasks wait.
+        every: one picture in so many stays, and each slot's last.
         bound: prove each slot's optimum and show it.
         limit_s: time limit of that proof, a slot.
 
@@ -87,7 +89,7 @@ def render_episode(
     if isinstance(chosen, QueueScenario):
         seed = validate.integer("--seed", seed, low=0)
         films = [list(queues.play(one, chosen, prompt, seed, num_slots)) for one in players]
-        writer.write_film(list(zip(*films, strict=True)), path, fps)
+        writer.write_film(list(zip(*films, strict=True)), path, fps, every)
         return [*(queues.line(film[-1]) for film in films), f"wrote {path}"]
     setting = Setting(
         scenario=chosen,
@@ -98,7 +100,7 @@ def render_episode(
     )
     optima: Optima = {}
     boards = [list(play(player, setting, optima)) for player in players]
-    writer.write_film(list(zip(*boards, strict=True)), path, fps)
+    writer.write_film(list(zip(*boards, strict=True)), path, fps, every)
     return [
         *(_line(frame) for board in boards for frame in board if frame.current is None),
         f"wrote {path}",

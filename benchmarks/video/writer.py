@@ -45,17 +45,22 @@ def check_out(out: str | os.PathLike[str]) -> Path:
     return path
 
 
-def write_film(shots: Sequence[Shot], out: str | os.PathLike[str], fps: int = renderer.FPS) -> Path:
+def write_film(
+    shots: Sequence[Shot], out: str | os.PathLike[str], fps: int = renderer.FPS, every: int = 1
+) -> Path:
     """Write shots as a film (.mp4, .gif), as its last picture (.png) or as text (.txt).
 
-    An older file is replaced at the end.
+    An older file is replaced at the end. Of shots that show a slot on its way one in ``every``
+    stays; so a film becomes smaller.
 
     Raises:
-        ValueError: an unknown suffix, no shots, or ``fps`` below 1.
+        ValueError: an unknown suffix, no shots, or ``fps`` or ``every`` below 1.
         ImportError: a package is missing; the text has the command that installs it.
     """
     path, fps = check_out(out), validate.integer("--fps", fps)
     validate.check("shots", len(shots), len(shots) > 0, "at least one")
+    every = validate.integer("--every", every)
+    shots = [shot for k, shot in enumerate(shots) if k % every == 0 or _is_last(shot)]
     film = io.BytesIO()  # whole before the file is touched
     WRITERS[path.suffix.lower()](shots, film, fps)
     with files.atomic_writer(path, MARK.encode(), _TEXT_MARK) as file:
@@ -69,7 +74,12 @@ def _picture(shot: Shot) -> Picture:
 
 def _hold(shot: Shot, fps: int) -> int:
     """Return for how many pictures a shot stands."""
-    return round(HOLD_S * fps) if all(frame.current is None for frame in shot) else 1
+    return round(HOLD_S * fps) if _is_last(shot) else 1
+
+
+def _is_last(shot: Shot) -> bool:
+    """Return whether a shot shows a finished slot."""
+    return all(frame.current is None for frame in shot)
 
 
 def _write_mp4(shots: Sequence[Shot], film: io.BytesIO, fps: int) -> None:

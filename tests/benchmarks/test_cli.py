@@ -4,6 +4,7 @@ Every verb answers, bad input is one clear line and exit code 2, nothing is left
 """
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -70,7 +71,7 @@ def test_bench_chooses_agents_scenarios_prompts_and_files(
     assert cli.main([*common, "--scenarios", "tiny", "--out", "a"]) == 0
     assert "2 cells played" in capsys.readouterr().out
     sample_instances(load_scenario("tiny"), 5, np.random.default_rng(0)).save(scratch / "five.npz")
-    assert cli.main([*common, "--instances", "five.npz", "--out", "b"]) == 0
+    assert cli.main([*common, "--data", "five.npz", "--out", "b"]) == 0
     out = capsys.readouterr().out
     assert "4 cells played" in out  # two agents, two blocks of at most three
     assert "on five (" in out
@@ -153,9 +154,9 @@ BAD = [
     ("bench mine.toml --agents local,,greedy", "names separated by commas"),
     ("bench mine.toml --scenarios tinny", "did you mean 'tiny'"),
     ("bench mine.toml --prompts sideways", "prompt"),
-    ("bench mine.toml --instances gone.npz", "an existing .npz file"),
-    ("bench mine.toml --instances are:gone.mat", "an existing .mat file"),
-    ("bench mine.toml --instances broken.toml", "Instances"),
+    ("bench mine.toml --data gone.npz", "an existing .npz file"),
+    ("bench mine.toml --data are:gone.mat", "an existing .mat file"),
+    ("bench mine.toml --data broken.toml", "Instances"),
     ("bench mine.toml --jobs -1", "--jobs is -1"),
     ("bench mine.toml --jobs two", "--jobs"),
     ("bench mine.toml --agent local", "--agents"),
@@ -181,7 +182,12 @@ BAD = [
         "--agents is 'local'; allowed: nothing: `envs` does not read it",
     ),
     ("throughput decoding --budget-s 1", "--budget-s is 1.0"),
-    ("study --empty-names", "names is (); allowed: one or more of ablations"),
+    ("bench mine.toml --instances five.npz", "is 'five.npz'; allowed: an integer"),
+    ("bench mine.toml --instances 0", "Sweep.instances is 0"),
+    ("study --empty-names", "--empty-names"),
+    ("tune linear-rule --scenarios queue,,queue-light", "names separated by commas"),
+    ("tune linear-rule --scenarios queue,papper", "papper"),
+    ("completion tcsh", "bash"),
     ("train --seed 2.5", "is '2.5'; allowed: an integer"),
     ("train --device abacus --out gone", "Recipe.device is 'abacus'"),
     ("train --recipe lambo-z --out gone", "unknown recipe 'lambo-z'; did you mean 'lambo-s'"),
@@ -374,3 +380,32 @@ def test_every_preset_is_shown_as_it_is_read(name, capsys):
     assert cli.main(["scenario", "show", name]) == 0
     shown = tomllib.loads(capsys.readouterr().out)
     assert registration.load_scenario(shown) == registration.load_scenario(name)
+
+
+def test_help_has_groups_and_no_way_to_empty_a_list(capsys: pytest.CaptureFixture[str]):
+    for verb, (target, _) in cli.COMMANDS.items():
+        assert cli.main([*verb.split(), "--help"]) == 0, target
+        text = capsys.readouterr().out
+        assert "--empty" not in text, verb
+        grouped = "What is written" in text or "How it is trained" in text
+        assert grouped or len(re.findall("│ +--", text)) <= 9, verb
+
+
+def test_lists_are_separated_by_commas():
+    app = cli.build()
+    line = "train droo x --others hetero,wide --others=dense"
+    _, bound, _ = app.parse_args(line)
+    assert bound.arguments["config"].others == ("hetero", "wide", "dense")
+    _, bound, _ = app.parse_args(["evaluate", "greedy", "--prompt", "70% latency, 30% energy"])
+    assert bound.arguments["prompt"] == ["70% latency, 30% energy"]
+
+
+def test_completion_knows_every_command_and_works_without_the_extras(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert cli.main(["completion", "bash"]) == 0
+    text = capsys.readouterr().out
+    assert all(word in text for verb in cli.COMMANDS for word in verb.split())
+    assert "--timesteps" in text
+    monkeypatch.setitem(cli.COMMANDS, "broken", ("no_such_module:x", "Gone."))
+    assert "broken" in cli.build(lazy=False).generate_completion(shell="bash")

@@ -26,7 +26,19 @@ NAMES = ("", "no such thing", "3", "grEEdy!", "x,y")
 PLACES = ("", "gone.file", "gone/x.mat", "foreign.bin", "3")
 BY_NAME: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
-        ("agent", "agents", "versus", "expert", "drifts", "methods", "algo", "what", "names"), NAMES
+        (
+            "agent",
+            "agents",
+            "versus",
+            "expert",
+            "drifts",
+            "methods",
+            "algo",
+            "what",
+            "names",
+            "shell",
+        ),
+        NAMES,
     ),
     **dict.fromkeys(
         ("family", "size", "variant", "preset", "sweep", "id", "weights", "prompt", "prompts"),
@@ -36,8 +48,8 @@ BY_NAME: dict[str, tuple[str, ...]] = {
         ("scenario", "scenarios", "others"), ("", "no such thing", "3", "gone.toml", "broken.toml")
     ),
     "name": ("", "no such thing", "3", "a b", "broken.toml"),
-    **dict.fromkeys(("data", "folder", "config", "test"), PLACES),
-    "instances": ("", "gone.npz", "mat:gone.mat", "csv:x", "broken.toml"),
+    **dict.fromkeys(("folder", "config", "test"), PLACES),
+    "data": (*PLACES, "gone.npz", "mat:gone.mat", "csv:x", "broken.toml"),
 }
 BY_TYPE: dict[type, tuple[str, ...]] = {
     int: ("-7", "2.5", "three", "nan", ""),

@@ -13,6 +13,7 @@ import pytest
 from doc_blocks import ROOT, Page, blocks
 
 import lambo_env  # noqa: F401 (registers the ids)
+from benchmarks import cli
 from benchmarks.studies import environment_scores
 from lambo_agents import registry
 
@@ -62,6 +63,17 @@ def test_the_environment_pages_are_the_generated_ones(generate: ModuleType):
         assert (generate.FOLDER / name).read_text(encoding="utf-8") == text, (
             f"{name}: run python docs/generate.py"
         )
+
+
+def test_the_page_of_the_commands_is_the_generated_one(generate: ModuleType):
+    text = (DOCS / "commands.md").read_text(encoding="utf-8")
+    assert text == generate.commands(), "run python docs/generate.py"
+    assert all(f"# lambo {verb}\n" in text for verb in cli.COMMANDS)
+
+
+def test_the_leaderboard_is_the_generated_one(generate: ModuleType):
+    text = (DOCS / "leaderboard.md").read_text(encoding="utf-8")
+    assert text == generate.leaderboard_page(), "run python docs/generate.py"
 
 
 def test_every_registered_environment_has_a_page(generate: ModuleType):

@@ -17,6 +17,7 @@ from baselines.neural.checkpoint import FORMAT, agent_name
 from baselines.neural.droo import training as droo_training
 from baselines.neural.droo.training import DrooTraining
 from baselines.neural.options import NetTraining
+from benchmarks.commands.groups import TRAINED
 from lambo_agents.registry import make_agent
 from lambo_agents.weights_io import SUFFIX, check_target
 from lambo_env.utils import files, validate
@@ -26,7 +27,7 @@ def droo(
     out: str,
     *,
     measured: int = 256,
-    config: Annotated[DrooTraining | None, Parameter(name="*")] = None,
+    config: Annotated[DrooTraining | None, Parameter(name="*", group=TRAINED)] = None,
 ) -> None:
     """Train DROO on a stream of slots: no labels, an evaluator in the loop.
 
@@ -47,7 +48,7 @@ def are(
     *,
     expert: str = "local-search",
     measured: int = 256,
-    config: Annotated[AreTraining | None, Parameter(name="*")] = None,
+    config: Annotated[AreTraining | None, Parameter(name="*", group=TRAINED)] = None,
 ) -> None:
     """Label instances with an expert and train ARE on them.
 

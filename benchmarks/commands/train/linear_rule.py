@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from baselines.queueing.tuning import PRESETS, WEIGHTS, LinearTuning
 from baselines.queueing.tuning import tune as run
@@ -15,7 +12,7 @@ from lambo_env.utils import validate
 def tune(
     out: str = "runs/linear-rule",
     *,
-    scenarios: Annotated[tuple[str, ...], Parameter(negative=())] = PRESETS,
+    scenarios: tuple[str, ...] = PRESETS,
     generations: int = 100,
     population: int = 16,
     episodes: int = 4,

@@ -15,6 +15,7 @@ import tomli_w
 from cyclopts import Parameter
 
 from baselines.sb3.algorithms import ALGORITHMS
+from benchmarks.commands.groups import TRAINED, WRITTEN
 from benchmarks.report.console import print_table
 from lambo_env.prompts.objectives import KIND_PROMPTS
 
@@ -27,15 +28,15 @@ class SB3Options:
     algo: Annotated[str, Parameter(help=f"{', '.join(ALGORITHMS)}: its shipped config.")] = "ppo"
     config: str | None = None
     """A .toml file, or the name of another shipped config."""
-    scenario: str | None = None
+    scenario: Annotated[str | None, Parameter(group=TRAINED)] = None
     """Preset or .toml file."""
-    timesteps: int | None = None
+    timesteps: Annotated[int | None, Parameter(group=TRAINED)] = None
     """UE decisions to learn from."""
-    num_envs: int | None = None
+    num_envs: Annotated[int | None, Parameter(group=TRAINED)] = None
     """Episodes played at once."""
-    seed: int | None = None
+    seed: Annotated[int | None, Parameter(group=TRAINED)] = None
     """Of the weights and of all draws."""
-    out: str | None = None
+    out: Annotated[str | None, Parameter(group=WRITTEN)] = None
     """Folder for what comes out (default runs/sb3-ALGO-SCENARIO-SEED, or
     runs/tune-ALGO-SCENARIO)."""
 
@@ -45,9 +46,9 @@ class SB3Options:
 class TrainSB3Options(SB3Options):
     """What ``lambo train sb3`` takes: its folder gets weights, curve and what going on needs."""
 
-    scores: int = 10
+    scores: Annotated[int, Parameter(group=WRITTEN)] = 10
     """Rows of the learning curve."""
-    seeds: int = 1
+    seeds: Annotated[int, Parameter(group=TRAINED)] = 1
     """Trainings, on seeds spawned from --seed; median and range are printed at the end and written
     beside the folders, as .json. The same command goes on with those that were stopped or
     killed; more --timesteps extend those that are finished."""

@@ -59,7 +59,7 @@ def test_other_recipes_are_lines_of_their_own(tmp_path: Path) -> None:
 def test_pictures_and_table_are_written_and_only_such_are_replaced(tmp_path: Path) -> None:
     folder = training(tmp_path / "a", 3, 1.0)
     paths = curves.write([folder], tmp_path / "out")
-    assert [path.name for path in paths] == ["out.csv", "out.png", "out.svg"]
+    assert [path.name for path in paths] == ["out.csv", "out.png", "out.svg", "out.pdf"]
     rows = list(csv.DictReader(paths[0].read_text().splitlines()))
     assert [(row["run"], row["seed"], row["step"]) for row in rows] == [
         ("a", "3", "10"),
