@@ -156,8 +156,9 @@ def _stream(cell: StreamCell, folder: Path, agent: Any, rows: _Rows) -> None:
     After each is scored, it may adapt.
     """
     scenario_hash, labels = load_scenario(cell.plan.scenario).hash, 0
-    counted = 0  # evaluations up to the row before
-    for slot, instances, prompts, bound in _slots(cell, folder, getattr(agent, "slot", 0)):
+    begin = getattr(agent, "slot", 0)
+    counted = rows.evaluations(cell.plan.played[:begin])
+    for slot, instances, prompts, bound in _slots(cell, folder, begin):
         reason = unsupported(agent, instances, prompts)
         what = f"method {cell.method.name!r} on {cell.drift!r}"
         validate.check(what, reason, reason is None, "an agent that supports the stream")
@@ -263,6 +264,10 @@ class _Rows:
         self.found[row["slot"]] = row
         self.file.write("\n" + json.dumps(row))
         self.file.flush()
+
+    def evaluations(self, slots: range) -> int:
+        """Return how many evaluations the rows of these slots count."""
+        return sum(int(self.found.get(slot, {}).get("evaluations", 0)) for slot in slots)
 
     def close(self) -> None:
         """Close the file."""

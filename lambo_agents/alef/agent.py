@@ -282,6 +282,7 @@ class ALEF:
             "sizes": self._sizes,
             "seconds": [self.update_s, self.expert_s],
             "asked": self.asked,
+            "evaluations": self.evaluations,
             "offered": self.replay_buffer.offered,
             "labels": [label.key for label in self._memory],
             "at_home": self.fallback is not None and self.fallback.at_home,
@@ -335,6 +336,7 @@ class ALEF:
             kept["asked"],
             kept["seconds"],
         )
+        self.agent.evaluations = kept["evaluations"]
         self._sizes = (
             None if kept["sizes"] is None else (int(kept["sizes"][0]), int(kept["sizes"][1]))
         )

@@ -39,6 +39,8 @@ def read(text: str) -> dict[str, Fraction]:
     row, unknown = lexicon.symbols(text)
     if not lexicon.objectives_in(row):
         raise RefusedError("a text that names an objective", sure=not unknown)
+    if unknown and any(symbol.kind in ("than", "rather") for symbol in row):
+        raise RefusedError(f"a comparison of words that are known; '{unknown[0]}' is not")
     row = _contrasted(row)
     for symbol in row:
         if symbol.kind == "unit":

@@ -161,7 +161,17 @@ def test_a_killed_run_goes_on_and_asks_no_question_twice(tmp_path, weights):
     registry.register_agent("asked-now", f"{__name__}:Asked", note=str(tmp_path / "again"))
     plan = plan_of(weights, LEARNS, expert="asked-now", labels=8)
     whole = adapt.adapt(plan, tmp_path / "whole", 1)[0]
-    assert [row["gap"] for row in kept["rows"]] == [row["gap"] for row in whole["rows"]]
+    for name in ("gap", "evaluations"):
+        assert [row[name] for row in kept["rows"]] == [row[name] for row in whole["rows"]]
+
+
+def test_what_a_killed_stream_has_scored_is_counted_once(tmp_path: Path) -> None:
+    rows = adapt._Rows(tmp_path / "rows.jsonl")
+    for slot in (0, 10, 20):
+        rows.add({"slot": slot, "evaluations": slot + 1})
+    assert rows.evaluations(range(0, 20, 10)) == 12
+    assert rows.evaluations(range(0)) == 0
+    rows.close()
 
 
 def test_a_plan_is_read_from_toml(tmp_path, weights):

@@ -15,7 +15,7 @@ from benchmarks.studies import reading_accuracy
 DATA = Path(__file__).parents[2] / "data"
 ROWS = [
     row
-    for name in ("prompts.jsonl", "prompts-fresh.jsonl")
+    for name in ("prompts.jsonl", "prompts-fresh.jsonl", "prompts-third.jsonl")
     for row in reading_accuracy.load(DATA / name)
 ]
 

@@ -74,7 +74,7 @@ def test_no_sentence_of_the_tests_teaches() -> None:
     data = Path(__file__).parents[2] / "data"
     asked = {
         grammar.normalise(json.loads(line)["text"])
-        for name in ("prompts.jsonl", "prompts-fresh.jsonl")
+        for name in ("prompts.jsonl", "prompts-fresh.jsonl", "prompts-third.jsonl")
         for line in (data / name).read_text(encoding="utf-8").splitlines()
         if len(line.split()) > 12
     }

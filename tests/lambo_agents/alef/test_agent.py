@@ -91,6 +91,7 @@ def test_a_guarded_adaptation_is_gone_on_with(tmp_path):
         part.fallback.at_home == whole.fallback.at_home
         and part.replay_buffer.offered == whole.replay_buffer.offered
     )
+    assert part.evaluations == whole.evaluations > 0
     for mine, theirs in (
         (part.fallback.learned, whole.fallback.learned),
         (weights_of(part), weights_of(whole)),

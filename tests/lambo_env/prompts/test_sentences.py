@@ -1,6 +1,6 @@
 """Sentences by rules: what they are read as, what is refused, and none as its opposite.
 
-``tests/data/prompts.jsonl`` was written before the rules, ``prompts-fresh.jsonl`` after them.
+``tests/data/prompts.jsonl`` was written before the rules, the other two after them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lambo_env.prompts.objectives import OBJECTIVES, PAIR, ObjectiveKind, regist
 DATA = Path(__file__).parents[2] / "data"
 ROWS = [
     json.loads(line)
-    for name in ("prompts.jsonl", "prompts-fresh.jsonl")
+    for name in ("prompts.jsonl", "prompts-fresh.jsonl", "prompts-third.jsonl")
     for line in (DATA / name).read_text(encoding="utf-8").splitlines()
 ]
 PROPER = [row for row in ROWS if row["latency_weight"] is not None]
@@ -73,6 +73,17 @@ def test_texts_without_an_objective_are_refused() -> None:
         ("accept more latency to save energy", {0.0}),
         ("the quick brown fox jumps over the lazy dog", {None}),
         ("who would want low energy", {None, 1.0}),
+        ("offload whatever saves the handsets energy", {0.0}),
+        ("pick whatever is fastest", {1.0}),
+        ("be quick, whatever power that uses", {1.0}),
+        ("energy whatever, just be quick", {1.0}),
+        ("all but latency is irrelevant", {None, 1.0}),
+        ("I'd rather recharge than wait", {None, 1.0}),
+        ("rather wait than charge the phone", {None, 0.0}),
+        ("rather zorb than wait", {None, 1.0}),
+        ("turn off energy saving", {None, 1.0}),
+        ("turn off low latency mode", {None, 0.0}),
+        ("latency is not the only problem, energy is too", {None, 0.5}),
     ],
 )
 def test_a_trap_is_never_read_as_its_opposite(text: str, expected: set[float | None]) -> None:
