@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +73,14 @@ def test_rules_and_texts_seldom_disagree() -> None:
 
 def test_no_sentence_of_the_tests_teaches() -> None:
     data = Path(__file__).parents[2] / "data"
-    asked = {
-        grammar.normalise(json.loads(line)["text"])
+    rows = (
+        json.loads(line)["text"]
         for name in ("prompts.jsonl", "prompts-fresh.jsonl", "prompts-third.jsonl")
         for line in (data / name).read_text(encoding="utf-8").splitlines()
-        if len(line.split()) > 12
-    }
+    )  # short ones and mixes in numbers are met by chance
+    long = (text for text in rows if len(text.split()) > 5 and not re.search(r"\d", text))
+    asked = {grammar.normalise(text) for text in long}
+    assert len(asked) > 200
     texts = prompt_corpus.sample(4000, np.random.default_rng(2)).prompts.texts
     assert not asked & {grammar.normalise(text) for text in texts}
 
