@@ -384,6 +384,19 @@ def test_a_state_of_other_options_is_refused(tmp_path):
         )
 
 
+@pytest.mark.parametrize("damage", [b"", b"not tensors", b"PK\x03\x04 a pickle in a zip"])
+def test_a_damaged_state_is_refused_and_kept(tmp_path, damage):
+    options, out = DrooTraining(scenario="tiny", varied=0.0, slots=10), tmp_path / "a.safetensors"
+    droo_training.train(options, out)
+    whole = out.read_bytes()
+    state = out.with_suffix(".state")
+    state.write_bytes(damage + state.read_bytes()[:300])
+    damaged = state.read_bytes()
+    with pytest.raises(ValueError, match=r"a\.state'; allowed: a whole .safetensors file"):
+        droo_training.train(options, out)
+    assert state.read_bytes() == damaged and out.read_bytes() == whole
+
+
 def test_weights_load_and_broken_ones_are_refused(tmp_path, tiny, prompts, rng):
     path = tmp_path / "a.safetensors"
     card = droo_training.train(DrooTraining(scenario="tiny", varied=0.0, slots=20), path)
