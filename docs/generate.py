@@ -8,6 +8,7 @@ with ``--measure`` the scores are measured anew first (some minutes).
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import json
@@ -70,6 +71,16 @@ def commands() -> str:
     listed = re.sub(r"(?<=\S)\n +(?=[^\s*])", " ", listed)
     listed = re.sub("(?<!`)``(?!`)", "`", listed)
     return _filled("commands.md", {"commands": listed.strip()})
+
+
+def examples_page() -> str:
+    """Return the page of the examples, by what the first line of each says."""
+    rows = []
+    for path in sorted((DOCS / "examples").glob("*.py")):
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first = about.partition("\n\n")[0].replace("\n", " ")
+        rows.append((f"[`{path.name}`](examples/{path.name})", first))
+    return _filled("examples.md", {"examples": _table(("example", "what it shows"), rows)})
 
 
 def leaderboard_page() -> str:
@@ -324,6 +335,7 @@ def main(arguments: list[str]) -> None:
         )
     for name, text in pages(json.loads(SCORES.read_text(encoding="utf-8"))).items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    (DOCS / "examples.md").write_text(examples_page(), encoding="utf-8")
     (DOCS / "leaderboard.md").write_text(leaderboard_page(), encoding="utf-8")
     (DOCS / "commands.md").write_text(commands(), encoding="utf-8")
 

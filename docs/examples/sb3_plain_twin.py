@@ -1,4 +1,4 @@
-"""The twin of ``lambo train sb3 --algo maskable_ppo --scenario tiny`` without our trainer.
+"""The twin of `lambo train sb3 --algo maskable_ppo --scenario tiny` without our trainer.
 
 Plain SB3, the same weights bit for bit.
 """

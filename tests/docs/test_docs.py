@@ -71,9 +71,14 @@ def test_the_page_of_the_commands_is_the_generated_one(generate: ModuleType):
     assert all(f"# lambo {verb}\n" in text for verb in cli.COMMANDS)
 
 
-def test_the_leaderboard_is_the_generated_one(generate: ModuleType):
-    text = (DOCS / "leaderboard.md").read_text(encoding="utf-8")
-    assert text == generate.leaderboard_page(), "run python docs/generate.py"
+def test_leaderboard_and_examples_are_the_generated_ones(generate: ModuleType):
+    for name, page in (
+        ("leaderboard", generate.leaderboard_page),
+        ("examples", generate.examples_page),
+    ):
+        text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+        assert text == page(), "run python docs/generate.py"
+    assert "| |" not in generate.examples_page()  # each says what it shows
 
 
 def test_every_registered_environment_has_a_page(generate: ModuleType):
