@@ -17,6 +17,7 @@ import numpy as np
 
 from lambo_env import registration
 from lambo_env.envs.vector_env import WorldVectorEnv
+from lambo_env.offloading import observation
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
@@ -67,9 +68,24 @@ class PolicyAgent:
             return None
         trained = (self._spaces["ues"].shape[0], self._spaces["servers"].shape[0])
         given = (instances.num_ues, instances.num_servers)
+        if self._varies and given[1] == trained[1]:
+            most = trained[0]
+            return None if given[0] <= most else f"trained for at most {most} UEs, given {given[0]}"
         return (
             None if trained == given else f"trained for (UEs, servers) = {trained}, given {given}"
         )
+
+    @property
+    def _varies(self) -> bool:
+        """Whether N varied in training: the columns tell which UEs are present."""
+        shapes = [getattr(self._spaces.get(name), "shape", None) for name in ("ues", "servers")]
+        if (
+            None in shapes
+            or "num_ues" not in registration.ENVIRONMENTS[self.env_id].argument_names()
+        ):
+            return False
+        width = observation.num_static(shapes[1][0]) + observation.NUM_DYNAMIC
+        return bool(shapes[0][1] == width + 1)
 
     def decide(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
         """Return what the policy's steps decide; late offloaded tasks have cpu_hz 0."""
@@ -90,7 +106,10 @@ class PolicyAgent:
 
     def _play(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
         row = registration.ENVIRONMENTS[self.env_id]
-        arguments = row.arguments_class().fitting(instances, **self._arguments)
+        chosen = dict(self._arguments)
+        if self._varies:
+            chosen["num_ues"] = (instances.num_ues, self._spaces["ues"].shape[0])
+        arguments = row.arguments_class().fitting(instances, **chosen)
         env = WorldVectorEnv(arguments, len(prompts), "Disabled")
         options = {"instances": instances}
         if hasattr(arguments, "prompt"):

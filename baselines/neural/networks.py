@@ -24,6 +24,7 @@ from baselines.neural import features
 from baselines.neural.features import Columns, Floats
 from lambo_env.offloading import observation, physics
 from lambo_env.offloading.instances import Instances
+from lambo_env.prompts.objectives import PAIR
 from lambo_env.utils import validate
 from lambo_env.utils.rules import Ruled, ruled
 
@@ -239,6 +240,22 @@ class PooledNet(PlaceNet):
 def _over_servers(value: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and maximum over servers [B, N, 1, width]."""
     return value.mean(2, keepdim=True), value.amax(2, keepdim=True)
+
+
+class NetAgent:
+    """An agent whose one network scores the places."""
+
+    net: PlaceNet
+    objectives = PAIR
+
+    @property
+    def num_parameters(self) -> int:
+        """Learned numbers."""
+        return parameters(self.net)
+
+    def supports(self, instances: Instances) -> str | None:
+        """Return why these instances do not fit the network, or None."""
+        return self.net.unsupported(instances)
 
 
 @torch.no_grad()

@@ -1,7 +1,9 @@
-"""The search that the trainings' settings come from: one option after the other, short budgets.
+"""The search that the trainings' settings come from: short trials, the best of them in full.
 
-Each option's values are tried with the best of those before it and the settled ones of those after
-it. What was tried is kept, a line of JSON each, and not tried again.
+One option after the other: its values are tried with the best of those before it and the middle
+ones of those after it. What a short training likes need not be what a long one likes, so the best
+few are trained to the end, and those decide. What was tried is kept, a line of JSON each, and not
+tried again.
 """
 
 from __future__ import annotations
@@ -33,16 +35,16 @@ EXPERT = "local-search"  # labels, and the reference of gaps
 HELD_OUT = 2**31  # the stream of training instances that trials are scored on
 SPACE: dict[str, dict[str, tuple[float, ...]]] = {
     "pooled": {
-        "learning_rate": (2e-3, 4e-3, 8e-3),
-        "width": (16, 32, 64),
         "batch": (32, 64, 128),
+        "learning_rate": (2e-3, 4e-3, 8e-3, 1.6e-2),
+        "width": (16, 32, 64),
     },
-    "60fc": {"learning_rate": (1e-3, 2e-3, 4e-3), "width": (69, 128, 192), "batch": (64, 128)},
+    "60fc": {"batch": (64, 128), "learning_rate": (1e-3, 2e-3, 4e-3), "width": (69, 128, 192)},
 }
-# trials see one scenario alone
+# of a short trial
 BUDGETS: dict[str, dict[str, float]] = {
-    "are": {"labels": 2000, "epochs": 4, "varied": 0.0},
-    "droo": {"slots": 4000, "varied": 0.0},
+    "are": {"labels": 4000, "epochs": 4},
+    "droo": {"slots": 2000},
 }
 
 
@@ -51,11 +53,13 @@ def search(
     size: str,
     folder: Path,
     scenario: str = "paper",
-    instances: int = 128,
-    budget: dict[str, float] | None = None,
+    instances: int = 512,
+    best: int = 4,
     tell: Callable[[dict[str, Any]], None] = print,
 ) -> list[dict[str, Any]]:
     """Try settings of ``lambo train are`` or ``droo`` and return all trials, the best first.
+
+    Those of full length come before the short ones.
 
     Args:
         family: "are" or "droo".
@@ -63,32 +67,32 @@ def search(
         folder: where trials are kept; a second run goes on with them.
         scenario: preset or .toml file.
         instances: fresh ones that a trial is scored on, under three prompts each.
-        budget: what a trial may learn from; None: ``BUDGETS``.
+        best: of the short trials, whose settings are trained in full.
         tell: called with each trial.
     """
     with runs.held(folder):
-        return _search(family, size, folder, scenario, instances, budget, tell)
+        journal = folder / f"{agent_name(family, size)}.jsonl"
+        tried = jsons.read_lines(journal, {"options": dict, "n": int, "mean": (int, float)})
+        space, always = SPACE[size], {"size": size, "scenario": scenario}
+        chosen = {name: values[len(values) // 2] for name, values in space.items()}
+        short = []
+
+        def tried_with(options: dict[str, Any]) -> dict[str, Any]:
+            row = _trial(family, {**always, **options}, instances, folder, tried)
+            tell(row)
+            return row
+
+        for name, values in space.items():
+            rows = [tried_with({**BUDGETS[family], **chosen, name: value}) for value in values]
+            chosen[name] = _ranked(rows)[0]["options"][name]
+            short += [row for row in rows if row not in short]
+        short = _ranked(short)
+        full = [tried_with({name: row["options"][name] for name in space}) for row in short[:best]]
+        return _ranked(full) + short
 
 
-def _search(
-    family: str,
-    size: str,
-    folder: Path,
-    scenario: str,
-    instances: int,
-    budget: dict[str, float] | None,
-    tell: Callable[[dict[str, Any]], None],
-) -> list[dict[str, Any]]:
-    journal = folder / f"{agent_name(family, size)}.jsonl"
-    tried = jsons.read_lines(journal, {"options": dict, "n": int, "mean": (int, float)})
-    best = {"size": size, "scenario": scenario, **(budget or BUDGETS[family])}
-    for name, values in SPACE[size].items():
-        rows = []
-        for value in values:
-            rows.append(_trial(family, {**best, name: value}, instances, folder, tried))
-            tell(rows[-1])
-        best[name] = min(rows, key=lambda row: row["mean"])["options"][name]
-    return sorted(tried, key=lambda row: row["mean"])
+def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: row["mean"])
 
 
 def _trial(

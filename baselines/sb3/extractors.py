@@ -55,11 +55,11 @@ class CurrentUE(BaseFeaturesExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Return features [B, F]."""
         ues, servers = observations["ues"], observations["servers"]
-        num_servers, num_ues = servers.shape[1], ues.shape[1]
-        static, current, place, _ = observation.read(ues, num_servers, torch)
-        current = current[..., None]
+        num_servers, seen = servers.shape[1], observation.read(ues, servers.shape[1], torch)
+        static, place, current = seen.static, seen.place, seen.current[..., None]
+        num_ues = _num_ues(ues, seen)
         decided = current.flip(1).cumsum(1).flip(1) - current  # 1 before the current UE
-        coming = 1 - decided - current
+        coming = seen.present[..., None] - decided - current
         mine = (static * current).sum(1)
         root = observation.ratios(static, num_servers, torch, least=1e-3).load.sqrt()
         on = (place[..., None] == torch.arange(num_servers + 1, device=ues.device)) * decided
@@ -68,15 +68,21 @@ class CurrentUE(BaseFeaturesExtractor):
             _floor(mine, servers[..., 1], num_ues),
             servers.flatten(1),
             (on * root).sum(1) * num_servers / num_ues,
-            on.mean(1) * num_servers,
+            on.sum(1) / num_ues * num_servers,
             (static * coming).sum(1) / coming.sum(1).clamp(min=1),
-            coming.mean(1),
+            coming.sum(1) / num_ues,
             observations["objective"],
         ]
         return torch.cat(parts, dim=1)
 
 
-def _floor(mine: Tensor, size: Tensor, num_ues: int) -> Tensor:
+def _num_ues(ues: Tensor, seen: observation.Columns) -> Any:
+    """Return N, or how many UEs are there [B, 1] where N varies."""
+    varies = ues.shape[2] > seen.static.shape[2] + observation.NUM_DYNAMIC
+    return seen.present.sum(1, keepdim=True) if varies else ues.shape[1]
+
+
+def _floor(mine: Tensor, size: Tensor, num_ues: Any) -> Tensor:
     """Return the current UE's floor over each server's total [B, M], squashed; 1 where hopeless."""
     ratio = observation.ratios(mine, size.shape[1], torch, least=_LEAST)
     fair = observation.fair_share(ratio.load, size, num_ues, torch)
@@ -112,22 +118,24 @@ class EachPlace(BaseFeaturesExtractor):
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         """Return the features, one place after the other."""
         ues, servers, weights = (observations[name] for name in ("ues", "servers", "objective"))
-        num_servers, num_ues = servers.shape[1], ues.shape[1]
+        num_servers, seen = servers.shape[1], observation.read(ues, servers.shape[1], torch)
         latency, energy = weights[:, :1, None], weights[:, 1:2, None]
-        static, current, place, _ = observation.read(ues, num_servers, torch)
+        static, current, place = seen.static, seen.current, seen.place
+        num_ues = _num_ues(ues, seen)
+        count = num_ues if isinstance(num_ues, int) else num_ues[..., None]
         ratio = observation.ratios(static, num_servers, torch, least=_SMALL)
         # [B, 1 or M, 1 or N] from here on: UEs last, as the fastest axis
         upload, own, load, deadline, power = (part.mT.contiguous() for part in ratio)
         left, size = servers[..., :1], servers[..., 1:]
-        scale = num_ues * size / size.sum(1, keepdim=True)
+        scale = count * size / size.sum(1, keepdim=True)
         every = torch.arange(1, num_servers + 1, device=ues.device)[:, None]
         held = (place[:, None] == every).float()
-        order, first = torch.arange(num_ues, device=ues.device), current.argmax(1)
-        coming = (order > first[:, None]).float()[:, None]
+        order, first = torch.arange(ues.shape[1], device=ues.device), current.argmax(1)
+        coming = ((order > first[:, None]).float() * seen.present)[:, None]
         floor = load / scale / (1 - upload).clamp(min=_SMALL)  # of the server's total
         root = (load * deadline).sqrt()  # of cycles, in units of sqrt(F Tmean / N)
         own, sent = own * deadline, upload * deadline
-        unit = own.mean(2, keepdim=True)
+        unit = own.sum(2, keepdim=True) / count
         own, sent, root_s = own / unit, sent / unit, root / unit
         held_load = (held * root).sum(2, keepdim=True) / scale
         alone = own - (sent + root_s * root / scale) * latency - sent * power * energy
@@ -161,12 +169,13 @@ class EachPlace(BaseFeaturesExtractor):
         ]
         places = nn.functional.pad(torch.stack(columns, -1), (1, 0, 1, 0))
         places[:, 0, 0] = 1.0
-        ends, count = static[..., num_servers:].mT, coming.sum(2)
-        mean, square = ((part * coming).sum(2) / count.clamp(min=1) for part in (ends, ends**2))
+        ends, left_over = static[..., num_servers:].mT, coming.sum(2)
+        mean, square = ((part * coming).sum(2) / left_over.clamp(min=1) for part in (ends, ends**2))
         spread = (square - mean**2).clamp(min=_SMALL**2).sqrt()
         rest = own - later.amax(1, keepdim=True).clamp(min=0)
-        rest = ((coming + current[:, None]) * rest).mean(2)
-        wishes = [rest, own[at], root[at], weights[:, :2], count / num_ues, root.mean(2)]
+        rest = ((coming + current[:, None]) * rest).sum(2) / num_ues
+        share, mean_root = left_over / num_ues, root.sum(2) / num_ues
+        wishes = [rest, own[at], root[at], weights[:, :2], share, mean_root]
         slot = torch.cat([*wishes, ends[at], mean, spread], 1)[:, None]
         slot = slot.expand(-1, num_servers + 1, -1)
         return torch.cat([places, slot], -1).clamp(-_LARGEST_COST, _LARGEST_COST).flatten(1)

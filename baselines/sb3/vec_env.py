@@ -21,10 +21,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lambo_env import registration
 from lambo_env.envs.arguments import REWARD
-from lambo_env.envs.vector_env import WorldVectorEnv
+from lambo_env.envs.vector_env import WorldVectorEnv, row_of_any
 from lambo_env.offloading.batch import Reward
 from lambo_env.offloading.instances import Instances
-from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
 _PER_ROW = ("action_masks", "frame")  # methods that answer for one row
@@ -98,9 +97,8 @@ class NativeVecEnv(VecEnv):
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, dtype=np.int64)
         self._scale: NDArray[np.float64] | float = 1.0
-        self._world = registration.WORLDS[venv.arguments.world]
         if self._relative:
-            self._world.get("local_cost")
+            registration.WORLDS[venv.arguments.world].get("local_cost")
         self._actions: Any = None
         # the generators' states when the episodes under way began, and at which of the actions kept
         self._origin: list[Any] = [None] * self.num_envs
@@ -147,7 +145,7 @@ class NativeVecEnv(VecEnv):
         rows = _rows(infos, self.num_envs)
         if "final_info" in infos:
             self._close(rows, infos, dones)
-        if "final_info" in infos or "outcome" in infos:  # a slot begins, in all rows together
+        if "final_info" in infos or "outcome" in infos:  # a slot begins
             self._rescale()
         return seen, out, dones, rows
 
@@ -189,7 +187,7 @@ class NativeVecEnv(VecEnv):
     def _close(
         self, rows: list[dict[str, Any]], infos: dict[str, Any], dones: NDArray[np.bool_]
     ) -> None:
-        """Tell what ended: slots of one length end in all rows together."""
+        """Tell what ended."""
         final = _rows(infos["final_info"], self.num_envs)
         seconds = round(time.time() - self._start, 6)
         for row in np.flatnonzero(dones).tolist():
@@ -204,7 +202,7 @@ class NativeVecEnv(VecEnv):
     def _rescale(self) -> None:
         """Take the cost of every slot when run locally as its unit."""
         if self._relative:
-            self._scale = self._world.get("local_cost")(self.venv.instances, self.venv.prompts)
+            self._scale = self.venv.local_cost()
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -228,8 +226,8 @@ class NativeVecEnv(VecEnv):
         if len(self._own.get(name, ())) == self.num_envs:
             return lambda row: None  # every row has its own
         if name in _TAKEN:
-            holder: Instances | Prompts = getattr(self.venv, name)
-            return lambda row: holder.take([row])
+            holder = getattr(self.venv, name)
+            return lambda row: row_of_any(holder, row)
         if name in ("np_random", "np_random_seed"):
             values = getattr(self.venv, name)
             return lambda row: values[row]
@@ -302,8 +300,10 @@ def _rows(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
         if name.startswith("_") or name in ("final_info", "final_obs"):
             continue
         parts = _rows(values, num_envs) if isinstance(values, dict) else values
-        for info, part in zip(out, parts, strict=True):
-            info[name] = part
+        told = infos.get(f"_{name}", np.ones(num_envs, dtype=bool)).tolist()
+        for info, part, tells in zip(out, parts, told, strict=True):
+            if tells:
+                info[name] = part
     return out
 
 

@@ -23,6 +23,7 @@ from benchmarks.report.tables import (
     compare_agents,
 )
 
+Pair = tuple[Any, ...]
 PAIRS_AT_MOST = 600  # comparisons in one report: each is a bootstrap of its own
 PAIRED = (
     "scenario",
@@ -61,22 +62,21 @@ def _flat(table: Table, line: AgentLine) -> dict[str, Any]:
     return {**out, "bound": table.bound}
 
 
-def pairs_csv_of(results: Results) -> str | None:
-    """Return the paired difference of every two agents under every prompt on every scenario.
+def pairs_of(results: Results) -> list[Pair] | None:
+    """Return the paired differences, as ``PAIRED`` names them, of every two agents in each table.
 
     None where there are more than PAIRS_AT_MOST.
     """
     pairs = list(itertools.combinations(results.agents(), 2))
     if not 0 < len(pairs) * len(results.tables()) <= PAIRS_AT_MOST:
         return None
-    rows = [
+    return [
         (scenario, prompt, unit, a, b, d.mean, d.low, d.high, found.wins, found.instances)
         for a, b in pairs
         if _shared(results, a, b)
         for scenario, prompt, unit, found in compare_agents(results, a, b)
         for d in (found.difference,)
     ]
-    return csv_text(PAIRED, rows)
 
 
 def _shared(results: Results, a: str, b: str) -> bool:

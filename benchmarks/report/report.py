@@ -5,7 +5,6 @@ In the terminal, the same tables.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from benchmarks.report import exports
 from benchmarks.report.console import print_table
 from benchmarks.report.escaping import markdown, plain, tell
 from benchmarks.report.figures import MARK, Picture, drawn, pictures
+from benchmarks.report.page.data import page_json
+from benchmarks.report.page.page import html_page
 from benchmarks.report.tables import (
     DASH,
     EXTRA,
@@ -44,16 +45,6 @@ _HOW = (
     "Times: median decision time per instance in ms on one thread, one by one and batched. "
     "Evaluates: calls an evaluator while it decides."
 )
-_CSS = """
-body{font:15px/1.5 system-ui,sans-serif;color:#22303c;max-width:70rem;margin:2rem auto;
-padding:0 1rem}
-h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}
-table{border-collapse:collapse;font-size:.88rem;display:block;overflow-x:auto}
-th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #e3e7ea;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}th{border-bottom:2px solid #22303c}
-tbody tr:last-child td{color:#c0392b}svg{max-width:100%;height:auto}
-h1+p,body>p:last-child{color:#5c6b73;font-size:.85rem}blockquote{margin:0;color:#c0392b}
-"""
 
 
 def titled(table: Table) -> str:
@@ -187,17 +178,16 @@ def write_report(results: Results, path: Path, *, figures: bool = True) -> list[
     text = "\n".join(_markdown(results, tables, shown)) + "\n"
     files.write_text(path, text, *MADE)
     page = path.with_suffix(".html")
-    svgs = {f"figures/{name}.png": picture.svg for name, picture in shown.items()}
-    files.write_text(page, html_page(text, svgs), *MADE)
-    table, pairs = path.with_suffix(".csv"), path.with_name(f"{path.stem}-pairs.csv")
+    pairs = exports.pairs_of(results)
+    files.write_text(page, html_page(text, page_json(results, tables, pairs)), *MADE)
+    table, paired = path.with_suffix(".csv"), path.with_name(f"{path.stem}-pairs.csv")
     files.write_text(table, exports.csv_of(tables), *exports.CSV_MARKS)
     latex = path.with_suffix(".tex")
     files.write_text(latex, exports.latex_of(tables, origin(results)), b"% Made by `")
-    written, paired = [path, page, table, latex], exports.pairs_csv_of(results)
-    if paired is not None:
-        files.write_text(pairs, paired, *exports.CSV_MARKS)
-        written.append(pairs)
-    return written
+    if pairs is None:
+        return [path, page, table, latex]
+    files.write_text(paired, exports.csv_text(exports.PAIRED, pairs), *exports.CSV_MARKS)
+    return [path, page, table, latex, paired]
 
 
 def write_picture(folder: Path, name: str, picture: Picture) -> Path:
@@ -244,29 +234,6 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     texts = [[markdown(text) for text in line] for line in (header, *rows)]
     lines = [texts[0], ["---", *["--:"] * (len(header) - 1)], *texts[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def html_page(markdown: str, svgs: Mapping[str, str]) -> str:
-    """Return a report in Markdown as a page that stands alone.
-
-    Texts are escaped: of Markdown's marks only those that reports use mean anything.
-
-    Args:
-        markdown: begins with its title.
-        svgs: what stands in the page for an image, by the image's path.
-    """
-    from markdown_it import MarkdownIt
-
-    reader = MarkdownIt("zero").enable(
-        ["heading", "table", "list", "blockquote", "image", "backticks", "escape"]
-    )
-    reader.add_render_rule(
-        "image", lambda _, tokens, k, *rest: svgs.get(tokens[k].attrs["src"], "")
-    )
-    title = html.escape(markdown.partition("\n")[0].removeprefix("# "))
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{_CSS}</style>'
-    body = reader.render(markdown)
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}</body></html>\n'
 
 
 def comparison_rows(results: Results, a: str, b: str) -> list[tuple[str, ...]]:

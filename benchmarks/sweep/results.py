@@ -25,6 +25,7 @@ _KINDS: dict[str, Any] = {  # what JSON gives for a field's annotation
     "bool": bool,
     "int | None": (int, type(None)),
     "dict[str, Any]": dict,
+    "dict[str, Any] | None": (dict, type(None)),
     "Values": list,
     "list[bool]": list,
 }
@@ -114,6 +115,8 @@ class CellResult:
     """Certified lower bound of the cost."""
     proven: list[bool]
     """Whether the bound reached the gap asked for."""
+    first: dict[str, Any] | None = None
+    """Decision of the first instance, where UEs are decided: place and cpu_hz [N]."""
 
     def __post_init__(self) -> None:
         """Check format, types and lengths."""
@@ -133,6 +136,7 @@ class CellResult:
         ]
         wrong += ["bound"] * any(map(math.isnan, _numbers(self.bound)))
         wrong += ["proven"] * any(not isinstance(ok, bool) for ok in self.proven)
+        wrong += ["first"] * (self.first is not None and not _is_decision(self.first))
         if wrong or self.instances < 1:
             raise ValueError(f"wrong {', '.join(dict.fromkeys(wrong)) or 'instances'}")
 
@@ -174,6 +178,17 @@ def _numbers(value: Any) -> list[float]:
         for v in values
         if v is not None
     ]
+
+
+def _is_decision(value: Any) -> bool:
+    """Return whether a value holds place and cpu_hz, as many of each."""
+    if not isinstance(value, dict):
+        return False
+    place, cpu_hz = value.get("place"), value.get("cpu_hz")
+    if not isinstance(place, list) or not isinstance(cpu_hz, list) or len(place) != len(cpu_hz):
+        return False
+    counted = all(type(p) is int and 0 <= p < sys.maxsize for p in place)
+    return counted and None not in cpu_hz and all(v >= 0 for v in _numbers(cpu_hz))
 
 
 def finite_or_none(values: Iterable[float]) -> Values:

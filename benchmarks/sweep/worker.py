@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from lambo_env.utils.timing import measure
 
 SINGLE_RUNS = 8  # instances timed one by one
 SINGLE_BUDGET_S = 1.0  # after which no further one is started
+Watch = Callable[[Any], None]
 RESOLUTION_S = 0.02  # a batched decision shorter than this is timed more than once
 
 
@@ -73,6 +75,7 @@ def play_cell(
     spec: registry.AgentSpec | None,
     instances: Instances | Episodes,
     labels: Decision | None,
+    watch: Watch = lambda place: None,
 ) -> CellResult | NoResult:
     """Play one cell; its result lacks the bounds.
 
@@ -81,12 +84,13 @@ def play_cell(
         spec: the agent; None scores ``labels``.
         instances: the cell's block.
         labels: the decisions that a file ships.
+        watch: called with the places [B, N] of each slot.
     """
     try:
         with guard.guarded():
             if isinstance(instances, Episodes):
-                return _play_episodes(played, spec, instances)
-            return _play(played, spec, read_only(instances), labels)  # all cells share them
+                return _play_episodes(played, spec, instances, watch)
+            return _play(played, spec, read_only(instances), labels, watch)  # all cells share them
     except Exception as error:  # an agent's own bug must not end the sweep
         return NoResult(validate.told(error), failed=True)
 
@@ -96,6 +100,7 @@ def _play(
     spec: registry.AgentSpec | None,
     instances: Instances,
     labels: Decision | None,
+    watch: Watch,
 ) -> CellResult | NoResult:
     start = time.perf_counter()
     facts: dict[str, Any] = {}
@@ -115,10 +120,11 @@ def _play(
         rng = decision_rng(played["root"], played["scenario_hash"], played["block"])
         decision, times = decide_timed(agent, instances, prompts, rng)
         facts = _facts(agent, spec)
-    scores = score(instances, to_numpy(decision), prompts)
+    decision = to_numpy(decision)
+    watch(decision.place)
     return CellResult(
         **played,
-        **scores,
+        **score(instances, decision, prompts),
         **dataclasses.asdict(times),
         **facts,
         instances=instances.batch_size,
@@ -126,11 +132,20 @@ def _play(
         proven=[False] * instances.batch_size,
         finished=provenance.now(),
         seconds=0.0 if spec is None else round(time.perf_counter() - start, 3),
+        first=_first(instances, decision),
     )
 
 
+def _first(instances: Instances, decision: Decision) -> dict[str, Any] | None:
+    """Return the decision of the first instance as JSON holds it; None of other worlds."""
+    if world_of(instances, "instances").name != DEFAULT_WORLD:
+        return None
+    cpu_hz = finite_or_none(decision.cpu_hz[0])
+    return {"place": decision.place[0].tolist(), "cpu_hz": cpu_hz}
+
+
 def _play_episodes(
-    played: dict[str, Any], spec: registry.AgentSpec | None, episodes: Episodes
+    played: dict[str, Any], spec: registry.AgentSpec | None, episodes: Episodes, watch: Watch
 ) -> CellResult | NoResult:
     """Play a block of whole episodes; times are those of a slot."""
     start = time.perf_counter()
@@ -154,7 +169,9 @@ def _play_episodes(
         if len(singles_s) < SINGLE_RUNS and sum(singles_s) < SINGLE_BUDGET_S:
             one = read_only(shown.take(0)), prompts.take([0])
             singles_s.append(measure(functools.partial(agent.decide, *one, spare)).wall_s[0])
-        simulation.serve(checked_places(timed.result, shown))
+        place = checked_places(timed.result, shown)
+        watch(place[shown.has_task])
+        simulation.serve(place)
     for _ in range(episodes.scenario.deadline_slots - 1):
         simulation.serve()
     outcome = simulation.outcomes()

@@ -22,7 +22,7 @@ from lambo_env.offloading import observation, physics
 from lambo_env.offloading.instances import LOCAL, Instances
 
 ALLOCATIONS = ("optimal", "share")
-_WINDOW = 256  # steps that ``fixed_point`` settles at once
+_WINDOW = 128  # steps that a pass of ``fixed_point`` decides at once
 FIXED_POINT_ROWS = 12  # rollouts up to which it takes less time than step by step (50 UEs)
 _LAST_RESORT = (
     -1e9
@@ -172,11 +172,11 @@ def fixed_point(
 ) -> tuple[Rollout, int]:
     """Decide like ``rollout`` but all steps at once, again and again until nothing changes.
 
-    A pass over all steps decides each by the states that the last pass' places leave; step i is
-    right after i + 1 passes at the latest, and after a few in practice, since most decisions do not
-    hinge on the last ones before. For few rows a pass costs little more than a step. Many steps are
-    settled window by window, unless they attend to each other. Only for floors as what is taken
-    (the closed form's allocation).
+    A pass over a window of steps decides each by the states that the last pass' places leave. All
+    steps up to the first whose place changed are right then, and the window moves behind it: a step
+    takes a few passes in practice, since most decisions do not hinge on the last ones before. For
+    few rows a pass costs little more than a step. Steps that attend to each other are one window.
+    Only for floors as what is taken (the closed form's allocation).
 
     Returns:
         The rollouts, in the plan's order, and the number of passes.
@@ -190,28 +190,28 @@ def fixed_point(
     place = torch.zeros(batch, count, steps, dtype=torch.int64, device=need.device)
     if plan.place_prior is not None:
         guess = torch.where(need <= 1, plan.place_prior, fallback) + noise
-        place = guess.argmax(-1).expand(-1, count, -1)
-    taken = take.expand(-1, count, -1, -1)
+        place = guess.argmax(-1).expand(-1, count, -1).clone()
+    took = take.expand(-1, count, -1, -1).gather(-1, place[..., None])[..., 0]
     left: Tensor | float = 1.0
     memory: Tensor | float = 0.0
-    settled, passes = [], 0
-    window = steps if aed.config.self_attention else _WINDOW
-    for first in range(0, steps, window):
+    attends = aed.config.self_attention
+    first, passes, window = 0, 0, steps if attends else _WINDOW
+    while first < steps:
         pick = itemgetter((slice(None), slice(None), slice(first, first + window)))
-        some, now, parts = plan.of_steps(pick), pick(place), tuple(map(pick, (need, taken, noise)))
-        before = now[..., :0]
-        while not torch.equal(before, now):
-            passes, before = passes + 1, now
-            took = parts[1].gather(-1, now[..., None])[..., 0]
-            state, rest = states(some, now, took, places, left, memory)
-            logits = torch.where(parts[0] <= rest, aed.steps(some, state)[0], fallback)
-            now = (logits + parts[2]).argmax(-1)
-        settled.append(Rollout(now, took))
-        used, updates = _effects(some, now, took, places)
+        some, before = plan.of_steps(pick), pick(place)
+        state, rest = states(some, before, pick(took), places, left, memory)
+        logits = torch.where(pick(need) <= rest, aed.steps(some, state)[0], fallback)
+        now = (logits + pick(noise)).argmax(-1)
+        changed = torch.nonzero((now != before).flatten(0, 1).any(0))
+        settled = now.shape[-1] if not len(changed) else 0 if attends else int(changed[0]) + 1
+        pick(place).copy_(now)
+        pick(took).copy_(pick(take).expand(-1, count, -1, -1).gather(-1, now[..., None])[..., 0])
+        done = itemgetter((slice(None), slice(None), slice(first, first + settled)))
+        used, updates = _effects(plan.of_steps(done), done(place), done(took), places)
         left = left - used.sum(2, keepdim=True)
         memory = 0.0 if updates is None else memory + updates.sum(2, keepdim=True)
-    joined = (torch.cat(part, dim=-1) for part in zip(*(each[:2] for each in settled), strict=True))
-    return Rollout(*joined), passes
+        first, passes = first + settled, passes + 1
+    return Rollout(place, took), passes
 
 
 def decide(

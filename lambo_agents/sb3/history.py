@@ -51,7 +51,7 @@ def read(observed: Mapping[str, Tensor], shares: bool) -> Seen:
     """
     ues, servers = observed["ues"], observed["servers"]
     rows, num_ues, num_servers = len(ues), ues.shape[1], servers.shape[1]
-    static, current, place, taken = observation.read(ues, num_servers, torch)
+    static, current, place, taken, _ = observation.read(ues, num_servers, torch)
     size, tokens = servers[..., 1], observed["prompt"].to(torch.uint8)
     first, slot, lane = _groups(static, size, tokens)
     texts, text = decoding.distinct_texts(tokens[first].cpu().numpy())

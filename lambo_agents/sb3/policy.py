@@ -24,6 +24,7 @@ from lambo_agents.network.aed import AED
 from lambo_agents.network.config import AEDConfig, preset
 from lambo_agents.sb3 import history
 from lambo_agents.sb3.distribution import PlaceShare
+from lambo_env.offloading import observation
 from lambo_env.utils import validate
 
 Observed = Mapping[str, Tensor]
@@ -58,6 +59,11 @@ class AEDHeads:
         validate.check(
             "AEDPolicy.observation_space", keys, keys == ["prompt", "servers", "ues"], allowed
         )
+        width = observation.num_static(observation_space["servers"].shape[0])  # type: ignore[index]
+        width += observation.NUM_DYNAMIC
+        columns = observation_space["ues"].shape[1]  # type: ignore[index]
+        allowed = f"{width}: a fixed number of UEs (num_ues=None)"
+        validate.check("AEDPolicy.observation_space (columns)", columns, columns == width, allowed)
         self.aed_config = preset(aed) if isinstance(aed, str) else AEDConfig.from_dict(aed)
         cut, here = self.aed_config.num_servers, observation_space["servers"].shape[0]  # type: ignore[index]
         validate.check(

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
+
 from lambo_env.cell.scenario import CellScenario
 from lambo_env.utils import validate
 from lambo_env.utils.rows import Array
@@ -94,6 +96,7 @@ def check(name: str, shift: Shift, base: CellScenario) -> None:
     Raises:
         ValueError: it turns shadowing on, or draws UEs into a disc as wide as the square.
     """
+    _check_fields(shift, base)
     shadow = base.shadowing_db
     moves = shadow > 0 or "shadowing_db" not in shift.fields
     validate.check("Scenario.shadowing_db", shadow, moves, f"> 0 for the drift {name!r}")
@@ -101,6 +104,71 @@ def check(name: str, shift: Shift, base: CellScenario) -> None:
     fits = disc is None or 2 * disc <= side
     allowed = f">= {2 * (disc or 0):g} for the drift {name!r}"
     validate.check("Scenario.side_m", side, fits, allowed)
+
+
+def read(given: str | Mapping[str, Any]) -> tuple[str, Shift, Callable[[int], float]]:
+    """Return the name, shift and schedule of a drift: a name, or one's own as a mapping.
+
+    A mapping has ``schedule``, a name of ``SCHEDULES`` or a function of the slot, and of a
+    ``Shift`` what is to change: ``fields``, ``scale``, ``fails``, ``disc_m``; ``name`` if it has
+    one.
+
+    Raises:
+        ValueError: an unknown name or key, or no schedule.
+    """
+    if not isinstance(given, Mapping):
+        return (given, *named(given))
+    parts = {field.name for field in dataclasses.fields(Shift)} - {"summary"}
+    validate.known_keys("drift", given, {*parts, "name", "schedule"})
+    schedule = given.get("schedule")
+    if not callable(schedule):
+        schedule = SCHEDULES[validate.known(schedule, SCHEDULES, "drift.schedule")]
+    name = given.get("name", "own")
+    validate.check("drift.name", name, isinstance(name, str) and bool(name), "a text")
+    for part in ("fields", "scale"):
+        value = given.get(part, {})
+        validate.check(f"drift.{part}", value, isinstance(value, Mapping), "values by field")
+    validate.boolean("drift.fails", given.get("fails", False))
+    if given.get("disc_m") is not None:
+        validate.positive("drift.disc_m", given["disc_m"])
+    found = {part: given[part] for part in parts if part in given}
+    validate.check("drift", dict(given), any(found.values()), "something that changes")
+    return name, Shift(name, **found), schedule
+
+
+def _check_fields(shift: Shift, base: CellScenario) -> None:
+    """Refuse a change of what does not move by degrees, or of how much is drawn."""
+    moving = {n for n in base.field_names() if _numbers(getattr(base, n))}
+    moving -= {"num_ues", "num_slots"}
+    for part in ("fields", "scale"):
+        validate.known_keys(f"drift.{part}", getattr(shift, part), moving)
+    both = sorted({*shift.fields} & {*shift.scale})
+    validate.check("drift.fields and drift.scale", both, not both, "no field in both")
+    for name, factor in shift.scale.items():
+        validate.positive(f"drift.scale.{name}", factor)
+    target = shift.target(base)
+    for name in shift.fields:
+        before, after = getattr(base, name), getattr(target, name)
+        alike = _numbers(after) and np.shape(before) == np.shape(after)
+        validate.check(f"drift.fields.{name}", after, alike, f"finite, such as {before}")
+
+
+def _numbers(value: Any) -> bool:
+    array = np.asarray(value)
+    return array.dtype.kind in "fi" and bool(np.isfinite(array).all())
+
+
+def weight(schedule: Callable[[int], float], slot: int) -> float:
+    """Return what a schedule says of a slot.
+
+    Raises:
+        ValueError: no number in [0, 1].
+    """
+    value = schedule(slot)
+    field, allowed = f"drift.schedule({slot})", "a number in [0, 1]"
+    number = validate.number(field, value, allowed, 0.0)
+    validate.check(field, value, number <= 1, allowed)
+    return number
 
 
 def between(base: _Scenario, target: _Scenario, weight: float) -> _Scenario:

@@ -20,6 +20,7 @@ from lambo_env.offloading import drift as drifts
 from lambo_env.offloading import observation
 from lambo_env.offloading.batch import EpisodeBatch, Reward
 from lambo_env.offloading.instances import Decision, Instances
+from lambo_env.offloading.padding import PaddedBatch, padded_slots
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.slots import Slots, slots_of
 from lambo_env.offloading.slots import Source as InstanceSource
@@ -113,6 +114,9 @@ class EnvArguments:
         reward: "cost"; "relative" divides it by the cost of running the same slot all locally, so
             that all prompts have one scale; or a function (outcome, instances, objective) -> cost
             [B], whose negative is paid at a slot's last step.
+        num_ues: None plays the scenario's N; (low, high) a number of UEs between them, drawn anew
+            at each reset, or as many as a source samples. Observations are padded to ``high``,
+            with the column `present`; nobody decides for a UE that is not there.
 
     Raises:
         ValueError: naming the argument, its value and what is allowed.
@@ -125,6 +129,7 @@ class EnvArguments:
     observe: str = "prompt"
     mask: str = "info"
     reward: str | Reward = "cost"
+    num_ues: tuple[int, int] | None = None
 
     world: ClassVar[str] = "offloading"
     render_modes: ClassVar[Sequence[str]] = RENDER_MODES
@@ -140,6 +145,8 @@ class EnvArguments:
         object.__setattr__(self, "num_slots", validate.integer("num_slots", self.num_slots))
         if not callable(self.reward):
             validate.known(self.reward, REWARD, "reward")
+        if self.num_ues is not None:
+            object.__setattr__(self, "num_ues", _size_range(self.num_ues))
         object.__setattr__(self, "num_servers", self.slots().num_servers)
 
     @classmethod
@@ -151,15 +158,22 @@ class EnvArguments:
     @staticmethod
     def decision(infos: Mapping[str, Any]) -> Decision:
         """Return the decision that the infos of a finished slot tell."""
-        return Decision(infos["outcome"]["place"], infos["outcome"]["cpu_hz"])
+        outcome = infos["outcome"]
+        there = outcome["present"][0] if "present" in outcome else slice(None)
+        return Decision(outcome["place"][:, there], outcome["cpu_hz"][:, there])
 
     def slots(self) -> Slots:
         """Return how one slot follows another."""
-        return slots_of(cast(Scenario | InstanceSource, self.scenario))
+        played = cast(Scenario | InstanceSource, self._played())
+        return slots_of(played) if self.num_ues is None else padded_slots(played, self.num_ues)
+
+    def _played(self) -> Any:
+        return self.scenario
 
     def batch(self, num_envs: int) -> EpisodeBatch:
         """Return ``num_envs`` episodes that have not begun."""
-        return EpisodeBatch(
+        kind = EpisodeBatch if self.num_ues is None else PaddedBatch
+        return kind(
             self.slots(),
             self.texts,  # type: ignore[attr-defined]
             num_envs,
@@ -172,7 +186,8 @@ class EnvArguments:
     def observation_space(self) -> spaces.Space[Any]:
         """Return the space of one observation; entries are in their bounds in every scenario."""
         slots = self.slots()
-        width = observation.num_static(slots.num_servers) + observation.NUM_DYNAMIC
+        padded = self.num_ues is not None
+        width = observation.num_static(slots.num_servers) + observation.NUM_DYNAMIC + padded
         return cell_space((slots.num_ues, width), (slots.num_servers, 2), self.observe, self.mask)
 
     def action_space(self) -> spaces.Space[Any]:
@@ -201,10 +216,13 @@ class EnvArguments:
         validate.check('options["instances"]', kind, isinstance(given, Instances), "an Instances")
         size = (given.batch_size, given.num_ues, given.num_servers)
         slots = self.slots()
-        want = (num_envs, slots.num_ues, slots.num_servers)
-        validate.check(
-            'options["instances"] (batch_size, num_ues, num_servers)', size, size == want, f"{want}"
-        )
+        low, high = self.num_ues or (slots.num_ues,) * 2
+        fits = low <= given.num_ues <= high
+        right = fits and size[::2] == (num_envs, slots.num_servers)
+        ues = f"{high}" if low == high else f"{low} to {high}"
+        allowed = f"({num_envs}, {ues}, {slots.num_servers})"
+        field = 'options["instances"] (batch_size, num_ues, num_servers)'
+        validate.check(field, size, right, allowed)
         validate.check(
             'num_slots with options["instances"]', self.num_slots, self.num_slots == 1, "1"
         )
@@ -228,24 +246,31 @@ class DriftArguments(JointArguments):
     """``LAMBO-MEC-Drift-v0``: the joint decision in a cell that changes from slot to slot.
 
     Args:
-        drift: a name of ``list_drifts()``; the rest as in ``EnvArguments``.
+        drift: a name of ``list_drifts()``; one's own as a mapping: "schedule" ("abrupt", "gradual",
+            "cyclic", or a function slot -> weight in [0, 1]) with "scale" (factors by field),
+            "fields" (values by field), "fails" or "disc_m"; or a ``Drift``, which brings its
+            scenario; the rest as in ``EnvArguments``.
     """
 
     num_slots: int = drifts.NUM_SLOTS
-    drift: str = "capacity-abrupt"
+    drift: str | Mapping[str, Any] | drifts.Drift = "capacity-abrupt"
 
     def __post_init__(self) -> None:
         """Check every argument."""
-        object.__setattr__(
-            self,
-            "drift",
-            drifts.load_drift(self.drift, load_scenario(cast(Scenario, self.scenario))),
-        )
+        if isinstance(self.drift, drifts.Drift):
+            own = self.scenario in ("paper", self.drift.base)
+            allowed = "that of the Drift, or left out: a Drift brings its own"
+            validate.check("scenario", self.scenario, own, allowed)
+            object.__setattr__(self, "scenario", self.drift.base)
+        named = isinstance(self.drift, str | Mapping | drifts.Drift)
+        allowed = "a name of list_drifts(), a mapping, or a Drift"
+        validate.check("drift", self.drift, named, allowed)
+        scenario = load_scenario(cast(Scenario, self.scenario))
+        object.__setattr__(self, "drift", drifts.load_drift(self.drift, scenario))
         super().__post_init__()
 
-    def slots(self) -> Slots:
-        """Return how one slot follows another: as the drift says."""
-        return self.drift  # type: ignore[return-value]
+    def _played(self) -> Any:
+        return self.drift
 
 
 def check_shown(arguments: Any) -> None:
@@ -276,6 +301,16 @@ def cell_space(
 def _source(given: Source) -> Scenario | InstanceSource:
     """Return a scenario, or the object that samples instances as it is."""
     return given if callable(getattr(given, "sample", None)) else load_scenario(given)  # type: ignore[arg-type, return-value]
+
+
+def _size_range(given: Any) -> tuple[int, int]:
+    """Return (low, high) numbers of UEs."""
+    allowed = "None, or (low, high), integers with 1 <= low <= high"
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    validate.check("num_ues", given, pair, allowed)
+    low, high = (validate.integer("num_ues", size) for size in given)
+    validate.check("num_ues", given, low <= high, allowed)
+    return low, high
 
 
 def prompts_of_rows(given: Any, num_envs: int) -> Prompts | None:

@@ -103,6 +103,12 @@ class WorldEnv(Shell, gym.Env[Observation, Any]):
             self.render()
         return first_row(self._observe()), info
 
+    @property
+    def instances(self) -> Any:
+        """What is being played, a batch of one."""
+        played = super().instances
+        return played[0] if isinstance(played, tuple) else played
+
     def action_masks(self) -> NDArray[np.bool_] | None:
         """Return which actions can still do their task in time, or None where nothing is masked.
 

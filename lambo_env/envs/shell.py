@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium.error import ResetNeeded
 
+from lambo_env import registration
 from lambo_env.envs.arguments import MASK_KEY, Arguments, Observation
 from lambo_env.rendering.renderer import FPS, Renderer
 
@@ -38,8 +39,17 @@ class Shell:
 
     @property
     def instances(self) -> Any:
-        """What is being played [B]."""
+        """What is being played [B]; where N varies B batches of one."""
         return self._started().instances
+
+    def local_cost(self) -> Any:
+        """Return what running everything under way locally costs [B]: relative rewards' unit."""
+        batch = self._started()
+        if hasattr(batch, "local_cost"):  # where N varies
+            return batch.local_cost()
+        return registration.WORLDS[self.arguments.world].get("local_cost")(
+            batch.instances, batch.prompts
+        )
 
     def _observe(self, copy: bool = True) -> Observation:
         """Return what the batch shows [B, ...], the masks with it where they are asked for."""

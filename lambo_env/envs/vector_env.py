@@ -392,7 +392,10 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
 
 
 def row_of_any(values: Any, row: int) -> Any:
-    """Return one row of what holds all rows: an array, a tuple, or instances and prompts."""
+    """Return one row of what holds all rows: an array, a tuple, or instances and prompts.
+
+    Instances of N that varies are a tuple.
+    """
     return values[row] if isinstance(values, np.ndarray | tuple) else values.take([row])
 
 

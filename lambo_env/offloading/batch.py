@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lambo_env.cell.draws import draw
 from lambo_env.offloading import dynamics, physics
-from lambo_env.offloading.instances import LOCAL, Instances, Objective, Outcome
+from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective, Outcome
 from lambo_env.offloading.masks import legal_places
 from lambo_env.offloading.observation import Observations
 from lambo_env.offloading.slots import Slots, SourceSlots
@@ -44,6 +44,15 @@ class Slot:
     unit: dynamics.Floats | None  # [B] cost that a reward of 1 stands for; None: 1
 
 
+class Opening(NamedTuple):
+    """What slots are worked out to at their start."""
+
+    objective: Objective
+    tables: dynamics.SlotTables
+    state: dynamics.SlotState
+    unit: dynamics.Floats | None
+
+
 class _Following(NamedTuple):
     """The slots that follow in some rows, drawn and not begun."""
 
@@ -58,6 +67,7 @@ class EpisodeBatch:
 
     prompts: Prompts
     slot: Slot
+    together: ClassVar[bool] = True  # rows whose slots began together end together
     # the UE that all rows are at, None where they may differ: not to look it up in every step saves
     # 10 % of one of 8 rows
     _at: int | None
@@ -123,7 +133,8 @@ class EpisodeBatch:
         self.prompts = prompts if some.everyone else self.prompts.put(rows, prompts)
         given = np.full(rows.size, instances is not None)
         number = np.zeros(rows.size, dtype=np.int64)
-        drawn = drawn if instances is None else instances
+        if instances is not None:
+            inherited, drawn = self._handed(inherited, instances)
         self._begin(some, inherited, number, given, drawn, prompts)
 
     def _begin(
@@ -136,14 +147,25 @@ class EpisodeBatch:
         prompts: Prompts,
     ) -> None:
         """Put a new slot and its first observation into ``rows``."""
+        opening = self._opened(rows, inherited, instances, prompts)
+        slot = Slot(inherited, number, given, instances, *opening)
+        self.slot = slot if rows.everyone else rows.put(self.slot, slot)
+        self._at = 0 if rows.everyone and self.together else None
+
+    def _handed(self, inherited: Any, instances: Instances) -> tuple[Any, Instances]:
+        """Return slots that were handed in, [R], in place of those drawn."""
+        return inherited, instances
+
+    def _opened(
+        self, rows: Rows, inherited: Any, instances: Instances, prompts: Prompts
+    ) -> Opening:
+        """Work out slots of ``rows`` and show them."""
         objective, upload = prompts.objective(instances), physics.upload_s(instances)
         tables, state = dynamics.start(instances, objective, upload)
         relative = self._reward == "relative"
         unit = physics.all_local_cost(instances, prompts) if relative else None
-        slot = Slot(inherited, number, given, instances, objective, tables, state, unit)
-        self.slot = slot if rows.everyone else rows.put(self.slot, slot)
-        self._at = 0 if rows.everyone else None
         self._seen.begin(slice(None) if rows.everyone else rows.index, instances, upload)
+        return Opening(objective, tables, state, unit)
 
     # ---- step ------------------------------------------------------------------------------------
 
@@ -168,8 +190,8 @@ class EpisodeBatch:
         reward = move.reward if slot.unit is None else move.reward / some.take(slot.unit)
         if callable(self._reward):
             reward = np.zeros(rows.size)
-        if at == self._last or (at is None and np.count_nonzero(ue == self._last)):
-            last = ue == self._last
+        last = self._ending(some, ue, at)
+        if last is not None:
             try:
                 finished, following = self._finish(rows[last], rngs)
                 if callable(self._reward):
@@ -184,6 +206,13 @@ class EpisodeBatch:
         if following is not None:
             self._go_on(following)
         return reward, finished
+
+    def _ending(self, rows: Rows, ue: dynamics.Ints, at: int | None) -> dynamics.Bools | None:
+        """Return whose slot ends with the UE [R] that they decided; None where nobody's does."""
+        if at is not None:
+            return ue == self._last if at == self._last else None
+        last = ue == self._last
+        return last if np.count_nonzero(last) else None
 
     def _finish(self, rows: dynamics.Ints, rngs: Generators) -> tuple[Finished, _Following | None]:
         """Score the slots of ``rows`` and draw the next one where there is one."""
@@ -210,11 +239,16 @@ class EpisodeBatch:
     def _own_reward(self, finished: Finished) -> dynamics.Floats:
         """Return minus what the caller's function makes of finished slots [K]."""
         slot = self._some(finished.rows).take(self.slot)
+        return self._asked(finished.infos["outcome"], slot.instances, slot.objective)
+
+    def _asked(
+        self, told: dict[str, NDArray[Any]], instances: Instances, objective: Objective
+    ) -> dynamics.Floats:
         fields = [field.name for field in dataclasses.fields(Outcome)]
-        outcome = Outcome(**{name: finished.infos["outcome"][name] for name in fields})
-        given = read_only((outcome, slot.instances, slot.objective))
+        outcome = Outcome(**{name: told[name] for name in fields})
+        given = read_only((outcome, instances, objective))
         cost = np.asarray(self._reward(*given))  # type: ignore[operator]
-        want = (finished.rows.size,)
+        want = (len(instances),)
         field, allowed = "what the reward function returned", f"finite numbers of shape {want}"
         right = cost.dtype.kind in "fiu" and cost.shape == want
         validate.check(f"{field} (shape, dtype)", (cost.shape, str(cost.dtype)), right, allowed)
@@ -224,15 +258,7 @@ class EpisodeBatch:
     def _outcome(self, rows: Rows) -> dict[str, NDArray[Any]]:
         slot = rows.take(self.slot)
         decided = dynamics.decision(slot.tables, slot.state, shares=self.shares)
-        outcome = physics.evaluate(slot.instances, decided, slot.objective, check=False)
-        return {
-            "latency_s": outcome.latency_s,
-            "energy_j": outcome.energy_j,
-            "late": outcome.late,
-            "place": decided.place,
-            "cpu_hz": decided.cpu_hz,
-            "cost": outcome.cost,
-        }
+        return outcome_of(slot.instances, decided, slot.objective)
 
     # ---- what is seen ----------------------------------------------------------------------------
 
@@ -251,11 +277,16 @@ class EpisodeBatch:
         out = {"ues": self._seen.ues, "servers": self._seen.servers, **told}
         return {key: array.copy() for key, array in out.items()} if copy else out
 
+    def _cell(self, inherited: Any) -> Any:
+        """Return who stands where; None where nobody stands anywhere."""
+        return inherited
+
     def picture(self, row: int) -> dict[str, Any]:
         """Return what a picture of one row shows, as the arguments of ``Frame.from_decision``."""
         slot = Rows(np.asarray([row]), self.num_envs).take(self.slot)
         decided = dynamics.decision(slot.tables, slot.state, shares=self.shares)
-        ue, known = int(slot.state.ue[0]), not (slot.given[0] or slot.inherited is None)
+        ue, cell = int(slot.state.ue[0]), self._cell(slot.inherited)
+        known = not (slot.given[0] or cell is None)
         return {
             "instances": slot.instances,
             "objective": slot.objective,
@@ -269,6 +300,21 @@ class EpisodeBatch:
             "slot": int(slot.number[0]),
             "num_slots": self.num_slots,
             "side_m": self.slots.side_m if known else None,
-            "ue_xy": slot.inherited.ue_xy[0].copy() if known else None,
-            "server_xy": slot.inherited.server_xy[0].copy() if known else None,
+            "ue_xy": cell.ue_xy[0].copy() if known else None,
+            "server_xy": cell.server_xy[0].copy() if known else None,
         }
+
+
+def outcome_of(
+    instances: Instances, decided: Decision, objective: Objective
+) -> dict[str, NDArray[Any]]:
+    """Return what the infos tell of finished slots."""
+    outcome = physics.evaluate(instances, decided, objective, check=False)
+    return {
+        "latency_s": outcome.latency_s,
+        "energy_j": outcome.energy_j,
+        "late": outcome.late,
+        "place": decided.place,
+        "cpu_hz": decided.cpu_hz,
+        "cost": outcome.cost,
+    }

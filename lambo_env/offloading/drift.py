@@ -68,7 +68,7 @@ class Drift(MovingSlots):
 
         Fields between the base's and the target's by the schedule's weight.
         """
-        return shifts.between(self.base, self._target, self.schedule(slot))
+        return shifts.between(self.base, self._target, shifts.weight(self.schedule, slot))
 
     def first(self, draws: Draws) -> tuple[CellState, Instances]:
         """Return the cell and the instances of first slots."""
@@ -104,26 +104,36 @@ class Drift(MovingSlots):
 
     def _snapshot(self, now: CellState, slot: int, uniforms: Array) -> Instances:
         """Return ``slot`` as Instances; a drawn-in UE is seen where the drift has taken it."""
-        weight = self.schedule(slot)
+        weight = shifts.weight(self.schedule, slot)
         if self.shift.disc_m is not None and weight > 0:
             drawn = into_disc(now.ue_xy, self.base.side_m, self.shift.disc_m, np)
             now = dataclasses.replace(now, ue_xy=now.ue_xy + weight * (drawn - now.ue_xy))
         return slots.snapshot(now, self.scenario(slot), uniforms)
 
 
-def load_drift(name: str, scenario: str | Mapping[str, Any] | Scenario = "paper") -> Drift:
-    """Return the drift of a name, on a scenario.
+def load_drift(
+    drift: str | Drift | Mapping[str, Any],
+    scenario: str | Mapping[str, Any] | Scenario = "paper",
+) -> Drift:
+    """Return a drift, on a scenario.
+
+    Args:
+        drift: a name of ``list_drifts()``; a mapping of what changes and when, as
+            ``shifts.read`` takes it; or a Drift, which is taken as it is: it has its scenario.
+        scenario: what drifts.
 
     Raises:
         ValueError: an unknown name (with the closest known one), or a scenario that cannot drift
             so.
     """
-    shift, schedule = shifts.named(name)
+    if isinstance(drift, Drift):
+        return drift
+    name, shift, schedule = shifts.read(drift)
     return Drift(base=load_scenario(scenario), name=name, shift=shift, schedule=schedule)
 
 
 def stream(
-    name: str | Drift,
+    drift: str | Drift | Mapping[str, Any],
     batch: int,
     rng: np.random.Generator | int,
     scenario: str | Mapping[str, Any] | Scenario = "paper",
@@ -134,7 +144,7 @@ def stream(
     (slot, Instances) of fixed N and M.
 
     Args:
-        name: of the drift, or a Drift (then ``scenario`` is its own).
+        drift: as of ``load_drift``.
         batch: B, worlds side by side.
         rng: a generator or a seed.
         scenario: what drifts.
@@ -144,7 +154,7 @@ def stream(
         ValueError: an unknown drift, or an argument of a wrong type or range; at the call, not at
             the first slot.
     """
-    drift = name if isinstance(name, Drift) else load_drift(name, scenario)
+    course = load_drift(drift, scenario)
     count = validate.integer("stream(batch)", batch)
     num_slots = validate.integer("stream(num_slots)", num_slots)
-    return slots.stream(drift, count, validate.seeded(rng), num_slots)
+    return slots.stream(course, count, validate.seeded(rng), num_slots)

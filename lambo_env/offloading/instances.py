@@ -125,7 +125,10 @@ class Instances(CellInstances):
         return found(self)
 
     def order(self, permutation: Array) -> Instances:
-        """Return the instances with their UEs in the order of the old indices [B, N]."""
+        """Return the instances with their UEs in the order of the old indices [B, N].
+
+        Fewer of them, or some twice, make another N.
+        """
         xp = self.xp
         per_ue = {f.name for f in dataclasses.fields(self)} - {
             "uplink_bps",
@@ -135,7 +138,7 @@ class Instances(CellInstances):
         fields = {
             name: xp.take_along_axis(getattr(self, name), permutation, axis=1) for name in per_ue
         }
-        index = xp.broadcast_to(permutation[..., None], self.uplink_bps.shape)
+        index = xp.broadcast_to(permutation[..., None], (*permutation.shape, self.num_servers))
         return Instances.unchecked(
             **fields,
             uplink_bps=xp.take_along_axis(self.uplink_bps, index, axis=1),

@@ -4,8 +4,8 @@ Environments, adapters and networks all see a slot through these columns.
 
 ``ues`` [B, N, M + 7]: M upload times / deadline, local latency / deadline, load, relative deadline,
 power ratio (static, squashed by x / (1 + x)); then 'is current', 'decided place / M', 'taken /
-total of its server'. ``servers`` [B, M, 2]: left / total, total / largest. All in [0, 1] in every
-scenario.
+total of its server'; where N varies also 'present', 0 for padding. ``servers`` [B, M, 2]: left /
+total, total / largest. All in [0, 1] in every scenario.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from lambo_env.offloading.instances import Array, Instances
 
 NUM_DYNAMIC = 3
 IS_CURRENT, PLACE, TAKEN = range(NUM_DYNAMIC)  # the dynamic columns, after the static ones
+PRESENT = NUM_DYNAMIC  # after those, where N varies
 _PASSED_ON = np.array([0.0, 1.0], dtype=np.float32)  # 'is current' of a decided UE and the next
 NUM_STATIC_BESIDE_SERVERS = 4
 
@@ -74,11 +75,18 @@ def server_columns(left_hz: Array, server_cpu_hz: Array, xp: Any) -> Array:
 
 
 class Observations:
-    """The observations of B slots, written decision by decision (NumPy, float32)."""
+    """The observations of B slots, written decision by decision (NumPy, float32).
 
-    def __init__(self, num_envs: int, num_ues: int, num_servers: int) -> None:
+    ``present`` adds the column of that name: slots may have fewer UEs than are shown.
+    """
+
+    def __init__(
+        self, num_envs: int, num_ues: int, num_servers: int, present: bool = False
+    ) -> None:
         self._static = num_static(num_servers)
-        self.ues = np.zeros((num_envs, num_ues, self._static + NUM_DYNAMIC), dtype=np.float32)
+        width = self._static + NUM_DYNAMIC + present
+        self.ues = np.zeros((num_envs, num_ues, width), dtype=np.float32)
+        self._count = np.full(num_envs, num_ues)  # UEs that are there
         # places, so that a place is an index; the local one's are never shown
         self._places = np.zeros((num_envs, num_servers + 1, 2), dtype=np.float32)
 
@@ -89,12 +97,14 @@ class Observations:
 
     def begin(self, rows: Any, instances: Instances, upload: Array) -> None:
         """Show new slots in ``rows`` (an index array or a slice), the first UE current."""
-        start = 0
+        start, count = 0, instances.num_ues
         for part in static_parts(instances, upload):
-            self.ues[rows, :, start : start + part.shape[-1]] = part
+            self.ues[rows, :count, start : start + part.shape[-1]] = part
             start += part.shape[-1]
         self.ues[rows, :, start:] = 0.0
-        self.ues[rows, 0, start + IS_CURRENT] = 1.0
+        self.ues[rows, count:] = 0.0
+        self.ues[rows, :count, start + NUM_DYNAMIC :] = 1.0
+        self.ues[rows, 0, start + IS_CURRENT], self._count[rows] = 1.0, count
         capacity = instances.server_cpu_hz
         self._places[rows, 1:] = server_columns(capacity, capacity, instances.xp)
 
@@ -118,7 +128,7 @@ class Observations:
         else:
             self.ues[rows, ue, first + PLACE], self.ues[rows, ue, first + TAKEN] = where, taken
             self.ues[rows, ue, first + IS_CURRENT] = 0.0
-            onward = ue + 1 < num_ues
+            onward = ue + 1 < self._count[rows]
             self.ues[rows[onward], ue[onward] + 1, first + IS_CURRENT] = 1.0
         self._places.reshape(-1)[2 * server] = np.maximum(left, 0.0)
 
@@ -130,6 +140,7 @@ class Columns(NamedTuple):
     current: Array  # [..., N] 1 for the UE to be decided, else 0
     place: Array  # [..., N] a whole number; 0 where local or undecided
     taken: Array  # [..., N] of the total of its server
+    present: Array  # [..., N] 1 for a UE that is there, 0 for padding
 
 
 def read(ues: Array, num_servers: int, xp: Any) -> Columns:
@@ -137,7 +148,8 @@ def read(ues: Array, num_servers: int, xp: Any) -> Columns:
     static = num_static(num_servers)
     dynamic = ues[..., static:]
     place = xp.round(dynamic[..., PLACE] * num_servers)
-    return Columns(ues[..., :static], dynamic[..., IS_CURRENT], place, dynamic[..., TAKEN])
+    there = dynamic[..., PRESENT] if dynamic.shape[-1] > PRESENT else xp.ones_like(place)
+    return Columns(ues[..., :static], dynamic[..., IS_CURRENT], place, dynamic[..., TAKEN], there)
 
 
 class Ratios(NamedTuple):

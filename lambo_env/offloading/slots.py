@@ -154,8 +154,8 @@ class SourceSlots:
     side_m = None
     first_draws = next_draws = (0, 0)
 
-    def __init__(self, source: Source) -> None:
-        """Take the source's size.
+    def __init__(self, source: Source, num_ues: tuple[int, int] | None = None) -> None:
+        """Take the source's size; a pair of the least and the largest N allows any between.
 
         Raises:
             ValueError: no ``sample``, or sizes that are no positive integers.
@@ -163,7 +163,9 @@ class SourceSlots:
         sample = getattr(source, "sample", None)
         allowed = "an object with num_ues, num_servers and sample(batch_size, rng) -> Instances"
         validate.check("source", source, callable(sample), allowed)
-        self.num_ues = validate.integer("source.num_ues", getattr(source, "num_ues", None))
+        if num_ues is None:
+            num_ues = (validate.integer("source.num_ues", getattr(source, "num_ues", None)),) * 2
+        self._least, self.num_ues = num_ues
         self.num_servers = validate.integer(
             "source.num_servers", getattr(source, "num_servers", None)
         )
@@ -185,10 +187,11 @@ class SourceSlots:
     def _sample(self, count: int, rng: np.random.Generator) -> Instances:
         field = "what source.sample returned"
         out = validate.of_kind(field, self.source.sample(count, rng), Instances)
-        shape, want = out.uplink_bps.shape, (count, self.num_ues, self.num_servers)
-        validate.check(
-            f"{field} (batch_size, num_ues, num_servers)", shape, shape == want, f"{want}"
-        )
+        shape, least = tuple(out.uplink_bps.shape), self._least
+        right = shape in {(count, ues, self.num_servers) for ues in range(least, self.num_ues + 1)}
+        ues = f"{self.num_ues}" if least == self.num_ues else f"{least} to {self.num_ues}"
+        allowed = f"({count}, {ues}, {self.num_servers})"
+        validate.check(f"{field} (batch_size, num_ues, num_servers)", shape, right, allowed)
         return out.to("numpy")
 
 

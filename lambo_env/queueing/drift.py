@@ -49,7 +49,7 @@ class EpisodeDrift:
     def scenario(self, episode: int) -> QueueScenario:
         """Return the scenario of episode 0, 1, ...."""
         target = self.shift.target(self.base)
-        return shifts.between(self.base, target, self.schedule(episode))
+        return shifts.between(self.base, target, shifts.weight(self.schedule, episode))
 
     def slots(self, episode: int) -> QueueSlots:
         """Return what is played in episode 0, 1, ...."""
@@ -57,15 +57,18 @@ class EpisodeDrift:
 
 
 def load_drift(
-    name: str, scenario: str | Mapping[str, Any] | QueueScenario = "queue"
+    drift: str | Mapping[str, Any], scenario: str | Mapping[str, Any] | QueueScenario = "queue"
 ) -> EpisodeDrift:
-    """Return the drift of a name of ``list_drifts()``, on a scenario.
+    """Return the drift of a name of ``list_drifts()``, or one's own, on a scenario.
+
+    One's own is a mapping of what changes and when, as ``shifts.read`` takes it.
 
     Raises:
         ValueError: an unknown name (with the closest known one), or a scenario that cannot drift
             so.
     """
-    return EpisodeDrift(name, load_scenario(scenario), *shifts.named(name))
+    name, shift, schedule = shifts.read(drift)
+    return EpisodeDrift(name, load_scenario(scenario), shift, schedule)
 
 
 def stream(

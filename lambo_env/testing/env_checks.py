@@ -148,7 +148,7 @@ def copies(probe: Probe, duplicate: Callable[[Any], Any]) -> str:
     if env.step(random_action(env, rng))[2]:
         env.reset()
     twin = duplicate(env)
-    for step in range(2 * getattr(env.unwrapped, "num_ues", 30)):
+    for step in range(2 * probe.num_steps()):
         action = random_action(env, rng)
         moved = env.step(action)
         same(moved, twin.step(action), f"step {step}")

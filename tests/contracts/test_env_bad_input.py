@@ -105,6 +105,7 @@ ARGUMENTS = [
     ({"observe": "all"}, "unknown observe 'all'; known: objective, prompt"),
     ({"render_mode": "braille"}, "unknown render_mode .braille.; known:"),
 ]
+SIZES = [({"num_ues": sizes}, "num_ues is") for sizes in (6, (3,), (6, 3), (0, 3), (2.5, 4))]
 QUEUE_ARGUMENTS = [
     *(row for row in ARGUMENTS if row[0] != {"num_slots": None}),
     *(({"reward": reward}, "reward") for reward in (lambda *_: 0.0, "cheap", None)),
@@ -130,7 +131,7 @@ WPMEC_ARGUMENTS = [
 def arguments_of(env_id: str) -> list:
     if env_id == "LAMBO-WPMEC-v0":
         return WPMEC_ARGUMENTS
-    return QUEUE_ARGUMENTS if env_id == QUEUE else ARGUMENTS
+    return QUEUE_ARGUMENTS if env_id == QUEUE else [*ARGUMENTS, *SIZES]
 
 
 def options_of(env_id: str) -> list:

@@ -20,13 +20,12 @@ from torch import Tensor, nn
 
 from baselines.neural import checkpoint, features
 from baselines.neural.features import Floats, Places
-from baselines.neural.networks import NetConfig, PlaceNet, parameters, place_logits
+from baselines.neural.networks import NetAgent, NetConfig, PlaceNet, place_logits
 from baselines.neural.replay import shuffled_ues
 from lambo_agents.protocol import Agent, refuse_unsupported
 from lambo_agents.registry import list_agents, make_agent
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances
-from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 
@@ -34,7 +33,7 @@ ALLOCATIONS = ("optimal", "head")
 LABELS = 20_000  # that the shipped weights learnt from
 
 
-class Are:
+class Are(NetAgent):
     """ARE online: a network supervised on an optimiser's decisions decides in one pass.
 
     The CPU follows by the closed form. It asks the optimiser where it is unsure.
@@ -61,7 +60,6 @@ class Are:
         online: learn in ``adapt``; False: stay as it is.
     """
 
-    objectives = PAIR
     evaluator_in_loop = False
     labels_used = LABELS
 
@@ -103,15 +101,6 @@ class Are:
         )
         self._room = validate.integer("Are.memory", memory)
         self._memory: Lesson | None = None
-
-    @property
-    def num_parameters(self) -> int:
-        """Learned numbers."""
-        return parameters(self.net)
-
-    def supports(self, instances: Instances) -> str | None:
-        """Return why these instances do not fit the network, or None."""
-        return self.net.unsupported(instances)
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return everyone's most likely place and its CPU."""

@@ -22,12 +22,11 @@ from torch import Tensor, nn
 
 from baselines.neural import checkpoint, features
 from baselines.neural.features import Columns, Floats, Places
-from baselines.neural.networks import NetConfig, PlaceNet, parameters, place_logits
+from baselines.neural.networks import NetAgent, NetConfig, PlaceNet, place_logits
 from baselines.neural.replay import OnlineLearner, ReplayBuffer, ReplayConfig
 from lambo_agents.protocol import refuse_unsupported
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances, Objective
-from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import validate
 from lambo_env.utils.rules import ruled
@@ -106,7 +105,7 @@ class DrooConfig(ReplayConfig):
     most_candidates: int = ruled(50, validate.integer)
 
 
-class Droo(OnlineLearner):
+class Droo(NetAgent, OnlineLearner):
     """DROO online: the best of K order-preserving candidates of its network, by the simulator.
 
     It learns from each slot.
@@ -124,7 +123,6 @@ class Droo(OnlineLearner):
     ``evaluations`` counts the candidates that the simulator has scored.
     """
 
-    objectives = PAIR
     evaluator_in_loop = True
     net: PlaceNet
     optimiser: torch.optim.Adam
@@ -155,15 +153,6 @@ class Droo(OnlineLearner):
         self.optimiser = torch.optim.Adam(
             self.net.parameters(), self.config.learning_rate, fused=True
         )
-
-    @property
-    def num_parameters(self) -> int:
-        """Learned numbers."""
-        return parameters(self.net)
-
-    def supports(self, instances: Instances) -> str | None:
-        """Return why these instances do not fit the network, or None."""
-        return self.net.unsupported(instances)
 
     def decide(self, instances: Instances, prompts: Prompts, rng: np.random.Generator) -> Decision:
         """Return the cheapest of K candidates under the closed form."""

@@ -103,16 +103,20 @@ def tune(
     *,
     size: str = "pooled",
     scenario: str = "paper",
-    instances: int = 128,
+    instances: int = 512,
+    best: int = 4,
     out: str = "runs/tune-neural",
 ) -> None:
-    """Try one option after the other on short budgets and print the trials, the best first.
+    """Try one option after the other in short trainings, then the best few settings in full.
+
+    Print the trials, those in full and the best first.
 
     Args:
         family: are or droo.
         size: pooled or 60fc.
         scenario: Preset or .toml file.
         instances: Fresh instances that a trial is scored on, under each prompt.
+        best: Settings that are trained in full, those of the best short trials.
         out: Folder of the trials, a line of JSON each.
     """
     from baselines.neural.tune import BUDGETS, SPACE, search
@@ -122,9 +126,10 @@ def tune(
     validate.known(family, BUDGETS, "family")
     validate.known(size, SPACE, "size")
     validate.integer("instances", instances)
+    validate.integer("best", best, low=0)
     load_scenario(scenario)  # refused before a folder is made
-    names = list(SPACE[size])
-    found = search(family, size, Path(out), scenario, instances)
+    names = [*SPACE[size], *BUDGETS[family]]
+    found = search(family, size, Path(out), scenario, instances, best)
     gaps = [name for name in found[0] if name not in ("options", "n", "cpu_seconds")]
     rows = [
         (
@@ -134,7 +139,7 @@ def tune(
         )
         for row in found
     ]
-    title = f"{family}, {size}: gaps to local search after a short training"
+    title = f"{family}, {size}: gaps to local search"
     print_table((*names, *(f"{name}, %" for name in gaps), "CPU s"), rows, title)
 
 

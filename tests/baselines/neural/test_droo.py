@@ -199,18 +199,6 @@ def test_more_candidates_never_cost_more(tiny, prompts, rng):
     assert np.any(cost[2] < cost[0])
 
 
-def test_a_fully_connected_network_of_another_size_says_so(rng):
-    agent = Droo(None, net=DEEP)
-    instances = sample_instances(load_scenario("tiny").replace(num_ues=7), 1, rng)
-    assert (
-        agent.supports(instances)
-        == "the network is made for 6 UEs and 4 servers; these have 7 and 4"
-    )
-    with pytest.raises(ValueError, match="made for 6 UEs"):
-        agent.decide(instances, Prompts.of("minimum latency"), rng)
-    assert Droo(None, net=TINY).supports(instances) is None
-
-
 def test_candidates_scored_by_the_simulator_are_counted(agent, tiny, prompts, rng):
     agent.decide(tiny, prompts, rng)
     assert agent.evaluations == 6 * len(tiny)

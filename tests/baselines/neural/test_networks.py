@@ -12,9 +12,12 @@ from baselines.neural.droo.training import DrooTraining
 from baselines.neural.features import allotted, pooled_columns
 from baselines.neural.networks import FlatConfig, PooledConfig, parameters, place_logits
 from baselines.neural.replay import shuffled_ues
+from lambo_agents.protocol import unsupported
+from lambo_agents.registry import make_agent
 from lambo_env.offloading import physics
 from lambo_env.offloading.scenario import list_scenarios, load_scenario
 from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.prompts import Prompts
 
 
 @pytest.mark.parametrize("name", list_scenarios())
@@ -72,6 +75,27 @@ def test_tasks_that_the_closed_form_drops_are_sent_back(rng):
 def test_the_pooled_network_takes_any_numbers(ues, servers):
     net = PooledConfig(width=8).network()
     assert torch.isfinite(net(torch.rand(2, ues, servers, 14))[0]).all()
+
+
+@pytest.mark.parametrize("name", ["are", "are-frozen", "droo", "droo-frozen"])
+@pytest.mark.parametrize(("ues", "servers"), [(49, 4), (51, 4), (50, 3), (20, 5)])
+def test_shared_weights_decide_any_numbers_and_60_layers_name_their_own(name, ues, servers, rng):
+    cell = load_scenario("paper").replace(num_ues=ues, server_cpu_hz=[3e10] * servers)
+    instances, prompts = sample_instances(cell, 2, rng), Prompts.of("minimum latency", 2)
+    shared = make_agent(name)
+    assert shared.supports(instances) is None
+    decision = shared.decide(instances, prompts, rng)
+    assert np.all(
+        np.isfinite(physics.evaluate(instances, decision, prompts.objective(instances)).cost)
+    )
+    family, _, frozen = name.partition("-")
+    flat = make_agent(f"{family}-60fc-{frozen}".rstrip("-"))
+    reason = f"the network is made for 50 UEs and 4 servers; these have {ues} and {servers}"
+    assert flat.supports(instances) == unsupported(flat, instances) == reason
+    with pytest.raises(ValueError, match=reason):
+        flat.decide(instances, prompts, rng)
+    assert flat.supports(sample_instances(load_scenario("paper"), 1, rng)) is None
+    assert flat.num_parameters > 50 * shared.num_parameters > 0
 
 
 def test_shuffling_moves_all_of_a_ue(rng):

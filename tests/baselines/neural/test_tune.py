@@ -7,25 +7,44 @@ import pytest
 from baselines.neural import tune
 
 SHORT = {"are": {"labels": 20, "epochs": 1}, "droo": {"slots": 10}}
+FULL = {"are": {"labels": 40, "epochs": 2}, "droo": {"slots": 20, "rounds": 1}}
 
 
-@pytest.mark.parametrize("family", ["are", "droo"])
-def test_each_option_is_tried_with_the_best_before_it(family, tmp_path, monkeypatch):
+@pytest.fixture(params=["are", "droo"])
+def family(request, monkeypatch):
+    """Return a family whose space, short trials and full trainings are small."""
     monkeypatch.setitem(tune.SPACE, "pooled", {"width": (4, 8), "batch": (5, 10)})
-    given = (family, "pooled", tmp_path, "tiny", 4, SHORT[family])
+    monkeypatch.setitem(tune.BUDGETS, request.param, SHORT[request.param])
+    module = getattr(tune, f"{request.param}_training")
+    settled = {**module.SETTINGS["pooled"], **FULL[request.param], "varied": 0.0}
+    monkeypatch.setitem(module.SETTINGS, "pooled", settled)
+    return request.param
+
+
+def test_each_option_is_tried_with_the_best_before_it_and_the_best_few_in_full(family, tmp_path):
     told = []
-    found = tune.search(*given, told.append)
-    widths = [row["options"]["width"] for row in told]
+    found = tune.search(family, "pooled", tmp_path, "tiny", 4, best=2, tell=told.append)
+    widths, batches = ([row["options"][name] for row in told] for name in ("width", "batch"))
     best = min(told[:2], key=lambda row: row["mean"])["options"]["width"]
-    assert widths == [4, 8, best, best]
-    assert found[0]["mean"] == min(row["mean"] for row in told)
+    assert widths[:4] == [4, 8, best, best]
+    assert batches[:4] == [10, 10, 5, 10]
+    short, full = told[:4], told[4:]
+    for rows, budget in ((short, SHORT), (full, FULL)):
+        assert all(budget[family].items() <= row["options"].items() for row in rows)
+    picked = sorted({(row["mean"], *pair(row)) for row in short})[:2]
+    assert [pair(row) for row in full] == [key[1:] for key in picked]
+    assert found[0] == min(full, key=lambda row: row["mean"])
+    assert len(found) == 2 + 3
     lines = (tmp_path / f"{family}.jsonl").read_text().splitlines()
     assert sorted(map(json.dumps, found)) == sorted(lines)
 
 
-def test_a_second_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setitem(tune.SPACE, "pooled", {"width": (4, 8)})
-    given = ("droo", "pooled", tmp_path, "tiny", 4, SHORT["droo"], lambda row: None)
-    first = tune.search(*given)
-    monkeypatch.setattr(tune.droo_training, "train", None)
-    assert tune.search(*given) == first
+def pair(row):
+    return row["options"]["width"], row["options"]["batch"]
+
+
+def test_a_second_run_goes_on(family, tmp_path, monkeypatch):
+    given = (family, "pooled", tmp_path, "tiny", 4, 1)
+    first = tune.search(*given, tell=lambda row: None)
+    monkeypatch.setattr(getattr(tune, f"{family}_training"), "train", None)
+    assert tune.search(*given, tell=lambda row: None) == first

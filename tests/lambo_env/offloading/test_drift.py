@@ -196,3 +196,84 @@ def test_the_environment_keeps_its_contract():
 def test_an_unknown_drift_is_refused():
     with pytest.raises(ValueError, match="did you mean 'data-abrupt'"):
         gym.make(ENV, drift="data-abrubt")
+
+
+OWN = {"scale": {"server_cpu_hz": 0.5}, "schedule": "abrupt"}
+
+
+def test_a_drift_of_ones_own_is_a_mapping_or_a_drift():
+    """The shipped drift written out is the shipped drift, bit for bit."""
+    named = drift.load_drift("capacity-abrupt", SMALL)
+    course = drift.Drift(base=SMALL, name="mine", shift=named.shift, schedule=named.schedule)
+    envs = [
+        gym.make(ENV, drift="capacity-abrupt", scenario=SMALL, num_slots=22),
+        gym.make(ENV, drift=OWN, scenario=SMALL, num_slots=22),
+        gym.make(ENV, drift=course, num_slots=22),
+    ]
+    for env in envs:
+        env.reset(seed=1)
+    for _ in range(21 * SMALL.num_ues):
+        for env in envs:
+            env.step(env.action_space.sample() * 0 - 1)
+    shown = [env.unwrapped.instances for env in envs]
+    assert same(shown[0], shown[1]) and same(shown[0], shown[2])
+    assert shown[0].server_cpu_hz[0, 0] == SMALL.server_cpu_hz[0] / 2
+
+
+def test_a_schedule_of_ones_own_says_how_far():
+    own = {"fields": {"path_loss_exponent": 4.0}, "schedule": lambda slot: min(1.0, slot / 4)}
+    course = drift.load_drift(own, SMALL)
+    assert [course.scenario(slot).path_loss_exponent for slot in (0, 2, 9)] == [3.0, 3.5, 4.0]
+    assert len(list(drift.stream(own, 2, 0, SMALL, num_slots=6))) == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (3, "drift is 3; allowed: a name of list_drifts"),
+        (None, "drift is None"),
+        ({}, "unknown drift.schedule None; known: abrupt, cyclic, gradual"),
+        ({**OWN, "schedule": "abrubt"}, "unknown drift.schedule 'abrubt'; did you mean 'abrupt'"),
+        ({"schedule": "abrupt"}, "allowed: something that changes"),
+        ({**OWN, "scales": {}}, "drift.scales: unknown field; did you mean 'scale'"),
+        ({**OWN, "scale": {"server_hz": 2}}, "drift.scale.server_hz: unknown field"),
+        ({**OWN, "scale": {"server_cpu_hz": -1}}, "drift.scale.server_cpu_hz is -1"),
+        ({**OWN, "scale": 0.5}, "drift.scale is 0.5"),
+        ({**OWN, "fields": {"num_ues": 3}}, "drift.fields.num_ues: unknown field"),
+        ({**OWN, "fields": {"mobility": "none"}}, "drift.fields.mobility: unknown field"),
+        ({**OWN, "fields": {"bandwidth_hz": 0}}, "Scenario.bandwidth_hz is 0"),
+        ({"schedule": "abrupt", "fields": {"server_cpu_hz": [1e9]}}, "drift.fields.server_cpu_hz"),
+        ({**OWN, "fields": {"server_cpu_hz": [1e9] * 4}}, "allowed: no field in both"),
+        ({**OWN, "fails": 1}, "drift.fails is 1"),
+        ({**OWN, "disc_m": -2}, "drift.disc_m is -2"),
+        ({**OWN, "disc_m": 40}, "Scenario.side_m is"),
+        ({**OWN, "name": ""}, "drift.name is ''"),
+    ],
+)
+def test_a_bad_drift_is_named(given, text):
+    with pytest.raises(ValueError, match=text):
+        gym.make(ENV, drift=given, scenario="tiny")
+
+
+@pytest.mark.parametrize("answer", [1.5, -0.1, "much", None, np.nan])
+def test_a_bad_schedule_is_named_and_the_episode_goes_on(answer):
+    answers = [0.0, answer]
+    own = {**OWN, "schedule": lambda slot: answers[slot]}
+    env = gym.make(ENV, drift=own, scenario="tiny", num_slots=2).unwrapped
+    env.reset(seed=0)
+    for _ in range(5):
+        env.step(np.array([-1, 0], dtype=np.float32))
+    with pytest.raises(
+        ValueError, match=r"drift.schedule\(1\) is .*; allowed: a number in \[0, 1\]"
+    ):
+        env.step(np.array([-1, 0], dtype=np.float32))
+    answers[1] = 1.0
+    *_, info = env.step(np.array([-1, 0], dtype=np.float32))
+    assert "outcome" in info
+
+
+def test_a_drift_brings_its_scenario():
+    course = drift.load_drift("data-abrupt", SMALL)
+    assert gym.make(ENV, drift=course).unwrapped.scenario == SMALL
+    with pytest.raises(ValueError, match="scenario is .*; allowed: that of the Drift"):
+        gym.make(ENV, drift=course, scenario="tiny")
