@@ -138,6 +138,7 @@ EXTRAS = {
     **dict.fromkeys(("joblib", "matplotlib", "threadpoolctl"), "report"),
     "optuna": "tune",
     "pettingzoo": "multiagent",
+    "wandb": "track",
 }
 
 

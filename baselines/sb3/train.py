@@ -73,8 +73,10 @@ class Curve(BaseCallback):
         every: int,
         report: Callable[..., None],
         pause: runs.Pause,
+        progress: Callable[[dict[str, Any]], None] = lambda row: None,
     ) -> None:
         super().__init__()
+        self.progress, self._told_s = progress, 0.0
         self.pause, self.saved = pause, 0
         self.config, self.validation, self.out = config, validation, out
         self.every, self.report = every, report
@@ -95,10 +97,22 @@ class Curve(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        """Save after each score and when a signal asks to stop: here nothing is half done."""
+        """Save after each score and when a signal asks to stop: here nothing is half done.
+
+        Tell of the progress, once per second at most.
+        """
+        if time.monotonic() >= self._told_s + 1.0:
+            self._told_s = time.monotonic()
+            learnt = {k: float(v) for k, v in self.logger.name_to_value.items() if _is_number(v)}
+            self.progress({**self._place(), **learnt})
         if 1 < len(self.rows) != self.saved:
             self.save()
         self.pause(self.save)
+
+    def _place(self) -> dict[str, Any]:
+        spent_s = round(time.process_time() - self._start, 2)
+        where = {"step": self.num_timesteps, "of": self.config.timesteps}
+        return {"what": "decision", **where, "cpu_s": spent_s}
 
     def _on_training_end(self) -> None:
         self.score()  # after the last update
@@ -142,6 +156,10 @@ class Curve(BaseCallback):
                 validation=_untimed(row),
             )
         self.report(row)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)
 
 
 def build(config: SB3Config) -> BaseAlgorithm:
@@ -218,6 +236,7 @@ def train(
     validation: Validation | EpisodeValidation | None = None,
     scores: int = 10,
     report: Callable[..., None] = lambda row: None,
+    progress: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> tuple[BaseAlgorithm, list[dict[str, float]]]:
     """Train, or go on with a training that was stopped, killed or is to be extended.
 
@@ -232,6 +251,7 @@ def train(
             LocalSearch.
         scores: rows of the curve after the first.
         report: called with each row.
+        progress: called between two rollouts with a row of "step", "of" and numbers.
 
     Raises:
         ValueError: another run holds the folder, or it has a training of another config.
@@ -251,7 +271,7 @@ def train(
         measured = validation or validation_of(config.scenario)
         if folder is not None:
             pause = stack.enter_context(runs.deferred())
-        curve = Curve(config, measured, folder, every, report, pause)
+        curve = Curve(config, measured, folder, every, report, pause, progress)
         resumed = folder is not None and (folder / STATE).exists()
         if folder is not None and resumed:
             _resume(model, curve, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,10 @@ from cyclopts import Parameter
 
 from benchmarks.commands.groups import PLAYED, RUN, WRITTEN
 from benchmarks.sweep.config import LABELS, AgentEntry, Sweep, load_sweep
+from benchmarks.sweep.data_sources import DataSource
 from benchmarks.sweep.instance_sources import file_source, scenario_source
 from benchmarks.sweep.runner import SweepSummary, run_sweep
-from lambo_agents.registry import list_agents
+from lambo_agents.registry import list_agents, make_agent
 from lambo_env.utils import files, validate
 
 
@@ -37,6 +39,11 @@ class BenchOptions:
     """Instances of a block, in place of the sweep's; there is a block per seed."""
     data: Annotated[str | None, Parameter(group=PLAYED)] = None
     """Instances from a file in place of scenarios: are:PATH, WORLD:PATH or FILE.npz."""
+    data_folder: Annotated[Path | None, Parameter(group=PLAYED)] = None
+    """Folder of measured data, for the rows made of them (default: the environment variable
+    LAMBO_DATA); rows whose files are not there are left out."""
+    weights: Annotated[str | None, Parameter(group=PLAYED)] = None
+    """Weights of your own, AGENT=PATH, separated by commas: each is a further row."""
     out: Annotated[Path | None, Parameter(group=WRITTEN)] = None
     """Where results are kept (default results/SWEEP); a second run continues there."""
     jobs: Annotated[int, Parameter(group=RUN)] = 0
@@ -49,15 +56,42 @@ class BenchOptions:
 
 def bench(options: BenchOptions = BenchOptions()) -> int:
     """Play the sweep and report; 1 when an agent raised."""
+    from benchmarks.report.escaping import tell
     from benchmarks.report.progress import shown
 
-    sweep = choose(options)
+    sweep, left_out = present(choose(options))
     folder = options.out or Path("results") / files.safe_name(sweep.name)
     with shown() as on_progress:
         summary = run_sweep(
             sweep, folder, jobs=options.jobs, fresh=options.fresh, on_progress=on_progress
         )
-    return _report(summary, options.figures)
+    failed = _report(summary, options.figures)
+    for line in (*left_out, *credits_of(sweep)):
+        tell(line)
+    return failed
+
+
+def present(sweep: Sweep) -> tuple[Sweep, list[str]]:
+    """Return the sweep without the rows whose data are absent, and a line on each of them.
+
+    Raises:
+        ValueError: no row is left.
+    """
+    reasons = {
+        source.name: reason
+        for source in sweep.scenarios
+        if isinstance(source, DataSource) and (reason := source.missing()) is not None
+    }
+    kept = tuple(source for source in sweep.scenarios if source.name not in reasons)
+    lines = [f"{name}: left out: {reason}" for name, reason in reasons.items()]
+    if not kept:
+        raise ValueError("; ".join(lines))
+    return sweep.replace(scenarios=kept), lines
+
+
+def credits_of(sweep: Sweep) -> list[str]:
+    """Return the citation and licence of each row of measured data."""
+    return [source.credit() for source in sweep.scenarios if isinstance(source, DataSource)]
 
 
 def choose(options: BenchOptions) -> Sweep:
@@ -90,7 +124,32 @@ def choose(options: BenchOptions) -> Sweep:
         for name in names:
             validate.known(name, known, "agent")
         sweep = sweep.with_agents(names)
+    if options.weights is not None:
+        own = [_own_weights(entry) for entry in split(options.weights)]
+        sweep = sweep.replace(agents=(*sweep.agents, *own))
+    if options.data_folder is not None:
+        folder = options.data_folder
+        validate.check("--data-folder", str(folder), folder.is_dir(), "an existing folder")
+        sweep = sweep.replace(
+            scenarios=tuple(
+                dataclasses.replace(source, folder=folder)
+                if isinstance(source, DataSource)
+                else source
+                for source in sweep.scenarios
+            )
+        )
     return sweep
+
+
+def _own_weights(entry: str) -> AgentEntry:
+    """Return the row of AGENT=PATH; its label changes with the file's content."""
+    agent, _, path = entry.partition("=")
+    validate.check("--weights", entry, bool(agent and path), "AGENT=PATH")
+    validate.known(agent, list_agents(), "agent")
+    make_agent(agent, weights=path)  # what cannot be loaded is bad input, not an empty cell
+    content = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:8]
+    label = f"{agent} ({Path(path).stem} {content})"
+    return AgentEntry(agent, {"weights": str(Path(path).resolve())}, label)
 
 
 def split(text: str, known: Collection[str] = ()) -> list[str]:

@@ -14,6 +14,7 @@ def render(
     *,
     agent: Annotated[str, Parameter(group=PLAYED)] = "greedy",
     versus: Annotated[str | None, Parameter(group=PLAYED)] = None,
+    weights: Annotated[str | None, Parameter(group=PLAYED)] = None,
     scenario: Annotated[str, Parameter(group=PLAYED)] = "paper",
     prompt: Annotated[str, Parameter(group=PLAYED)] = "minimum latency",
     seed: Annotated[int, Parameter(group=PLAYED)] = 0,
@@ -29,6 +30,7 @@ def render(
     Args:
         agent: A registered agent (`lambo list agents`).
         versus: A second agent, drawn beside the first on the same slots.
+        weights: Weights to play instead of the first agent's own, where it takes some: a path.
         scenario: Preset or .toml file.
         prompt: The objective in words.
         seed: Of the environment and of the agents.
@@ -42,9 +44,10 @@ def render(
     """
     from benchmarks.report.escaping import tell
     from benchmarks.video.episode import render_episode
+    from lambo_agents.registry import make_agent
 
     for line in render_episode(
-        agent=agent,
+        agent=agent if weights is None else make_agent(agent, weights=weights),
         out=out,
         scenario=scenario,
         prompt=prompt,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sweep.data_sources import DataSource, data_source
 from lambo_env import registration
 from lambo_env.cell.seeding import evaluation_rng
 from lambo_env.datasets.are import load_are
@@ -109,7 +110,7 @@ class FileSource:
         }
 
 
-Source = ScenarioSource | FileSource
+Source = ScenarioSource | FileSource | DataSource
 
 
 def file_source(text: str) -> FileSource:
@@ -130,12 +131,17 @@ def file_source(text: str) -> FileSource:
     return source
 
 
-def scenario_source(entry: str | Mapping[str, Any], folder: Path | None = None) -> ScenarioSource:
+def scenario_source(
+    entry: str | Mapping[str, Any], folder: Path | None = None
+) -> ScenarioSource | DataSource:
     """Return the source of a preset's name, a TOML path, or a table of fields.
 
     A path is relative to ``folder``.
-    A table may have ``name``, and ``base``, the preset that it changes.
+    A table may have ``name``, and ``base``, the preset that it changes; with ``data`` it is a row
+    of measured data.
     """
+    if isinstance(entry, Mapping) and "data" in entry:
+        return data_source(entry)
     if isinstance(entry, Mapping):
         fields = dict(entry)
 

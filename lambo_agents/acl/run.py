@@ -11,8 +11,9 @@ import contextlib
 import functools
 import json
 import math
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ _VALIDATION_STREAM = 2**31 - 1  # of the training draws: no update ever gets the
 _CLOCK = ("step", "rollouts", "labels")
 _FREE = ("threads", "device", "validate_every", "checkpoint_every")  # may change at a resumption
 _LINE_S = 30.0  # between two lines of the log
+_COLUMNS = 80
 Row = dict[str, Any]
 
 
@@ -48,7 +50,7 @@ def train(
     out: str | Path,
     *,
     resume: bool = True,
-    tensorboard: bool = False,
+    tellers: Sequence[Callable[[Row], None]] = (),
     report: Callable[[Row], None] | None = None,
 ) -> Path:
     """Train a network, or go on with a training that was stopped or killed.
@@ -60,7 +62,7 @@ def train(
         out: folder; made if absent.
         resume: go on from ``out/last.safetensors`` if there is one; False refuses a folder that has
             one.
-        tensorboard: also write the curve for TensorBoard.
+        tellers: each is called with the numbers of each update, "step" among them.
         report: called with each update's row of numbers; None prints a line every half minute and
             at each measurement.
 
@@ -78,12 +80,11 @@ def train(
         resume or not (out / LAST).exists(),
         "a folder without a training, or resume=True",
     )
-    writer = _summary_writer() if tensorboard else None
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     trainer = Trainer(recipe, make_agent(recipe.teacher) if recipe.needs_teacher else None)
     with runs.opened(out, "train lambo", flat(recipe), free=_free(out / LAST, recipe)):
-        return _train(trainer, out, writer, report)
+        return _train(trainer, out, tellers, report)
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:
@@ -120,15 +121,12 @@ def _free(last: Path, recipe: Recipe) -> set[str]:
     return free
 
 
-def _summary_writer() -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
-    except ImportError as error:
-        raise ImportError(f"--tensorboard: pip install tensorboard ({error})") from error
-    return SummaryWriter
-
-
-def _train(trainer: Trainer, out: Path, writer: Any, report: Callable[[Row], None] | None) -> Path:
+def _train(
+    trainer: Trainer,
+    out: Path,
+    further: Sequence[Callable[[Row], None]],
+    report: Callable[[Row], None] | None,
+) -> Path:
     recipe = trainer.recipe
     if (last := out / LAST).exists():
         restore(trainer, last)
@@ -140,7 +138,7 @@ def _train(trainer: Trainer, out: Path, writer: Any, report: Callable[[Row], Non
             stack.enter_context(_curve(out, trainer.step)),
             stack.enter_context(_log(out, trainer, print if report is None else None)),
             *([] if report is None else [report]),
-            *([] if writer is None else [stack.enter_context(_tensorboard(writer, out, trainer))]),
+            *further,
         ]
         _loop(trainer, validation, out, tellers)
     return out / WEIGHTS
@@ -320,31 +318,18 @@ def _log(
 
 
 def line(row: Row, updates: int) -> str:
-    """Return what a person wants to know of an update's numbers."""
+    """Return what a person wants to know of an update's numbers, at most 80 columns wide."""
     numbers = " ".join(
         f"{name} {row[name]:.3g}"
         for name in ("loss", "entropy", "misread", "agreed")
         if name in row
     )
     gaps = " ".join(f"{k[4:]} {v:.3f}" for k, v in row.items() if k.startswith("gap_"))
-    return (
+    text = (
         f"update {row['step']}/{updates} {row['phase']}, {row['cpu_s']:.0f} CPU s, "
         f"rate {row['learning_rate']:.2g}, {numbers}" + (f" | gap %: {gaps}" if gaps else "")
     )
-
-
-@contextlib.contextmanager
-def _tensorboard(writer: Any, out: Path, trainer: Trainer) -> Iterator[Callable[[Row], None]]:
-    """Write all numbers of all rows for TensorBoard."""
-    board = writer(str(out), purge_step=trainer.step + 1)
-
-    def write(row: Row) -> None:
-        for name, value in row.items():
-            if not isinstance(value, str):
-                board.add_scalar(name, value, row["step"])
-
-    yield write
-    board.close()
+    return textwrap.fill(text, _COLUMNS, subsequent_indent="    ")
 
 
 def _measured(row: Row) -> bool:

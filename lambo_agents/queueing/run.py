@@ -7,8 +7,9 @@ they were last measured: what ships), ``curve.jsonl`` and ``train.log``.
 from __future__ import annotations
 
 import json
+import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,19 @@ _MEASURED = tuple((name, w) for name in ("queue", "queue-bursts") for w in (1.0,
 _OPTIMIZERS = ("optimizer", "critic_optimizer")
 
 
-def train(recipe: QueueRecipe, out: str | Path, tell: Callable[[str], None] = print) -> Path:
+def train(
+    recipe: QueueRecipe,
+    out: str | Path,
+    tell: Callable[[str], None] = print,
+    tellers: Sequence[Callable[[dict[str, float]], None]] = (),
+) -> Path:
     """Train a network, or go on with a training that was stopped or killed.
 
     Args:
         recipe: what to train and how; more updates than before extend a run.
         out: folder; made if absent.
         tell: told a line per measurement.
+        tellers: each is called with the numbers of each update, "step" among them.
 
     Returns:
         The file of its weights.
@@ -62,7 +69,10 @@ def train(recipe: QueueRecipe, out: str | Path, tell: Callable[[str], None] = pr
             while trainer.step < recipe.updates:
                 row = _update(trainer, judge, out)
                 line = " ".join(f"{name} {value:.4g}" for name, value in row.items())
+                line = textwrap.fill(line, 80, subsequent_indent="    ")
                 log.write(line + "\n")
+                for teller in tellers:
+                    teller(row)
                 if "cost" in row and judge.name(0) in row:
                     tell(line)
                 done = trainer.step >= recipe.updates

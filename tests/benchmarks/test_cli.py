@@ -77,6 +77,15 @@ def test_bench_chooses_agents_scenarios_prompts_and_files(
     assert "on five (" in out
 
 
+def test_bench_plays_weights_of_ones_own_as_a_further_row(scratch: Path):
+    pytest.importorskip("torch")
+    shipped = Path(weights_io.__file__).parent / "weights" / "lambo-s.safetensors"
+    sweep = choose(BenchOptions("mine.toml", agents="local", weights=f"lambo-s={shipped}"))
+    first, own = sweep.agents
+    assert first.label == "local" and own.name == "lambo-s" and own.label.startswith("lambo-s (")
+    assert Path(own.kwargs["weights"]).samefile(shipped)
+
+
 def test_bench_chooses_by_the_sweeps_own_names_commas_included():
     sweep = choose(
         BenchOptions("de", agents="de, 1 s,greedy, lambo-s, best of 16, polished,lambo-s")
@@ -161,6 +170,11 @@ BAD = [
     ("bench mine.toml --jobs two", "--jobs"),
     ("bench mine.toml --agent local", "--agents"),
     ("bench mine.toml --out broken.toml", "a folder"),
+    ("bench mine.toml --data-folder gone", "--data-folder is 'gone'; allowed: an existing folder"),
+    ("bench mine.toml --weights lambo-s", "--weights is 'lambo-s'; allowed: AGENT=PATH"),
+    ("bench mine.toml --weights gredy=x", "did you mean 'greedy'"),
+    ("bench mine.toml --weights greedy=x", "make_agent('greedy').weights: unknown field"),
+    ("render --agent greedy --weights x --out a.txt", "make_agent('greedy').weights"),
     ("report gone", "a folder that `lambo bench` wrote"),
     ("report .", "results.jsonl"),
     ("report foreign", "line 1 is damaged or foreign"),

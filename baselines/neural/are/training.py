@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,19 @@ class AreTraining(NetTraining):
         return SETTINGS
 
 
-def train(options: AreTraining, expert: Agent, path: str | os.PathLike[str]) -> dict[str, Any]:
+def train(
+    options: AreTraining,
+    expert: Agent,
+    path: str | os.PathLike[str],
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> dict[str, Any]:
     """Label, train and write weights to ``path`` (.safetensors) with a card beside them.
 
     A killed run goes on where it was.
 
     Labels lie in shards in a folder beside ``path``: they depend on the scenario, the seed and the
-    expert alone, and a run with other options that names the same path uses them again.
+    expert alone, and a run with other options that names the same path uses them again. ``report``
+    gets a row after each shard of labels and each batch.
 
     Returns:
         The card: options, size, CPU seconds, labels, expert, training loss of the last epoch in
@@ -89,14 +96,18 @@ def train(options: AreTraining, expert: Agent, path: str | os.PathLike[str]) -> 
         start = time.process_time()
         with seeded(options.seed):
             net = options.net(share_head=True).network()
-        lesson = labelled(options, net, expert, path.with_suffix(".labels"))
+        lesson = labelled(options, net, expert, path.with_suffix(".labels"), report)
         labelling = time.process_time() - start
-        card = _Fit(options, net, lesson, path, type(expert).__name__).run()
+        card = _Fit(options, net, lesson, path, type(expert).__name__, report).run()
     return {**card, "labelling_cpu_seconds": round(labelling, 1)}
 
 
 def labelled(
-    options: AreTraining, net: PlaceNet, expert: Agent, folder: Path
+    options: AreTraining,
+    net: PlaceNet,
+    expert: Agent,
+    folder: Path,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> dict[tuple[int, ...], Lesson]:
     """Return the first labelled slots as ``net`` reads them, as many as the options say.
 
@@ -107,7 +118,8 @@ def labelled(
     varied = f" {options.ranges.to_dict()}" if options.ranges.varied else ""
     owner = f"{type(expert).__name__} {scenario.hash} {options.seed}{varied}"
     parts: dict[tuple[int, ...], list[Lesson]] = {}
-    for index in range(-(-labels // SHARD)):
+    shards = -(-labels // SHARD)
+    for index in range(shards):
         rng = training_rng(options.seed, scenario, index)
         groups = options.groups(SHARD, rng)
         places = _shard(folder / f"{index:05d}.npz", owner, expert, groups, rng)
@@ -117,6 +129,7 @@ def labelled(
             labels -= len(part.place)
             if len(part.place):
                 parts.setdefault(part.inputs.shape[1:], []).append(part)
+        report({"what": "labels", "step": 0, "shard": index + 1, "shards": shards})
     return {size: group[0].joined(*group[1:]) for size, group in parts.items()}
 
 
@@ -156,7 +169,9 @@ class _Fit:
         lessons: dict[tuple[int, ...], Lesson],
         path: Path,
         expert: str,
+        report: Callable[[dict[str, Any]], None],
     ) -> None:
+        self.report = report
         self.options, self.path, self.expert = options, path, expert
         self.lessons = list(lessons.values())
         self.net, self.values = net, options.values
@@ -207,6 +222,10 @@ class _Fit:
             self.optimiser.param_groups[0]["lr"] = values["learning_rate"] * (1 - 0.99 * done)
             self.lost.append(learn(self.net, self.optimiser, batches[index], rng))
             self.rng = dict(rng.bit_generator.state)
+            told = {"loss_nats": self.lost[-1], "cpu_s": time.process_time() - self._begun}
+            step = self.epoch * len(batches) + index + 1
+            total = values["epochs"] * len(batches)
+            self.report({"what": "batch", "step": step, "of": total, **told})
             pause(self._save)
         self.losses.append(float(np.mean(self.lost)))
         self.epoch, self.lost, self.rng = self.epoch + 1, [], None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,14 @@ class DrooTraining(NetTraining):
         return SETTINGS
 
 
-def train(options: DrooTraining, path: str | os.PathLike[str]) -> dict[str, Any]:
+def train(
+    options: DrooTraining,
+    path: str | os.PathLike[str],
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> dict[str, Any]:
     """Train and write weights to ``path`` (.safetensors) with a card beside them.
 
-    A killed run goes on where it last saved.
+    A killed run goes on where it last saved. ``report`` gets a row after each update.
 
     Returns:
         The card: options, size, CPU seconds, labels, mean cost over local cost of the last tenth of
@@ -78,12 +83,14 @@ def train(options: DrooTraining, path: str | os.PathLike[str]) -> dict[str, Any]
         ValueError: the state beside ``path`` belongs to other options.
     """
     with runs.held_file(Path(path)), one_thread():
-        return _Run(options, Path(path)).run()
+        return _Run(options, Path(path), report).run()
 
 
 class _Run:
-    def __init__(self, options: DrooTraining, path: Path) -> None:
-        self.options, self.path = options, path
+    def __init__(
+        self, options: DrooTraining, path: Path, report: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.options, self.path, self.report = options, path, report
         self.state_path = path.with_suffix(".state")
         self.scenario = load_scenario(options.scenario)
         self.values = options.values
@@ -116,6 +123,8 @@ class _Run:
                 self.seconds = time.process_time() - begun
                 if self.block % self.options.save_every == 0 or self.block == blocks:
                     self._save()
+                told = {"cost_over_local_cost": self.ratio[-1], "cpu_s": self.seconds}
+                self.report({"what": "update", "step": self.block, "of": blocks, **told})
                 pause(self._save)
         return self._finish(blocks)
 

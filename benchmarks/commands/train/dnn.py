@@ -5,6 +5,7 @@ A killed run goes on with the same command.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from baselines.neural.droo import training as droo_training
 from baselines.neural.droo.training import DrooTraining
 from baselines.neural.options import NetTraining
 from benchmarks.commands.groups import TRAINED
+from benchmarks.commands.train.telling import Teller, Telling, told
 from lambo_agents.registry import make_agent
 from lambo_agents.weights_io import SUFFIX, check_target
 from lambo_env.utils import files, validate
@@ -28,6 +30,7 @@ def droo(
     *,
     measured: int = 256,
     config: Annotated[DrooTraining | None, Parameter(name="*", group=TRAINED)] = None,
+    telling: Telling | None = None,
 ) -> None:
     """Train DROO on a stream of slots: no labels, an evaluator in the loop.
 
@@ -36,11 +39,14 @@ def droo(
             unfinished run lies beside them.
         measured: Fresh instances to measure the gaps on, for the card; 0: none.
         config: what to learn from.
+        telling: where its numbers go.
     """
     config = config or DrooTraining()
     path = weights_file(out, "droo", config.size)
     validate.integer("measured", measured, low=0)
-    _ship(path, droo_training.train(config, path), config, measured)
+    with _told(telling or Telling(), path, config) as report:
+        card = droo_training.train(config, path, report)
+    _ship(path, card, config, measured)
 
 
 def are(
@@ -49,6 +55,7 @@ def are(
     expert: str = "local-search",
     measured: int = 256,
     config: Annotated[AreTraining | None, Parameter(name="*", group=TRAINED)] = None,
+    telling: Telling | None = None,
 ) -> None:
     """Label instances with an expert and train ARE on them.
 
@@ -58,11 +65,14 @@ def are(
         expert: Registered agent whose decisions are the labels: local-search, exact, de, ...
         measured: Fresh instances to measure the gaps on, for the card; 0: none.
         config: labels and how to learn from them.
+        telling: where its numbers go.
     """
     config = config or AreTraining()
     path = weights_file(out, "are", config.size)
     validate.integer("measured", measured, low=0)
-    card = are_training.train(config, make_agent(expert), path)
+    teacher = make_agent(expert)
+    with _told(telling or Telling(), path, config) as report:
+        card = are_training.train(config, teacher, path, report)
     _ship(path, card, config, measured, "" if expert == "local-search" else f" --expert {expert}")
 
 
@@ -141,6 +151,14 @@ def tune(
     ]
     title = f"{family}, {size}: gaps to local search"
     print_table((*names, *(f"{name}, %" for name in gaps), "CPU s"), rows, title)
+
+
+def _told(
+    telling: Telling, path: Path, config: NetTraining
+) -> contextlib.AbstractContextManager[Teller]:
+    """Return who hears of a training: its log lies beside its weights."""
+    folder = path.with_suffix(".runs")
+    return told(telling, folder, path.with_suffix(".log"), path.stem, config.values)
 
 
 def weights_file(out: str, family: str, size: str) -> Path:

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 
 from baselines.sb3.algorithms import ALGORITHMS
 from benchmarks.commands.groups import TRAINED, WRITTEN
+from benchmarks.commands.train.telling import Telling, told
 from benchmarks.report.console import print_table
 from lambo_env.prompts.objectives import KIND_PROMPTS
 
@@ -54,7 +55,7 @@ class TrainSB3Options(SB3Options):
     killed; more --timesteps extend those that are finished."""
 
 
-def train(options: TrainSB3Options = TrainSB3Options()) -> None:
+def train(options: TrainSB3Options = TrainSB3Options(), telling: Telling | None = None) -> None:
     """Train and print the learning curve as it grows.
 
     After several seeds, the median of their last rows.
@@ -72,26 +73,38 @@ def train(options: TrainSB3Options = TrainSB3Options()) -> None:
     ends = {}
     for seed in seeds:
         folder = Path(root if options.out and len(seeds) == 1 else f"{root}-{seed}")
-        ends[seed] = _one(config.replace(seed=seed), folder, options, validation)
+        ends[seed] = _one(
+            config.replace(seed=seed), folder, options, telling or Telling(), validation
+        )
     if len(seeds) > 1:
         _summarise(config, ends, Path(f"{root}.json"))
 
 
-def _one(config: Any, folder: Path, options: TrainSB3Options, validation: Any) -> dict[str, float]:
+def _one(
+    config: Any, folder: Path, options: TrainSB3Options, telling: Telling, validation: Any
+) -> dict[str, float]:
     from baselines.sb3.train import train as run_training
 
-    told: list[Any] = []
+    scored: list[Any] = []
+    with told(telling, folder, folder / "train.log", folder.name, config.to_dict()) as tell:
 
-    def report(row: dict[str, float]) -> None:
-        told.append(row)
-        _report(row)
+        def report(row: dict[str, float]) -> None:
+            scored.append(row)
+            rest = {name: value for name, value in row.items() if name != "timesteps"}
+            where = {"step": int(row["timesteps"]), "of": config.timesteps}
+            tell({"what": "decision", **where, **rest, "scored": True})
 
-    _, rows = run_training(
-        config, folder, validation=validation, scores=options.scores, report=report
-    )
+        _, rows = run_training(
+            config,
+            folder,
+            validation=validation,
+            scores=options.scores,
+            report=report,
+            progress=tell,
+        )
     best, last = folder / "best.safetensors", folder / "last.safetensors"
     ended = f"best weights: {best}; last: {last}"
-    print(ended if told else f"seed {config.seed} is finished: {folder}")
+    print(ended if scored else f"seed {config.seed} is finished: {folder}")
     return rows[-1]
 
 
@@ -124,11 +137,6 @@ def _config(options: Any) -> Any:
     return load_config(
         options.config or options.algo, **{name: v for name, v in asked.items() if v is not None}
     )
-
-
-def _report(row: dict[str, float]) -> None:
-    gaps = ", ".join(f"{name} {row[name]:.2f}" for name in ("mean", *KIND_PROMPTS))
-    print(f"{row['timesteps']:>9,.0f} steps  {row['cpu_s']:>7.1f} CPU s  {gaps}", flush=True)
 
 
 @Parameter(name="*")
