@@ -91,6 +91,14 @@ def load(path: str | os.PathLike[str], form: str) -> Weights:
         return _load(path, form)
 
 
+def form_of(path: str | os.PathLike[str]) -> str:
+    """Return the format that a file says it is of; "" where it says none."""
+    import safetensors
+
+    with reading(path), safetensors.safe_open(path, framework="pt") as file:
+        return str((file.metadata() or {}).get("format", ""))
+
+
 @contextlib.contextmanager
 def reading(
     path: str | os.PathLike[str], what: str = "weights", allowed: str = _WHOLE

@@ -99,17 +99,25 @@ class LeastCost:
         """Return the places [B, N]."""
         validate.generator(rng)
         now, objective = turns(instances), prompts.objective(instances)
-        penalty = 1 + instances.late_penalty
 
         def choose(j: int, finish_s: Floats, work_s: Floats) -> Ints:
-            spent_j = energy_j(now, j)
-            late = penalty * _cost(objective, now.deadline_s[:, j, None], spent_j[:, :1])[:, 0]
-            timely = _cost(objective, finish_s, spent_j)
-            in_time = finish_s <= now.deadline_s[:, j, None]
-            worse = late[:, None] * finish_s / now.deadline_s[:, j, None]  # the estimate may err
-            return np.argmin(np.where(in_time, timely, worse), axis=1)
+            cost = timely_cost(objective, now, j, finish_s, instances.late_penalty)
+            return np.argmin(cost, axis=1)
 
         return _answer(decide(instances, now, choose))
+
+
+def timely_cost(
+    objective: Objective, now: Turns, j: int, finish_s: Floats, late_penalty: Floats
+) -> Floats:
+    """Return what turn j is estimated to cost at each place [B, P], lateness included.
+
+    A place where it is late costs the more the later, since the estimate may err.
+    """
+    spent_j, deadline_s = energy_j(now, j), now.deadline_s[:, j, None]
+    late = (1 + late_penalty[:, None]) * _cost(objective, deadline_s, spent_j[:, :1])
+    timely = _cost(objective, finish_s, spent_j)
+    return np.where(finish_s <= deadline_s, timely, late * finish_s / deadline_s)
 
 
 def _cost(objective: Objective, seconds: Floats, joules: Floats) -> Floats:

@@ -24,10 +24,12 @@ def card(
         out: Folder that they ship in.
         trained_by: The command that trained them, for the card.
         note: Anything else that a reader of the card should know.
-        instances: Fresh instances to measure the gap on.
+        instances: Fresh instances to measure the gap on; where tasks wait, whole episodes.
     """
     from benchmarks.report.console import print_table
     from benchmarks.studies.model_card import write_card
+    from lambo_agents import weights_io
+    from lambo_agents.queueing.checkpoint import FORMAT
 
     validate.check(
         "card.weights",
@@ -36,6 +38,9 @@ def card(
         "an existing .safetensors file",
     )
     count = validate.integer("card.instances", instances)
+    if weights_io.form_of(weights) == FORMAT:
+        _queue_card(Path(weights), name, trained_by, count, Path(out), note)
+        return
     made = write_card(
         Path(weights),
         name,
@@ -61,4 +66,30 @@ def card(
     )
     print(
         f"held-out phrasings: {made['held_out']['points_more']}, worst {made['held_out']['worst']}"
+    )
+
+
+def _queue_card(
+    weights: Path, name: str, trained_by: str, episodes: int, out: Path, note: str
+) -> None:
+    from benchmarks.report.console import print_table
+    from benchmarks.studies.queue_card import RULE, write_card
+
+    made = write_card(weights, name, trained_by, episodes, out, note)
+    print_table(
+        ("scenario", "prompt", "cost", RULE, "against it, %", "95 % interval", "late %", "CPU ms"),
+        [
+            (
+                row["scenario"],
+                row["prompt"],
+                f"{row['cost']:.4f}",
+                f"{row[RULE]:.4f}",
+                f"{row['above_percent']:+.2f}",
+                "[{:+.2f}, {:+.2f}]".format(*row["interval"]),
+                f"{row['late_percent']:.1f}",
+                f"{row['cpu_ms_per_slot']:.2f}",
+            )
+            for row in made["measured"]["rows"]
+        ],
+        f"{name}, {episodes} episodes each, differences paired; CPU ms per slot and episode",
     )

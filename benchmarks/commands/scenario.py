@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from benchmarks.report.console import print_table
+from lambo_agents.registry import list_agents
 from lambo_env import registration
+from lambo_env.prompts.objectives import PURE_PROMPTS
 from lambo_env.utils import validate
 
 
@@ -26,6 +30,9 @@ def check(
     instances: int = 32,
     root: int = 0,
     rounds: int = 40,
+    prompt: str = PURE_PROMPTS[0],
+    agents: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    figure: str | None = None,
 ) -> None:
     """Print how tight deadlines are, what stale CSI costs, how far greedy is from the optimum.
 
@@ -36,13 +43,24 @@ def check(
         instances: How many instances to look at.
         root: Root seed of the instances.
         rounds: Where tasks wait, of the search in hindsight, about 0.15 s each.
+        prompt: Where tasks wait, what is asked for.
+        agents: Where tasks wait, further agents to put beside the rules.
+        figure: Where tasks wait, a .png for the lengths of queues over time.
     """
     validate.integer("--rounds", rounds)
+    ends = figure is None or figure.endswith(".png")
+    validate.check("--figure", figure, ends, "a name that ends in .png")
     known = registration.load_scenario(name)
     if registration.world_of(known, "scenario").name == "queueing":
         validate.integer("--instances", instances)
-        _information(name, known, instances, root, rounds)
+        for agent in agents:
+            validate.known(agent, list_agents(), "agent in --agents")
+        _information(name, known, instances, root, rounds, prompt, agents, figure)
         return
+    apart = {"prompt": prompt == PURE_PROMPTS[0], "agents": agents == (), "figure": not figure}
+    for option, left_out in apart.items():
+        given = {"prompt": prompt, "agents": agents, "figure": figure}[option]
+        validate.check(f"--{option}", given, left_out, "left out where no tasks wait")
     from benchmarks.report.tables import digits, gap_text, interval_text
     from benchmarks.studies.scenario_difficulty import EASY_PERCENT, assess
     from lambo_env.offloading.scenario import load_scenario
@@ -95,38 +113,62 @@ def check(
             )
 
 
-def _information(name: str, scenario: Any, episodes: int, root: int, rounds: int) -> None:
+def _information(
+    name: str,
+    scenario: Any,
+    episodes: int,
+    root: int,
+    rounds: int,
+    prompt: str,
+    agents: tuple[str, ...],
+    figure: str | None,
+) -> None:
     from baselines.queueing.hindsight import HindsightSearch
     from benchmarks.report.tables import digits, interval_text
     from benchmarks.studies.information import assess
-    from lambo_env.prompts.objectives import PURE_PROMPTS
+    from lambo_env.prompts.grammar import parse_weights
+    from lambo_env.prompts.objectives import unit_of
+    from lambo_env.utils import files
 
-    found = assess(scenario, PURE_PROMPTS[0], episodes, HindsightSearch(rounds=rounds), root)
+    unit = unit_of(parse_weights(prompt))
+    found = assess(scenario, prompt, episodes, HindsightSearch(rounds=rounds), root, agents)
     rows: list[tuple[str, ...]] = [
         (
             level.agent,
             level.knows,
-            f"{digits(level.cost.mean)} s",
+            f"{digits(level.cost.mean)} {unit}",
             interval_text(level.cost, 3),
-            "-" if level.above is None else f"{level.above.mean:+.1f}",
-            "-" if level.above is None else interval_text(level.above, 3),
+            "-" if level.above is None else f"{level.above.mean:+.2f}",
+            "-" if level.above is None else interval_text(level.above, 2),
+            f"{level.closed:.0f}",
             f"{level.late:.1f}",
             f"{level.median_s:.2g}",
             f"{level.high_s:.2g}",
             digits(level.energy_j),
+            f"{level.decision_ms:.2g}",
         )
         for level in found.levels
     ]
-    rows.append(("bound", "all that comes", f"{digits(found.bound.mean)} s", *["-"] * 7))
+    rows.append(("bound", "all that comes", f"{digits(found.bound.mean)} {unit}", *["-"] * 9))
     print_table(
         (
             *("agent", "what it knows", "cost per task", "95 %", "against linear-rule, %", "95 %"),
-            *("late %", "median s", "95th percentile s", "J per task"),
+            *("way to hindsight, %", "late %", "median s", "95th percentile s", "J per task"),
+            "ms per slot",
         ),
         rows,
-        f"{name} ({scenario.hash}), {episodes} episodes, {PURE_PROMPTS[0]}",
+        f"{name} ({scenario.hash}), {episodes} episodes, {prompt}",
     )
     print(
-        f"Latencies are of the tasks that ended. hindsight searched {rounds} rounds from "
-        "linear-rule's plans; the bound splits tasks over places and slots, and is loose."
+        f"Latencies are of the tasks that ended, differences paired by episode. hindsight searched "
+        f"{rounds} rounds from linear-rule's plans; the bound splits tasks over places and slots, "
+        "and is loose."
     )
+    if figure is not None:
+        from benchmarks.report.figures import MARK, drawn, queues
+
+        lines = [(each.agent, each.servers, each.cpus) for each in found.levels[-4 - len(agents) :]]
+        for picture in drawn(lambda: {figure: queues(lines, scenario.slot_s)}).values():
+            with files.atomic_writer(figure, MARK.encode()) as file:
+                file.write(picture.png)
+            print(f"queues over time: {figure}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import math
 import re
 import warnings
@@ -129,6 +130,26 @@ def _cost_label(table: Table) -> str:
     row = sole(parse_weights(table.prompt))
     what = f"{row.measure} ({row.unit})" if row else "cost (all local = 1)"
     return f"cost with lateness: {what}" if late else what
+
+
+def queues(lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], slot_s: float) -> Picture:
+    """Draw the lengths of queues over time.
+
+    Args:
+        lines: per agent its name, and by slot what waits at servers and at UEs' CPUs.
+        slot_s: length of a slot.
+    """
+    figure, panels = new(COLUMN, 4.2, 2)
+    titles = ("servers, work under way included", "UEs")
+    for axes, title, at in zip(panels, titles, (1, 2), strict=True):
+        for line, colour in zip(lines, itertools.cycle(COLOURS), strict=False):
+            times_s = [slot * slot_s for slot in range(len(line[at]))]
+            axes.plot(times_s, line[at], color=colour, linewidth=1.2, label=plain(line[0]))
+        axes.set(title=title, ylabel="work that waits (deadlines)", ylim=(0, None))
+        axes.grid(axis="y")
+    panels[1].set_xlabel("time (s)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return picture(figure)
 
 
 def bars(table: Table) -> Figure:

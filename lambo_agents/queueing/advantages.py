@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lambo_agents.queueing.episodes import Kept, Played
+from lambo_agents.queueing.episodes import Decided, Played
 from lambo_env.queueing.policies.turns import Floats
 
 CRITIC_FEATURES = 12
@@ -73,12 +73,14 @@ def centred(values: Floats, copies: int) -> Floats:
     return (by_copy - by_copy.mean(axis=0)).reshape(values.shape)
 
 
-def advantages(played: Played, kept: Kept, told: Returns, copies: int, discount: float) -> Floats:
-    """Return what each decision of a kept slot cost less than those of the copies [B, J]."""
-    own = np.take_along_axis(played.cost[:, kept.at], kept.ue, axis=1)
+def advantages(
+    played: Played, slot: Decided, told: Returns, copies: int, discount: float
+) -> Floats:
+    """Return what each decision of a slot cost less than those of the copies [B, J]."""
+    own = np.take_along_axis(played.cost[:, slot.at], slot.ue, axis=1)
     to_go = own[:, ::-1].cumsum(axis=1)[:, ::-1]
-    later = discount * told.mixed[:, kept.at + 1, None]
-    known = centred(told.value[:, kept.at, None], copies)
+    later = discount * told.mixed[:, slot.at + 1, None]
+    known = centred(told.value[:, slot.at, None], copies)
     return known - centred(to_go + later, copies)
 
 

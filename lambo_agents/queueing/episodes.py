@@ -3,17 +3,18 @@
 What a copy costs more than the mean of its copies is due to its own draws, however heavy the load.
 
 Shapes: E episodes, C copies, B = C x E rows (copy by copy), T slots, N UEs, J turns, P places,
-K columns, S slots that are kept, V features of the critic.
+K columns, H hidden, V features of the critic.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,16 +25,23 @@ from lambo_env.queueing.policies.turns import Floats, Ints
 from lambo_env.queueing.scenario import QueueScenario
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kept:
-    """The decisions of one slot in all rows."""
+class Seen(NamedTuple):
+    """What a slot's decisions were made from, for the layers below the last."""
 
-    at: int
     inputs: SlotInputs  # [B]
-    ue: Ints  # [B, J]
     columns: Floats  # [B, J, P, K]
     place: Ints  # [B, J]
     chance: Floats  # [B, J] logarithm of the chance that the place was drawn with
+
+
+class Decided(NamedTuple):
+    """The decisions of one slot in all rows."""
+
+    at: int
+    ue: Ints  # [B, J]
+    there: NDArray[np.bool_]  # [B, J] whether the row has that turn
+    slope: Floats  # [B, J, K + H] of the logarithm of the chance, by weights and by the last layer
+    seen: Seen | None  # of some slots
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +51,7 @@ class Played:
     cost: Floats  # [B, T, N] of tasks, 0 where none, in mean tasks that mean UEs run themselves
     state: Tensor  # [B, T, V] that the critic sees at the start of each slot
     share: Floats  # [B]
-    kept: list[Kept]
+    slots: list[Decided]
 
 
 def play(
@@ -54,7 +62,7 @@ def play(
     rng: np.random.Generator,
     *,
     copies: int,
-    kept: float,
+    seen: float,
 ) -> Played:
     """Play episodes, places drawn by the softmax of minus the scores.
 
@@ -65,7 +73,7 @@ def play(
         share: their prompts' weights of latency [E].
         rng: of all draws.
         copies: C.
-        kept: share of the slots whose decisions are kept.
+        seen: share of the slots that keep what their decisions were made from.
     """
     share = np.tile(share, copies)
     simulation = Simulation(scenario, traces, share, copies)
@@ -83,36 +91,34 @@ def play(
             unit = asked.cost_per_s * t0_s + asked.cost_per_j * e0_j
         slot = QueueSlot(net, shown, share)
         states.append(critic_features(slot.inputs))
-        if rng.random() < kept:
-            slots.append(_draw_and_keep(slot, at, rng))
-            simulation.serve(slots[-1][1])
-        else:
-            simulation.serve(slot.decide(lambda j, scores, columns: _drawn(scores, rng)[0]))
+        place, decided = _drawn(slot, at, rng, rng.random() < seen)
+        slots.append(decided)
+        simulation.serve(place)
     cost = np.nan_to_num(simulation.outcomes().cost) / unit[:, None, None]
-    return Played(cost, torch.stack(states, dim=1), share, [one for one, _ in slots])
+    return Played(cost, torch.stack(states, dim=1), share, slots)
 
 
-def _drawn(scores: Floats, rng: np.random.Generator) -> tuple[Ints, Floats]:
-    """Return places [B] drawn by the softmax of minus the scores, and log-softmaxes [B, P]."""
-    logits = scores.min(axis=1, keepdims=True) - scores
-    noise = -np.log(rng.standard_exponential(logits.shape))
-    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return np.argmax(logits + noise, axis=1), logs
+def _drawn(slot: QueueSlot, at: int, rng: np.random.Generator, keeps: bool) -> tuple[Ints, Decided]:
+    """Draw the places [B, N] of a slot."""
+    turns: list[tuple[Any, ...]] = []
+    rows = np.arange(len(slot.turns.ue))
 
-
-def _draw_and_keep(slot: QueueSlot, at: int, rng: np.random.Generator) -> tuple[Kept, Ints]:
-    seen, places, chances, rows = [], [], [], np.arange(len(slot.turns.ue))
-
-    def choose(j: int, scores: Floats, columns: Floats) -> Ints:
-        place, logs = _drawn(scores, rng)
-        seen.append(columns)
-        places.append(place)
-        chances.append(logs[rows, place])
+    def choose(scores: Floats, columns: Floats, hidden: Floats) -> Ints:
+        logits = scores.min(axis=1, keepdims=True) - scores
+        chances = np.exp(logits)
+        chances /= chances.sum(axis=1, keepdims=True)
+        place = np.argmax(logits - np.log(rng.standard_exponential(logits.shape)), axis=1)
+        slopes = [
+            (chances[:, None] @ values)[:, 0] - values[rows, place] for values in (columns, hidden)
+        ]
+        drawn = np.log(chances[rows, place]) if keeps else place
+        turns.append((np.concatenate(slopes, axis=1), *((columns, place, drawn) if keeps else ())))
         return place
 
-    place = slot.decide(choose)
-    arrays: list[Any] = [np.stack(part, axis=1) for part in (seen, places, chances)]
-    return Kept(at, slot.inputs, slot.turns.ue, *arrays), place
+    places = slot.decide(choose)
+    slope, *parts = (np.stack(part, axis=1) for part in zip(*turns, strict=True))
+    seen = Seen(slot.inputs, *parts) if keeps else None
+    return places, Decided(at, slot.turns.ue, slot.inputs.there.numpy(), slope, seen)
 
 
 def critic_features(inputs: SlotInputs) -> Tensor:

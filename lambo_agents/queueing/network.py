@@ -10,6 +10,7 @@ Shapes: B slots, J turns, M servers, P = M + 1 places, K columns, F features, D 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +20,13 @@ from torch import Tensor, nn
 from lambo_agents.network.aed import EncoderLayer
 from lambo_env.queueing.instances import QueueInstances
 from lambo_env.queueing.policies.columns import COLUMNS, PlaceColumns
-from lambo_env.queueing.policies.turns import Choose, Floats, Ints, Turns, decide, turns
+from lambo_env.queueing.policies.turns import Floats, Ints, Turns, decide, turns
 from lambo_env.utils import rules, validate
 from lambo_env.utils.rules import Ruled, ruled
 
 TASK_FEATURES, PLACE_FEATURES, CELL_FEATURES = 6, 4, 8
+# (scores [B, P], columns [B, P, K], hidden layer [B, P, H]) of a turn -> places [B]
+Pick = Callable[[Floats, Floats, Floats], Ints]
 KNOTS = 3  # latency weights 0, 0.5 and 1 that the linear score has weights for
 
 
@@ -108,10 +111,7 @@ class QueueNet(nn.Module):
 
     def weights(self, share: Tensor) -> Tensor:
         """Return the weights of the linear score [B, K] at weights of latency [B]."""
-        at = share * (KNOTS - 1)
-        low = at.floor().clamp(max=KNOTS - 2)
-        left = self.linear[low.long()]
-        return left + (at - low)[:, None] * (self.linear[low.long() + 1] - left)
+        return knots(share) @ self.linear
 
     def scores(self, hidden: Tensor, weights: Tensor, columns: Tensor) -> Tensor:
         """Return the scores [..., P] of places.
@@ -124,6 +124,12 @@ class QueueNet(nn.Module):
         linear = (columns @ weights[..., None])[..., 0]
         out: Tensor = linear + torch.relu(hidden + self.columns(columns)) @ self.out
         return out
+
+
+def knots(share: Tensor) -> Tensor:
+    """Return how much each knot says at weights of latency [B]: [B, KNOTS], linear between."""
+    at = torch.arange(KNOTS) / (KNOTS - 1)
+    return (1 - (share[:, None] - at).abs() * (KNOTS - 1)).clamp(min=0)
 
 
 class QueueSlot:
@@ -145,14 +151,14 @@ class QueueSlot:
         self._matrix = net.columns.weight.detach().numpy().T.copy()
         self._out = net.out.detach().numpy()
 
-    def decide(self, choose: Choose | None = None) -> Ints:
+    def decide(self, choose: Pick | None = None) -> Ints:
         """Return the places [B, N] that ``choose`` takes, by default those of least score."""
 
         def take(j: int, finish_s: Floats, work_s: Floats) -> Ints:
             columns: Any = self._columns.at(j, finish_s, work_s).astype(np.float32)
             hidden = np.maximum(self._hidden[:, j] + columns @ self._matrix, 0)
             scores = (columns @ self._weights[:, :, None])[..., 0] + hidden @ self._out
-            return np.argmin(scores, axis=1) if choose is None else choose(j, scores, columns)
+            return np.argmin(scores, axis=1) if choose is None else choose(scores, columns, hidden)
 
         return decide(self.instances, self.turns, take, count=self.net.config.in_turn)
 

@@ -83,7 +83,7 @@ class QueueRecipe(Ruled):
     start: str | None = None
     """Registered rule whose weights score places at first; None: the earliest finish."""
 
-    sharpness: float = ruled(4.0, validate.positive)
+    sharpness: float = ruled(6.0, validate.positive)
     """Median distance of the two best scores at first: how seldom another place is drawn."""
 
     episodes: int = ruled(16, validate.integer)
@@ -92,8 +92,14 @@ class QueueRecipe(Ruled):
     copies: int = ruled(16, validate.integer)
     """Of each episode, whose mean is the baseline."""
 
-    kept: float = ruled(0.5, rules.share)
-    """Share of the slots whose decisions are learned from."""
+    seen: float = ruled(0.1, rules.share)
+    """Share of the slots that the layers below the last learn from."""
+
+    step: float = ruled(4.0, validate.positive)
+    """Length of a first step along the natural gradient of standardised advantages."""
+
+    divergence: float = ruled(0.02, validate.positive)
+    """Nats by which a step may change the chances of a decision."""
 
     latency_share: float = ruled(0.4, rules.share)
     """Of the episodes are under latency alone."""
@@ -104,14 +110,14 @@ class QueueRecipe(Ruled):
     critic: bool = ruled(True, validate.boolean)
     """Whether a critic speaks of what lies beyond a few slots."""
 
-    discount: float = ruled(0.99, rules.share)
+    discount: float = ruled(1.0, rules.share)
     """Of what comes a slot later."""
 
-    trace: float = ruled(0.95, rules.share)
+    trace: float = ruled(0.97, rules.share)
     """Share of what a slot later says against the critic at once (lambda)."""
 
-    learning_rate: float = ruled(1e-3, validate.positive)
-    """Adam's."""
+    learning_rate: float = ruled(1e-4, validate.positive)
+    """Adam's, of the layers below the last."""
 
     critic_rate: float = ruled(5e-3, validate.positive)
     """Adam's, of the critic."""
@@ -119,13 +125,13 @@ class QueueRecipe(Ruled):
     batch: int = ruled(512, validate.integer)
     """Slots of a gradient step."""
 
-    ema: float = ruled(0.998, rules.share)
+    ema: float = ruled(0.95, rules.share)
     """Decay of the running mean of the weights, which is measured and shipped."""
 
     validation_episodes: int = ruled(8, validate.integer)
     """Of each scenario and prompt that is measured on."""
 
-    validate_every: int = ruled(25, validate.integer)
+    validate_every: int = ruled(10, validate.integer)
     """Updates between two measurements."""
 
     checkpoint_every: int = ruled(5, validate.integer)

@@ -32,6 +32,7 @@ LAST, WEIGHTS, CURVE, LOG = "last.safetensors", "weights.safetensors", "curve.js
 _FREE = ("validate_every", "checkpoint_every", "validation_episodes")  # may change
 _VALIDATION_STREAM = 2**31 - 1  # of the training draws: no update ever gets there
 _MEASURED = tuple((name, w) for name in ("queue", "queue-bursts") for w in (1.0, 0.0))
+_MEMORY = ("fisher", "gradient")
 _OPTIMIZERS = ("optimizer", "critic_optimizer")
 
 
@@ -143,6 +144,7 @@ def _trim(path: Path, step: int) -> None:
 def _save(trainer: QueueTrainer, path: Path) -> None:
     """Write everything that a resumption needs."""
     tensors = {f"mean/{name}": tensor for name, tensor in trainer.mean.items()}
+    tensors |= {f"memory/{name}": getattr(trainer, name) for name in _MEMORY}
     for part in ("actor", "critic"):
         state = getattr(trainer, part).state_dict()
         tensors |= {f"{part}/{name}": tensor for name, tensor in state.items()}
@@ -168,6 +170,8 @@ def _restore(trainer: QueueTrainer, path: Path) -> None:
         trainer.actor.load_state_dict(parts["actor"])
         trainer.critic.load_state_dict(parts["critic"])
         trainer.mean = parts["mean"]
+        for name in _MEMORY:
+            getattr(trainer, name).copy_(parts["memory"][name])
         for name in _OPTIMIZERS:
             optimizer = getattr(trainer, name)
             state: dict[int, dict[str, Any]] = {}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lambo_agents.queueing.advantages import QueueCritic, Returns, advantages, critic_loss, returns
 from lambo_agents.queueing.episodes import Played, joined, play
-from lambo_agents.queueing.network import KNOTS, QueueNet, QueueSlot, SlotInputs
+from lambo_agents.queueing.network import KNOTS, QueueNet, QueueSlot, SlotInputs, knots
 from lambo_agents.queueing.recipe import QueueRecipe
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import training_rng
@@ -28,7 +28,11 @@ from lambo_env.utils import validate
 
 _EARLIEST = {"finish": 1.0, "late": 1.0}  # earliest finish, but for tasks that are late everywhere
 _CLIP = 0.2  # of the ratio of chances, as PPO's (Schulman et al., arXiv 1707.06347)
-_LARGEST = 3.0  # advantage, in standard deviations
+_LARGEST = 5.0  # advantage, in standard deviations
+_LAST = ("linear", "out")  # of the network: what steps along the natural gradient
+_MEMORY = 0.9  # of the gradient and the Fisher matrix, per update
+_DAMPING = 1e-2  # of the Fisher matrix's diagonal; a tenth of that of its mean
+_COOLING = 60  # updates after which steps are half as long
 _STEPS, _SLOTS = 20, 64  # of the critic per update, and slots of each
 _START_STREAM, _FIRST_STREAM = 99, 100  # of the training draws
 
@@ -57,9 +61,11 @@ class QueueTrainer:
         with torch.no_grad():
             self.actor.linear.copy_(torch.as_tensor(self._first_weights()))
         self.mean = {name: w.detach().clone() for name, w in self.actor.state_dict().items()}
-        self.optimizer = torch.optim.Adam(
-            self.actor.parameters(), recipe.learning_rate, betas=(0.9, 0.98)
-        )
+        size = KNOTS * len(COLUMNS) + self.actor.config.hidden
+        self.fisher = torch.zeros(size, size, dtype=torch.float64)  # running means, as are
+        self.gradient = torch.zeros(size, dtype=torch.float64)
+        below = [p for name, p in self.actor.named_parameters() if name not in _LAST]
+        self.optimizer = torch.optim.Adam(below, recipe.learning_rate, betas=(0.9, 0.98))
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), recipe.critic_rate)
 
     # ---- the start -------------------------------------------------------------------------------
@@ -84,7 +90,7 @@ class QueueTrainer:
         with torch.no_grad():
             net.linear.copy_(torch.as_tensor(np.tile(weights, (KNOTS, 1))))
 
-        def choose(j: int, scores: Floats, columns: Floats) -> Ints:
+        def choose(scores: Floats, columns: Floats, hidden: Floats) -> Ints:
             best = np.sort(scores, axis=1)
             gaps.append(best[:, 1] - best[:, 0])
             return np.argmin(scores, axis=1)
@@ -113,13 +119,18 @@ class QueueTrainer:
         numbers = {"cost": float(played.cost.sum() / np.count_nonzero(played.cost))}
         if critic is not None:
             numbers["critic_loss"] = self._teach(critic, played, told, rng)
-        lessons = self._lessons(played, told)
-        order = rng.permutation(len(lessons.share))
-        count = max(1, len(order) // recipe.batch)
-        for rows in np.array_split(order, count):
-            numbers |= self._learn(lessons, torch.as_tensor(rows))
+        better = [
+            advantages(played, slot, told, recipe.copies, recipe.discount) for slot in played.slots
+        ]
+        spread = float(
+            np.std(np.concatenate([a[s.there] for a, s in zip(better, played.slots, strict=True)]))
+        )
+        better = [np.clip(part / max(spread, 1e-9), -_LARGEST, _LARGEST) for part in better]
+        numbers |= self._step_last(played, better)
+        numbers |= self._step_below(played, better, rng)
+        self._average()
         self.step += 1
-        return numbers
+        return {**numbers, "spread": spread}
 
     def _play(self, rng: np.random.Generator) -> Played:
         recipe, shares = self.recipe, np.array([world.share for world in self.recipe.worlds])
@@ -139,7 +150,7 @@ class QueueTrainer:
             prompts,
             rng,
             copies=recipe.copies,
-            kept=recipe.kept,
+            seen=recipe.seen,
         )
 
     def _teach(
@@ -154,9 +165,47 @@ class QueueTrainer:
             self.critic_optimizer.step()
         return float(loss.detach())
 
-    def _lessons(self, played: Played, told: Returns) -> Lessons:
-        recipe = self.recipe
-        inputs = joined([kept.inputs for kept in played.kept])
+    def _step_last(self, played: Played, better: list[Floats]) -> dict[str, float]:
+        """Step along the natural gradient of the linear weights and the last layer.
+
+        Kakade, A natural policy gradient (2001): the gradient, over how strongly each direction
+        changes chances; shortened where chances would change by more than ``divergence`` nats.
+        """
+        share = knots(torch.as_tensor(played.share, dtype=torch.float32)).numpy()
+        size, cut = len(self.gradient), KNOTS * len(COLUMNS)
+        fisher, gradient, count = np.zeros((size, size)), np.zeros(size), 0
+        for slot, part in zip(played.slots, better, strict=True):
+            row, turn = np.nonzero(slot.there)
+            slope = slot.slope[row, turn]
+            linear = (share[row][:, :, None] * slope[:, None, : len(COLUMNS)]).reshape(-1, cut)
+            slope = np.concatenate([linear, slope[:, len(COLUMNS) :]], axis=1)
+            fisher += slope.T @ slope
+            gradient += part[row, turn] @ slope
+            count += row.size
+        self.fisher.lerp_(torch.as_tensor(fisher / count), 1 - _MEMORY)
+        self.gradient.lerp_(torch.as_tensor(gradient / count), 1 - _MEMORY)
+        full = 1 - _MEMORY ** (self.step + 1)
+        told = self.fisher.numpy() / full
+        damped = told + np.diag(_damping(np.diag(told), cut))
+        step = np.linalg.solve(damped, self.gradient.numpy() / full)
+        step *= self.recipe.step / (1 + self.step / _COOLING)
+        divergence = 0.5 * float(step @ told @ step)
+        step *= math.sqrt(min(1.0, self.recipe.divergence / max(divergence, 1e-12)))
+        with torch.no_grad():
+            self.actor.linear.add_(torch.as_tensor(step[:cut].reshape(KNOTS, -1)))
+            self.actor.out.add_(torch.as_tensor(step[cut:]))
+        return {"gain": float(gradient @ step) / count}
+
+    def _step_below(
+        self, played: Played, better: list[Floats], rng: np.random.Generator
+    ) -> dict[str, float]:
+        """Step along the gradient of the layers below the last, on the slots that were kept."""
+        kept = [
+            (slot.seen, part) for slot, part in zip(played.slots, better, strict=True) if slot.seen
+        ]
+        if not kept:
+            return {}
+        inputs = joined([seen.inputs for seen, _ in kept])
         most = inputs.tasks.shape[1]
 
         def padded(parts: list[Any]) -> Tensor:
@@ -166,18 +215,19 @@ class QueueTrainer:
             ]
             return torch.as_tensor(np.concatenate(wide))
 
-        kept = played.kept
-        found = [advantages(played, one, told, recipe.copies, recipe.discount) for one in kept]
-        better = padded(found).float()
-        better = (better / better[inputs.there].std().clamp(min=1e-9)).clamp(-_LARGEST, _LARGEST)
-        return Lessons(
+        lessons = Lessons(
             inputs,
-            padded([one.columns for one in kept]),
-            padded([one.place for one in kept]),
-            padded([one.chance for one in kept]).float(),
-            better,
+            padded([seen.columns for seen, _ in kept]),
+            padded([seen.place for seen, _ in kept]),
+            padded([seen.chance for seen, _ in kept]).float(),
+            padded([part for _, part in kept]).float(),
             torch.as_tensor(np.tile(played.share, len(kept)), dtype=torch.float32),
         )
+        order = rng.permutation(len(lessons.share))
+        numbers: dict[str, float] = {}
+        for rows in np.array_split(order, max(1, len(order) // self.recipe.batch)):
+            numbers = self._learn(lessons, torch.as_tensor(rows))
+        return numbers
 
     def _learn(self, lessons: Lessons, rows: Tensor) -> dict[str, float]:
         """Take one step on some slots; return its numbers."""
@@ -196,7 +246,15 @@ class QueueTrainer:
         if not math.isfinite(norm) or not math.isfinite(float(loss.detach())):
             raise FloatingPointError(f"training stopped at step {self.step}: gradient {norm}")
         self.optimizer.step()
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        for name, weight in actor.state_dict().items():
-            self.mean[name].lerp_(weight, 1 - decay)
         return {"loss": float(loss.detach()), "gradient": norm}
+
+    def _average(self) -> None:
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        for name, weight in self.actor.state_dict().items():
+            self.mean[name].lerp_(weight, 1 - decay)
+
+
+def _damping(diagonal: Floats, cut: int) -> Floats:
+    """Return what is added to the diagonal: without, what seldom matters would move far."""
+    mean = np.repeat([diagonal[:cut].mean(), diagonal[cut:].mean()], [cut, diagonal.size - cut])
+    return np.asarray(_DAMPING * (diagonal + 0.1 * mean) + 1e-12)

@@ -48,7 +48,7 @@ BY_NAME: dict[str, tuple[str, ...]] = {
         ("scenario", "scenarios", "others"), ("", "no such thing", "3", "gone.toml", "broken.toml")
     ),
     "name": ("", "no such thing", "3", "a b", "broken.toml"),
-    **dict.fromkeys(("folder", "config", "test"), PLACES),
+    **dict.fromkeys(("folder", "config", "test", "figure"), PLACES),
     "data": (*PLACES, "gone.npz", "mat:gone.mat", "csv:x", "broken.toml"),
 }
 BY_TYPE: dict[type, tuple[str, ...]] = {

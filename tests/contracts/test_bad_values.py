@@ -54,7 +54,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "Mapping[str, Any]": OBJECT,
     "UpdateConfig | Mapping[str, Any]": OBJECT,
     **dict.fromkeys(
-        ("Agent", "AreSmallConfig", "DrooConfig", "DrooWpmecConfig", "NetConfig"), OBJECT
+        ("Agent", "AreSmallConfig", "DrooConfig", "DrooSlotConfig", "DrooWpmecConfig", "NetConfig"),
+        OBJECT,
     ),
     **dict.fromkeys(("Decision", "Instances", "Objective", "Scenario"), OBJECT),
     "tuple[str, ...]": ("", 3, [], [3], b"minimum latency"),

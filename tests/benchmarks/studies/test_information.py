@@ -28,6 +28,34 @@ def test_levels_are_played_on_the_same_episodes_above_the_bound(prompt):
         assert np.isfinite(level.energy_j)
 
 
+def test_further_agents_stand_beside_the_rules():
+    scenario = registration.load_scenario("queue").replace(**SMALL)
+    search = HindsightSearch(rounds=1, candidates=24)
+    found = assess(scenario, "minimum latency", 2, search, agents=("least-cost", "linear-rule"))
+    least, again = found.levels[-3:-1]
+    rule = found.levels[-4]
+    assert (least.agent, again.agent, rule.agent) == ("least-cost", "linear-rule", "linear-rule")
+    assert again.cost == rule.cost and again.above.mean == 0 and least.cost != rule.cost
+    assert again.servers == rule.servers and len(rule.cpus) == SMALL["num_slots"]
+    assert rule.servers[0] == 0 and max(rule.servers) > 0
+
+
+def test_the_command_draws_queues_over_time(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    figure = tmp_path / "queues.png"
+    small = tmp_path / "small.toml"
+    small.write_text('world = "queueing"\nnum_ues = 6\nnum_slots = 5\n')
+    told = ["scenario", "check", str(small), "--instances", "1", "--rounds", "1"]
+    told += ["--prompt", "minimum energy", "--agents", "least-cost", "--figure", str(figure)]
+    assert cli.main(told) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    text = capsys.readouterr().out
+    assert "least-cost" in text and " J" in text and "way to hindsight" in text.replace("\n", " ")
+    assert cli.main(["scenario", "check", "paper", "--agents", "random"]) == 2
+    assert cli.main(["scenario", "check", "queue", "--figure", "queues.jpg"]) == 2
+    assert "--figure is 'queues.jpg'" in capsys.readouterr().err
+
+
 def test_the_command_says_what_each_level_is_worth(capsys):
     assert cli.main(["scenario", "check", "qeco", "--instances", "1", "--rounds", "1"]) == 0
     text = capsys.readouterr().out

@@ -106,7 +106,7 @@ def test_without_turns_nobody_counts_the_choices_of_the_slot():
 def test_credit_is_that_of_a_plain_loop(critic):
     scenario = load_scenario("queue").replace(num_slots=5, num_ues=6)
     traces = sample_trace(scenario, 2, RNG(0))
-    played = play(network(), scenario, traces, np.array([1.0, 0.0]), RNG(1), copies=3, kept=1.0)
+    played = play(network(), scenario, traces, np.array([1.0, 0.0]), RNG(1), copies=3, seen=0.0)
     discount, trace = 0.9, 0.7
     told = returns(played, critic, discount, trace)
     cost, value = played.cost, told.value
@@ -118,11 +118,11 @@ def test_credit_is_that_of_a_plain_loop(critic):
         later = trace * mixed(row, at + 1) + (1 - trace) * value[row, at + 1]
         return cost[row, at].sum() + discount * later
 
-    for kept in played.kept:
+    for kept in played.slots:
         found = advantages(played, kept, told, 3, discount)
         for row in range(6):
             copies = [row % 2, row % 2 + 2, row % 2 + 4]
-            for j in range(int(kept.inputs.there[row].sum())):
+            for j in range(int(kept.there[row].sum())):
                 own = [cost[r, kept.at, kept.ue[r, j] :].sum() for r in copies]
                 later = [discount * mixed(r, kept.at + 1) for r in copies]
                 to_go = np.add(own, later)
@@ -131,10 +131,41 @@ def test_credit_is_that_of_a_plain_loop(critic):
                 assert np.isclose(found[row, j], base - mine)
 
 
+def test_slopes_are_those_of_the_chances():
+    scenario = load_scenario("queue").replace(num_slots=4, num_ues=6)
+    net, share = network(), np.array([1.0, 0.3])
+    traces = sample_trace(scenario, 2, RNG(0))
+    played = play(net, scenario, traces, share, RNG(1), copies=1, seen=1.0)
+    (decided,) = [slot for slot in played.slots if slot.at == 3]
+    seen, weights = decided.seen, net.weights(torch.as_tensor(share).float())
+    hidden = net.encode(seen.inputs)
+    for row, turn in np.argwhere(decided.there):
+        columns = torch.as_tensor(seen.columns[row, turn])
+        at = weights[row].detach().requires_grad_()
+        logs = (-net.scores(hidden[row, turn], at, columns)).log_softmax(-1)
+        log = logs[seen.place[row, turn]]
+        told = torch.autograd.grad(log, (at, net.out), retain_graph=True)
+        assert np.isclose(float(log.detach()), seen.chance[row, turn], atol=1e-4)
+        assert np.allclose(torch.cat(told).numpy(), decided.slope[row, turn], atol=1e-4)
+
+
+def test_the_last_layers_step_gains_by_what_it_is_told(small):
+    trainer = QueueTrainer(small.replace(divergence=1e-3))
+    played = trainer._play(RNG(0))
+    better = [np.ones(slot.there.shape) * (slot.slope[..., 0] > 0) for slot in played.slots]
+    before = [getattr(trainer.actor, name).detach().clone() for name in ("linear", "out")]
+    numbers = trainer._step_last(played, better)
+    after = [getattr(trainer.actor, name).detach() for name in ("linear", "out")]
+    moved = torch.cat([(new - old).flatten() for new, old in zip(after, before, strict=True)])
+    fisher = trainer.fisher / (1 - 0.9)  # of one update
+    divergence = 0.5 * float(moved.double() @ fisher @ moved.double())
+    assert numbers["gain"] > 0 and 1e-5 < divergence < 1.001e-3
+
+
 def test_the_tail_of_returns_without_a_critic_is_the_discounted_sum():
     scenario = load_scenario("queue").replace(num_slots=4, num_ues=5)
     traces = sample_trace(scenario, 1, RNG(0))
-    played = play(network(), scenario, traces, np.ones(1), RNG(1), copies=2, kept=0.0)
+    played = play(network(), scenario, traces, np.ones(1), RNG(1), copies=2, seen=0.0)
     told = returns(played, None, 0.5, 1.0)
     assert isinstance(told, Returns) and np.allclose(told.mixed, told.whole)
     slots = played.cost.sum(axis=2)

@@ -1,0 +1,47 @@
+"""The card of weights of the world where tasks wait."""
+
+import hashlib
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from benchmarks import cli
+from benchmarks.studies import queue_card
+from lambo_agents.queueing import checkpoint
+from lambo_agents.queueing.network import QueueNet, QueueNetConfig
+from lambo_agents.queueing.recipe import QueueRecipe
+from lambo_agents.registry import make_agent
+
+
+@pytest.fixture
+def short(monkeypatch, tmp_path):
+    path = tmp_path / "short.toml"
+    path.write_text('world = "queueing"\nnum_slots = 5\nnum_ues = 10\n')
+    monkeypatch.setattr(queue_card, "SCENARIOS", (str(path),))
+
+
+def test_the_rule_costs_what_the_rule_costs(short):
+    rows = list(queue_card.rows(make_agent("linear-rule"), 2))
+    assert len(rows) == len(queue_card.PROMPTS)
+    for row in rows:
+        assert row["cost"] == row["linear-rule"] > 0
+        assert row["above_percent"] == 0 and row["interval"] == [0, 0]
+    others = list(queue_card.rows(make_agent("local"), 2))
+    assert all(row["above_percent"] != 0 for row in others)
+
+
+def test_the_command_ships_weights_with_their_card(short, tmp_path, capsys):
+    net = QueueNet(QueueNetConfig(d_model=4, hidden=3))
+    meta = {"recipe": QueueRecipe().to_dict(), "row": {"step": 3, "cpu_s": 1.0}}
+    source = tmp_path / "weights.safetensors"
+    checkpoint.save(source, net.state_dict(), net.config, **meta)
+    told = ["card", str(source), "--name", "mine", "--out", str(tmp_path), "--instances", "2"]
+    assert cli.main(told) == 0
+    assert "linear-rule" in capsys.readouterr().out
+    card = json.loads((tmp_path / "mine.json").read_text())
+    shipped = tmp_path / "mine.safetensors"
+    assert card["sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
+    assert card["parameters"] == net.num_parameters and card["clock"]["step"] == 3
+    assert len(card["measured"]["rows"]) == 3
