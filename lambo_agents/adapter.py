@@ -78,14 +78,14 @@ class PolicyAgent:
     @property
     def _varies(self) -> bool:
         """Whether N varied in training: the columns tell which UEs are present."""
-        shapes = [getattr(self._spaces.get(name), "shape", None) for name in ("ues", "servers")]
-        if (
-            None in shapes
-            or "num_ues" not in registration.ENVIRONMENTS[self.env_id].argument_names()
-        ):
+        if "num_ues" not in registration.ENVIRONMENTS[self.env_id].argument_names():
             return False
-        width = observation.num_static(shapes[1][0]) + observation.NUM_DYNAMIC
-        return bool(shapes[0][1] == width + 1)
+        shapes = [getattr(self._spaces.get(name), "shape", None) for name in ("servers", "ues")]
+        sizes = [shape for shape in shapes if shape is not None]
+        if len(sizes) < len(shapes):
+            return False
+        width = observation.num_static(sizes[0][0]) + observation.NUM_DYNAMIC
+        return bool(sizes[1][1] == width + 1)
 
     def decide(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
         """Return what the policy's steps decide; late offloaded tasks have cpu_hz 0."""
@@ -106,7 +106,7 @@ class PolicyAgent:
 
     def _play(self, instances: Any, prompts: Prompts, rng: np.random.Generator) -> Any:
         row = registration.ENVIRONMENTS[self.env_id]
-        chosen = dict(self._arguments)
+        chosen: dict[str, Any] = dict(self._arguments)
         if self._varies:
             chosen["num_ues"] = (instances.num_ues, self._spaces["ues"].shape[0])
         arguments = row.arguments_class().fitting(instances, **chosen)

@@ -125,8 +125,8 @@ def choose(options: BenchOptions) -> Sweep:
             validate.known(name, known, "agent")
         sweep = sweep.with_agents(names)
     if options.weights is not None:
-        own = [_own_weights(entry) for entry in split(options.weights)]
-        sweep = sweep.replace(agents=(*sweep.agents, *own))
+        rows = [_own_weights(entry) for entry in split(options.weights)]
+        sweep = sweep.replace(agents=(*sweep.agents, *rows))
     if options.data_folder is not None:
         folder = options.data_folder
         validate.check("--data-folder", str(folder), folder.is_dir(), "an existing folder")

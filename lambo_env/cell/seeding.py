@@ -5,6 +5,8 @@ Evaluation and training draw from generators that never meet, whatever the seeds
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from lambo_env.cell.scenario import CellScenario
@@ -13,7 +15,15 @@ from lambo_env.utils import validate
 _TRAINING, _EVALUATION, _DECISION = 0, 1, 2  # first entry of the spawn key
 
 
-def evaluation_rng(root: int, scenario: CellScenario, block: int) -> np.random.Generator:
+class Hashed(Protocol):
+    """A scenario, or data that stand for one."""
+
+    @property
+    def hash(self) -> str:
+        """Content hash, hex digits."""
+
+
+def evaluation_rng(root: int, scenario: Hashed, block: int) -> np.random.Generator:
     """Return the generator of one block of evaluation instances, the same for every agent."""
     return _generator(root, _EVALUATION, scenario.hash, block)
 

@@ -31,7 +31,7 @@ _OUTCOME = {"latency_s": 0.0, "energy_j": 0.0, "late": False, "place": NOWHERE, 
 class Padded(NamedTuple):
     """What a slot of N that varies hands on to the next one."""
 
-    count: dynamics.Ints  # [B] n: how many UEs are there
+    num_ues: dynamics.Ints  # [B] n: how many are there
     inherited: Any  # of the strategy that fills the slots
 
 
@@ -64,7 +64,7 @@ class VaryingSlots:
     def next(self, before: Padded, slot: Any, draws: Draws) -> tuple[Padded, Instances]:
         """Return the slots that follow, of the same n."""
         inherited, instances = self.slots.next(before.inherited, slot, draws)
-        return Padded(before.count, inherited), instances
+        return Padded(before.num_ues, inherited), instances
 
 
 class VaryingSourceSlots(SourceSlots):
@@ -110,7 +110,7 @@ class PaddedBatch(EpisodeBatch):
     def instances(self) -> Any:
         """The slots being played: B batches of one, each of its own N."""
         slot = self.slot
-        pairs = zip(self.all_rows, slot.inherited.count.tolist(), strict=True)
+        pairs = zip(self.all_rows, slot.inherited.num_ues.tolist(), strict=True)
         return tuple(of_size(slot.instances.take([row]), count) for row, count in pairs)
 
     def local_cost(self) -> NDArray[np.float64]:
@@ -118,7 +118,7 @@ class PaddedBatch(EpisodeBatch):
         return self._local_cost.copy()
 
     def _handed(self, inherited: Padded, instances: Instances) -> tuple[Padded, Instances]:
-        count = np.full_like(inherited.count, instances.num_ues)
+        count = np.full_like(inherited.num_ues, instances.num_ues)
         return Padded(count, inherited.inherited), of_size(instances, self.slots.num_ues)
 
     def _opened(
@@ -134,7 +134,7 @@ class PaddedBatch(EpisodeBatch):
             tables, state = self._wide(part.tables, _TABLES), self._wide(part.state, _STATE)
             return part._replace(tables=tables, state=state)
 
-        opening: Opening = _by_count(inherited.count, opened)
+        opening: Opening = _by_count(inherited.num_ues, opened)
         return opening
 
     def _wide(self, values: Any, fills: dict[str, Any]) -> Any:
@@ -149,7 +149,7 @@ class PaddedBatch(EpisodeBatch):
 
     def _ending(self, rows: Rows, ue: dynamics.Ints, at: int | None) -> dynamics.Bools | None:
         slot = self.slot
-        last = ue + 1 == rows.take(slot.inherited.count)
+        last = ue + 1 == rows.take(slot.inherited.num_ues)
         if not last.any():
             return None
         after = np.where(last, self.slots.num_ues, rows.take(slot.state.ue))
@@ -169,7 +169,7 @@ class PaddedBatch(EpisodeBatch):
             present = np.broadcast_to(np.arange(self.slots.num_ues) < count, wide["late"].shape)
             return {**found, **wide, "present": present.copy()}
 
-        found: dict[str, NDArray[Any]] = _by_count(slot.inherited.count, outcome)
+        found: dict[str, NDArray[Any]] = _by_count(slot.inherited.num_ues, outcome)
         return found
 
     def _own_reward(self, finished: Finished) -> dynamics.Floats:
@@ -183,7 +183,7 @@ class PaddedBatch(EpisodeBatch):
             objective = Rows(at, finished.rows.size).take(slot.objective)
             return self._asked(told, of_size(slot.instances.take(at), count), objective)
 
-        cost: dynamics.Floats = _by_count(slot.inherited.count, reward)
+        cost: dynamics.Floats = _by_count(slot.inherited.num_ues, reward)
         return cost
 
     def _cell(self, inherited: Padded) -> Any:
@@ -191,7 +191,7 @@ class PaddedBatch(EpisodeBatch):
 
     def picture(self, row: int) -> dict[str, Any]:
         """Return what a picture of one row shows: the UEs that are there."""
-        shown, count = super().picture(row), int(self.slot.inherited.count[row])
+        shown, count = super().picture(row), int(self.slot.inherited.num_ues[row])
         per_ue = ("place", "cpu_hz", "decided", "ue_xy")
         fewer = {name: shown[name][:count] for name in per_ue if shown[name] is not None}
         return {**shown, **fewer, "instances": of_size(shown["instances"], count)}
