@@ -25,7 +25,7 @@ from lambo_env.queueing.policies.turns import Floats, Ints
 from lambo_env.queueing.scenario import QueueScenario
 
 
-class Seen(NamedTuple):
+class Grounds(NamedTuple):
     """What a slot's decisions were made from, for the layers below the last."""
 
     inputs: SlotInputs  # [B]
@@ -41,7 +41,7 @@ class Decided(NamedTuple):
     ue: Ints  # [B, J]
     there: NDArray[np.bool_]  # [B, J] whether the row has that turn
     slope: Floats  # [B, J, K + H] of the logarithm of the chance, by weights and by the last layer
-    seen: Seen | None  # of some slots
+    seen: Grounds | None  # of some slots
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def _drawn(slot: QueueSlot, at: int, rng: np.random.Generator, keeps: bool) -> t
 
     places = slot.decide(choose)
     slope, *parts = (np.stack(part, axis=1) for part in zip(*turns, strict=True))
-    seen = Seen(slot.inputs, *parts) if keeps else None
+    seen = Grounds(slot.inputs, *parts) if keeps else None
     return places, Decided(at, slot.turns.ue, slot.inputs.there.numpy(), slope, seen)
 
 

@@ -83,7 +83,7 @@ class QueueRecipe(Ruled):
     start: str | None = None
     """Registered rule whose weights score places at first; None: the earliest finish."""
 
-    sharpness: float = ruled(6.0, validate.positive)
+    sharpness: float = ruled(5.0, validate.positive)
     """Median distance of the two best scores at first: how seldom another place is drawn."""
 
     episodes: int = ruled(16, validate.integer)
@@ -95,10 +95,10 @@ class QueueRecipe(Ruled):
     seen: float = ruled(0.1, rules.share)
     """Share of the slots that the layers below the last learn from."""
 
-    step: float = ruled(4.0, validate.positive)
+    step: float = ruled(12.0, validate.positive)
     """Length of a first step along the natural gradient of standardised advantages."""
 
-    divergence: float = ruled(0.02, validate.positive)
+    divergence: float = ruled(0.03, validate.positive)
     """Nats by which a step may change the chances of a decision."""
 
     latency_share: float = ruled(0.4, rules.share)
@@ -125,7 +125,7 @@ class QueueRecipe(Ruled):
     batch: int = ruled(512, validate.integer)
     """Slots of a gradient step."""
 
-    ema: float = ruled(0.95, rules.share)
+    ema: float = ruled(0.9, rules.share)
     """Decay of the running mean of the weights, which is measured and shipped."""
 
     validation_episodes: int = ruled(8, validate.integer)

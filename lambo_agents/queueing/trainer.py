@@ -30,9 +30,9 @@ _EARLIEST = {"finish": 1.0, "late": 1.0}  # earliest finish, but for tasks that 
 _CLIP = 0.2  # of the ratio of chances, as PPO's (Schulman et al., arXiv 1707.06347)
 _LARGEST = 5.0  # advantage, in standard deviations
 _LAST = ("linear", "out")  # of the network: what steps along the natural gradient
-_MEMORY = 0.9  # of the gradient and the Fisher matrix, per update
+_MEMORY = 0.7  # of the gradient and the Fisher matrix, per update
 _DAMPING = 1e-2  # of the Fisher matrix's diagonal; a tenth of that of its mean
-_COOLING = 60  # updates after which steps are half as long
+_COOLING = 40  # updates after which steps are half as long
 _STEPS, _SLOTS = 20, 64  # of the critic per update, and slots of each
 _START_STREAM, _FIRST_STREAM = 99, 100  # of the training draws
 
