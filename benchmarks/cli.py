@@ -82,6 +82,14 @@ COMMANDS = {
         "Put one slot through a network of any size: seconds and memory on this machine.",
     ),
     "read": ("read:read", "Say what texts ask for, by rules and by LAMBO's network, and how well."),
+    "export": (
+        "export:export",
+        "Write LAMBO's network as graphs that run without torch (ONNX), or as torch programs.",
+    ),
+    "compress": (
+        "compress:compress",
+        "Make LAMBO smaller: bf16, int8, fewer layers, ONNX, a student; gap, time, bytes of each.",
+    ),
     "card": ("card:card", "Ship trained weights of LAMBO with a card of measured gaps."),
     "curves": ("curves:curves", "Draw what happened in trainings of LAMBO: gaps over updates."),
     "study": (
@@ -136,8 +144,10 @@ EXTRAS = {
     **dict.fromkeys(("stable_baselines3", "sb3_contrib"), "sb3"),
     **dict.fromkeys(("pygame", "imageio", "imageio_ffmpeg", "PIL"), "render"),
     **dict.fromkeys(("joblib", "matplotlib", "threadpoolctl"), "report"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
     "optuna": "tune",
     "pettingzoo": "multiagent",
+    "ray": "ray",
     "wandb": "track",
 }
 

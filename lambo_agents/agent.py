@@ -20,7 +20,7 @@ from lambo_agents.network import decoding as decode
 from lambo_agents.network.aed import AED
 from lambo_agents.network.device import known_device
 from lambo_agents.network.prompt_encoder import meaning_of
-from lambo_agents.protocol import Improver, unsupported
+from lambo_agents.protocol import Improver, check_call
 from lambo_agents.reading import TextReader
 from lambo_agents.registry import make_agent
 from lambo_agents.rows import LABELS
@@ -146,21 +146,8 @@ class LamboAgent:
         Raises:
             ValueError: instances that ``supports`` refuses, or not as many prompts.
         """
-        validate.generator(rng)
-        reason = unsupported(self, instances, prompts)
-        validate.check(
-            "LamboAgent.decide(instances)", instances.num_servers, reason is None, f"{reason}"
-        )
+        check_call(self, instances, prompts, rng)
         size = instances.batch_size
-        validate.check(
-            "LamboAgent.decide(instances) (batch_size)", size, size > 0, "at least one instance"
-        )
-        validate.check(
-            "LamboAgent.decide(prompts)",
-            len(prompts),
-            len(prompts) == size,
-            f"{size}, one per instance",
-        )
         weights = self._weights(prompts)
         arrays = instances.to("numpy")
         count = self.samples if self.decoding == "sample" else 1
@@ -187,17 +174,7 @@ class LamboAgent:
         """Return the latency weights [B] that the texts ask for; refuse one that is not clear."""
         if self.reader is None:
             return None
-        weights, confidence = self.reader(prompts.texts)
-        for row in np.flatnonzero(confidence < self.min_confidence)[:1]:
-            shown = (
-                f"{prompts.texts[row]!r} (row {row}, read with confidence {confidence[row]:.2f})"
-            )
-            raise ValueError(
-                f"LamboAgent.decide(prompts) is {shown}; allowed: a text that asks for less "
-                f"{' or '.join(PAIR)}, with confidence >= {self.min_confidence:g} "
-                "(LamboAgent(min_confidence=0) decides under any)"
-            )
-        return weights
+        return self.reader.asked(prompts.texts, self.min_confidence, "LamboAgent")
 
     def slots(self, instances: Instances, prompts: Prompts) -> decode.Slot:
         """Return NumPy instances and their prompts, as they are read, as what the network sees."""

@@ -13,6 +13,7 @@ import numpy as np
 from lambo_env.offloading.instances import Array, Decision, Instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.registration import DEFAULT_WORLD, world_of
+from lambo_env.utils import validate
 from lambo_env.utils.rows import ArrayHolder
 
 
@@ -119,3 +120,22 @@ def refuse_unsupported(agent: object, instances: Instances, prompts: Prompts) ->
     reason = unsupported(agent, instances, prompts)
     if reason:
         raise ValueError(f"{type(agent).__name__} cannot decide these instances: {reason}")
+
+
+def check_call(
+    agent: object, instances: Instances, prompts: Prompts, rng: np.random.Generator
+) -> None:
+    """Refuse what no agent can decide, in the words of ``agent``.
+
+    Raises:
+        ValueError: instances that it does not support, none at all, not as many prompts, or no
+            generator.
+    """
+    validate.generator(rng)
+    name, size = type(agent).__name__, instances.batch_size
+    reason = unsupported(agent, instances, prompts)
+    validate.check(f"{name}.decide(instances)", instances.num_servers, reason is None, f"{reason}")
+    what = f"{name}.decide(instances) (batch_size)"
+    validate.check(what, size, size > 0, "at least one instance")
+    allowed = f"{size}, one per instance"
+    validate.check(f"{name}.decide(prompts)", len(prompts), len(prompts) == size, allowed)

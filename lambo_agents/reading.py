@@ -80,7 +80,7 @@ class TextReader:
 
     def __call__(self, texts: Sequence[str]) -> TextReading:
         """Return what B texts ask for."""
-        state = tuple((w.data_ptr(), w._version) for w in self.summary.reader.parameters())
+        state = self.state()
         known = self._known if state == self._state and len(self._known) < _KEPT else {}
         new = [text for text in dict.fromkeys(texts) if text not in known]
         if new:
@@ -89,10 +89,36 @@ class TextReader:
         rows = np.asarray([known[text] for text in texts], dtype=np.float64)
         return TextReading(*rows.reshape(-1, 2).T)
 
+    def asked(self, texts: Sequence[str], least: float, agent: str) -> Floats:
+        """Return the latency weights [B] that the texts ask for; refuse one that is not clear.
+
+        Raises:
+            ValueError: a text that is read with less confidence than ``least``, by an agent's name.
+        """
+        weights, confidence = self(texts)
+        for row in np.flatnonzero(confidence < least)[:1]:
+            shown = f"{texts[row]!r} (row {row}, read with confidence {confidence[row]:.2f})"
+            raise ValueError(
+                f"{agent}.decide(prompts) is {shown}; allowed: a text that asks for less "
+                f"{' or '.join(PAIR)}, with confidence >= {least:g} "
+                f"({agent}(min_confidence=0) decides under any)"
+            )
+        return weights
+
+    def state(self) -> tuple[Any, ...]:
+        """Return what changes when the network does."""
+        return tuple((w.data_ptr(), w._version) for w in self.summary.reader.parameters())
+
+    def by_network(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
+        """Return what the network reads in each text [B], and how sure it is [B]."""
+        return network_reading(self.summary, texts)
+
     def _read(self, texts: Sequence[str]) -> list[tuple[float, float]]:
-        weights, confidence = network_reading(self.summary, texts)
-        rows = zip(texts, weights.tolist(), confidence.tolist(), strict=True)
-        return [by_rules(text) or (weight, sure) for text, weight, sure in rows]
+        ruled = {text: by_rules(text) for text in texts}
+        open_to_it = [text for text, answer in ruled.items() if answer is None]
+        found = self.by_network(open_to_it) if open_to_it else ((), ())
+        answers = dict(zip(open_to_it, zip(*map(list, found), strict=True), strict=True))
+        return [answers[text] if (row := ruled[text]) is None else row for text in texts]
 
 
 @functools.lru_cache(maxsize=_KEPT)
@@ -120,11 +146,21 @@ def network_reading(summary: PromptSummary, texts: Sequence[str]) -> tuple[Float
     tokens = torch.from_numpy(Prompts(texts, 0.5).tokens.copy()).to(device)
     with torch.inference_mode():
         found = summary.read(tokens)
-    meaning, asked = found.meaning.exp().cpu().double().numpy(), found.asks.exp()[:, 0]
+    return likeliest(found.meaning.exp().cpu().numpy(), found.asks.exp().cpu().numpy())
+
+
+def likeliest(meaning: NDArray[Any], asks: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Return the latency weight [U] of texts, and how sure that is [U].
+
+    Args:
+        meaning: probabilities [U, bins] of even latency shares.
+        asks: probabilities [U, 3] that less of something is asked for, nothing known, or more.
+    """
+    meaning, asked = meaning.astype(np.float64), asks[:, 0].astype(np.float64)
     steps = np.arange(meaning.shape[1])
     top = meaning.argmax(-1)
     near = meaning * (np.abs(steps - top[:, None]) <= _NEAR)
     mass = near.sum(-1)
     mean = (near * steps).sum(-1) / mass / steps[-1]
     ends = np.isin(top, (0, steps[-1]))
-    return np.where(ends, top / steps[-1], mean), asked.cpu().double().numpy() * mass
+    return np.where(ends, top / steps[-1], mean), asked * mass

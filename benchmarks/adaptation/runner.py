@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.adaptation.plan import FORMAT, Adaptation, StreamCell
 from benchmarks.sweep import bounds, provenance
-from benchmarks.sweep.engines.joblib import start_engine
+from benchmarks.sweep.engines.choice import EngineChoice
 from benchmarks.sweep.results import MANIFEST
 from lambo_agents import guard, registry
 from lambo_agents.protocol import Adaptive, Solver, unsupported
@@ -57,7 +57,13 @@ def read(path: Path, cell_hash: str | None = None) -> Row | None:
     return dict(found) if whole and cell_hash in (None, found["hash"]) else None
 
 
-def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> list[Row]:
+def adapt(
+    plan: Adaptation,
+    folder: Path,
+    jobs: int = 0,
+    tell: Any = None,
+    engine: EngineChoice | None = None,
+) -> list[Row]:
     """Play the cells that ``folder`` lacks and return those of the plan that are finished.
 
     Args:
@@ -67,12 +73,14 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
         jobs: worker processes of one thread each; 0: as ``start_engine`` chooses.
         tell: called with each cell's file as it is there; of a cell that failed with its drift,
             method, seed and why it ``failed``.
+        engine: where the cells run, in place of ``jobs`` processes here; a cluster's nodes share
+            the folder.
 
     Raises:
         ValueError: a bad number of jobs, another run holds the folder or played it otherwise, or
             every cell failed.
     """
-    jobs = validate.integer("--jobs", jobs, low=0)
+    engine = EngineChoice(jobs=jobs) if engine is None else engine
     validate.check(
         "--out",
         str(folder),
@@ -81,10 +89,10 @@ def adapt(plan: Adaptation, folder: Path, jobs: int = 0, tell: Any = None) -> li
     )
     options = {name: getattr(plan, name) for name in _OPTIONS}
     with runs.opened(folder, "adapt", options, grow=("num_slots",)):
-        return _adapt(plan, folder, jobs, tell)
+        return _adapt(plan, folder.absolute(), engine, tell)
 
 
-def _adapt(plan: Adaptation, folder: Path, jobs: int, tell: Any) -> list[Row]:
+def _adapt(plan: Adaptation, folder: Path, choice: EngineChoice, tell: Any) -> list[Row]:
     done: dict[str, Row] = {}
     failed: list[str] = []
     todo = []
@@ -94,7 +102,7 @@ def _adapt(plan: Adaptation, folder: Path, jobs: int, tell: Any) -> list[Row]:
             todo.append(cell)
         else:
             done[cell.name] = kept
-    with start_engine(jobs, len(todo)) as engine:
+    with choice.start(len(todo)) as engine:
         for cell, row in engine(play, ((cell, (cell, folder)) for cell in todo)):
             if "failed" in row:
                 failed.append(row["failed"])

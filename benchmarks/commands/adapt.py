@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from benchmarks.commands.groups import PLAYED, RUN, TRAINED, WRITTEN
+from benchmarks.sweep.engines.choice import EngineChoice, Name
 
 
 @Parameter(name="*")
@@ -50,6 +51,11 @@ class AdaptOptions:
     """Where results are kept; a second run continues there."""
     jobs: Annotated[int, Parameter(group=RUN)] = 0
     """Worker processes of one thread each; 0: one per core."""
+    engine: Annotated[Name, Parameter(group=RUN)] = "joblib"
+    """Where streams are played: processes of this machine (joblib), or a Ray cluster's (ray), whose
+    nodes share --out."""
+    address: Annotated[str | None, Parameter(group=RUN)] = None
+    """Of the Ray cluster: host:port of its head, ray://host:port, or auto; left out, one here."""
     figures: Annotated[bool, Parameter(group=WRITTEN)] = True
     """Draw a figure per drift."""
 
@@ -75,7 +81,8 @@ def adapt(options: AdaptOptions = AdaptOptions()) -> int:
         if options.plan
         else adapt_plan.Adaptation(**given)
     )
-    cells = adaptation.adapt(plan, options.out, options.jobs, _tell)
+    engine = EngineChoice(options.engine, options.address, options.jobs)
+    cells = adaptation.adapt(plan, options.out, tell=_tell, engine=engine)
     written = adapt_report.write(cells, options.out, draw=options.figures)
     print_table(adapt_report.HEADER, adapt_report.rows_of(adapt_report.curves_of(cells)))
     print(", ".join(str(path) for path in written))

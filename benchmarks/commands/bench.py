@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from benchmarks.commands.groups import PLAYED, RUN, WRITTEN
 from benchmarks.sweep.config import LABELS, AgentEntry, Sweep, load_sweep
 from benchmarks.sweep.data_sources import DataSource
+from benchmarks.sweep.engines.choice import EngineChoice, Name
 from benchmarks.sweep.instance_sources import file_source, scenario_source
 from benchmarks.sweep.runner import SweepSummary, run_sweep
 from lambo_agents.registry import list_agents, make_agent
@@ -48,6 +49,10 @@ class BenchOptions:
     """Where results are kept (default results/SWEEP); a second run continues there."""
     jobs: Annotated[int, Parameter(group=RUN)] = 0
     """Worker processes of one thread each; 0: one per core."""
+    engine: Annotated[Name, Parameter(group=RUN)] = "joblib"
+    """Where cells run: processes of this machine (joblib), or a Ray cluster's (ray)."""
+    address: Annotated[str | None, Parameter(group=RUN)] = None
+    """Of the Ray cluster: host:port of its head, ray://host:port, or auto; left out, one here."""
     fresh: Annotated[bool, Parameter(negative=(), group=RUN)] = False
     """Play the sweep's cells anew even where results are there."""
     figures: Annotated[bool, Parameter(group=WRITTEN)] = True
@@ -63,7 +68,11 @@ def bench(options: BenchOptions = BenchOptions()) -> int:
     folder = options.out or Path("results") / files.safe_name(sweep.name)
     with shown() as on_progress:
         summary = run_sweep(
-            sweep, folder, jobs=options.jobs, fresh=options.fresh, on_progress=on_progress
+            sweep,
+            folder,
+            engine=EngineChoice(options.engine, options.address, options.jobs),
+            fresh=options.fresh,
+            on_progress=on_progress,
         )
     failed = _report(summary, options.figures)
     for line in (*left_out, *credits_of(sweep)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.sweep.engines.choice import EngineChoice, Name
+
 
 def study(
     names: tuple[str, ...] = ("ladder", "ablations"),
@@ -11,6 +13,9 @@ def study(
     out: str = "runs/study",
     seeds: int = 3,
     instances: int = 1000,
+    engine: Name = "joblib",
+    address: str | None = None,
+    jobs: int = 1,
 ) -> None:
     """Train every variant with every seed, alike, and print the table of gaps.
 
@@ -20,12 +25,18 @@ def study(
         out: Folder of the trainings; the same command goes on with what it holds.
         seeds: Trainings of each variant.
         instances: Fresh instances that each network is measured on.
+        engine: Where trainings run: this machine (joblib), or a Ray cluster (ray) whose nodes share
+            --out.
+        address: Of the Ray cluster: host:port of its head, ray://host:port, or auto; left out, one
+            here.
+        jobs: Trainings at once; 0: one per core.
     """
     from benchmarks.report.console import print_table
     from benchmarks.studies.ablations import study as run
     from benchmarks.studies.ablations import variants
 
-    found = run(names, Path(out), seeds, instances)
+    where = EngineChoice(engine, address, jobs)
+    found = run(names, Path(out), seeds, instances, engine=where)
     for name in names:
         rows = [
             table_row(variant.name, variant.about, found[variant.name])

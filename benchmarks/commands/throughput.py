@@ -1,4 +1,4 @@
-"""``lambo throughput agents|envs|queue|sb3|training|decoding|solvers``."""
+"""``lambo throughput agents|envs|queue|sb3|training|decoding|solvers|scaling``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from lambo_env.utils import validate
 class ThroughputOptions:
     """What ``lambo throughput`` takes."""
 
-    what: Literal["agents", "envs", "queue", "sb3", "training", "decoding", "solvers"] = "agents"
+    what: Literal[
+        "agents", "envs", "queue", "sb3", "training", "decoding", "solvers", "scaling"
+    ] = "agents"
     """Decision times of agents, steps per second of environments, those of the world where tasks
     wait with its replays, steps per second as SB3 sees them,
-    decisions per second of trainings, LAMBO's decoding beside a plain loop of its layers, or time
-    and gap of solvers."""
+    decisions per second of trainings, LAMBO's decoding beside a plain loop of its layers, time
+    and gap of solvers, or what a decision costs against the size of the problem (with a figure,
+    scaling.png)."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
     scenario: str | None = None
-    """Preset or .toml file (default paper; `queue`: queue; `solvers`: all four of its plan)."""
+    """Preset or .toml file (default paper; `queue`: queue; `scaling`: metro; `solvers`: all four of
+    its plan)."""
     prompt: str = "minimum latency"
     """The objective in words."""
     budget_s: float = 3.0
@@ -47,6 +51,7 @@ _PRINTERS = {
     "sb3": "benchmarks.speed.sb3:print_sb3_throughput",
     "training": "benchmarks.speed.training:print_training_throughput",
     "decoding": "benchmarks.speed.decoding:print_decode_throughput",
+    "scaling": "benchmarks.speed.scaling:print_scaling",
 }
 
 
@@ -62,7 +67,7 @@ def throughput(options: ThroughputOptions = ThroughputOptions()) -> None:
             not unread or value == field.default,
             f"nothing: `{options.what}` does not read it",
         )
-    usual = "queue" if options.what == "queue" else "paper"
+    usual = {"queue": "queue", "scaling": "metro"}.get(options.what, "paper")
     scenario = usual if options.scenario is None else options.scenario
     if options.what in _PRINTERS:
         pkgutil.resolve_name(_PRINTERS[options.what])(scenario)

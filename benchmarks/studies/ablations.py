@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.report.statistics import Interval, seeds_interval
 from benchmarks.studies.model_card import BLOCK, BOUND_GAP, BOUND_LIMIT_S, PROMPTS
 from benchmarks.sweep import bounds, provenance
+from benchmarks.sweep.engines.choice import EngineChoice
 from lambo_agents.acl.config import Recipe
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import decision_rng, evaluation_rng
@@ -90,6 +91,7 @@ def study(
     instances: int = 1000,
     *,
     tell: Callable[[str], None] = print,
+    engine: EngineChoice | None = None,
 ) -> dict[str, list[Row]]:
     """Do what ``folder`` lacks of some studies; return the results by variant, one row per seed.
 
@@ -101,6 +103,8 @@ def study(
         seeds: trainings per variant.
         instances: fresh ones that a network is measured on.
         tell: called with a line as a training is measured.
+        engine: where trainings run, one after the other here unless told otherwise; a cluster's
+            nodes share the folder.
 
     Raises:
         ValueError: no study or an unknown one, or a number below 1.
@@ -110,7 +114,9 @@ def study(
     validate.check("names", names, len(names) > 0, f"one or more of {', '.join(STUDIES)}")
     chosen = {variant.name: variant for name in names for variant in variants(name)}
     with runs.opened(folder, "study", {"instances": instances}, grow=("instances",)):
-        return _study(chosen, folder, seeds, instances, tell)
+        return _study(
+            chosen, folder.absolute(), seeds, instances, tell, engine or EngineChoice(jobs=1)
+        )
 
 
 def _study(
@@ -119,18 +125,21 @@ def _study(
     seeds: int,
     instances: int,
     tell: Callable[[str], None],
+    choice: EngineChoice,
 ) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {name: [] for name in chosen}
-    for seed in range(
-        seeds
-    ):  # seed by seed: a study that is cut short has fewer of them, of every variant
-        for name, variant in chosen.items():
-            recipe = variant.recipe.replace(seed=seed)
-            row = _one(recipe, folder / f"{name}-{seed}", instances)
-            found[name].append(row)
+    # seed by seed: a study that is cut short has fewer of them, of every variant
+    tasks: list[tuple[tuple[str, int], tuple[Any, ...]]] = [
+        ((name, seed), (variant.recipe.replace(seed=seed), folder / f"{name}-{seed}", instances))
+        for seed in range(seeds)
+        for name, variant in chosen.items()
+    ]
+    found: dict[tuple[str, int], Row] = {}
+    with choice.start(len(tasks)) as engine:
+        for (name, seed), row in engine(_one, tasks):
+            found[name, seed] = row
             gaps = ", ".join(f"{row['gap_percent'][k]:.3f}" for k in range(len(COLUMNS)))
             tell(f"{name}, seed {seed}: gaps {gaps} %, {row['cpu_s']:.0f} s of CPU")
-    return found
+    return {name: [found[name, seed] for seed in range(seeds)] for name in chosen}
 
 
 def _one(recipe: Recipe, folder: Path, instances: int) -> Row:

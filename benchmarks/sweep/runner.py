@@ -9,8 +9,9 @@ from typing import Any
 
 from benchmarks.sweep import bounds, provenance
 from benchmarks.sweep.config import LABELS, Sweep, SweepCell
+from benchmarks.sweep.engines.choice import EngineChoice
 from benchmarks.sweep.engines.engine import Engine
-from benchmarks.sweep.engines.joblib import default_jobs, start_engine
+from benchmarks.sweep.engines.joblib import default_jobs
 from benchmarks.sweep.results import BOUNDS, MANIFEST, CellResult, Store, opened, read_manifest
 from benchmarks.sweep.worker import NoResult, identity, play_cell
 from lambo_agents import registry
@@ -54,6 +55,7 @@ def run_sweep(
     folder: Path,
     *,
     jobs: int = 0,
+    engine: EngineChoice | None = None,
     fresh: bool = False,
     on_progress: OnProgress = lambda progress: None,
 ) -> SweepSummary:
@@ -64,6 +66,7 @@ def run_sweep(
         folder: where results are kept; a second run continues.
         jobs: worker processes of one thread each; 0 means one per core (or one without
             joblib) for what is left after some seconds in this process.
+        engine: where the cells run, in place of ``jobs`` processes here.
         fresh: play the sweep's cells anew even where results are there.
         on_progress: called at the start, and after each bound, result and empty cell.
 
@@ -72,7 +75,7 @@ def run_sweep(
             bad arguments of an agent.
         WorkerDiedError: a worker process is gone; what is finished is kept.
     """
-    jobs = validate.integer("--jobs", jobs, low=0)
+    engine = EngineChoice(jobs=jobs) if engine is None else engine
     specs, missing = _specs(sweep)
     versions = {
         name: f"{spec.origin} {provenance.version_of(spec.origin)}" for name, spec in specs.items()
@@ -84,7 +87,7 @@ def run_sweep(
             store.forget({cell.id for cell in cells})
         ids = {cell.id for cell in cells}
         progress = Progress(cells, {r.cell: r for r in store.results if r.cell in ids})
-        return _SweepRun(sweep, store, specs, jobs, progress, on_progress, missing).play()
+        return _SweepRun(sweep, store, specs, engine, progress, on_progress, missing).play()
 
 
 def _specs(sweep: Sweep) -> tuple[dict[str, registry.AgentSpec], dict[str, str]]:
@@ -136,7 +139,7 @@ class _SweepRun:
     sweep: Sweep
     store: Store
     specs: dict[str, registry.AgentSpec]
-    jobs: int
+    engine: EngineChoice
     progress: Progress
     on_progress: OnProgress
     empty: dict[str, str]
@@ -151,7 +154,7 @@ class _SweepRun:
             if cell.id not in results and cell.agent.name in playable
         ]
         cached = len(results)
-        entry = {**provenance.describe(self.jobs or default_jobs()), "cells": len(todo)}
+        entry = {**provenance.describe(self.engine.jobs or default_jobs()), "cells": len(todo)}
         earlier: list[Any] = (
             read_manifest(self.store.folder)["runs"]
             if (self.store.folder / MANIFEST).is_file()
@@ -159,7 +162,8 @@ class _SweepRun:
         )
         self._write_manifest([*earlier, entry])
         self.on_progress(self.progress)
-        with start_engine(self.jobs, len(todo)) as engine:
+        others = {spec.entry_point.partition(".")[0].partition(":")[0] for spec in self._others()}
+        with self.engine.start(len(todo), sorted(others)) as engine:
             proven = self._bounds(todo, engine)
             for cell, answer in engine(play_cell, self._tasks(todo)):
                 self._take(cell, self._bounded(cell, answer, proven))
@@ -168,6 +172,10 @@ class _SweepRun:
         self._write_manifest([*earlier, entry])
         notes = self.store.notes
         return SweepSummary(self.store.folder, played, cached, self.empty, self.failed, notes)
+
+    def _others(self) -> list[registry.AgentSpec]:
+        """Return the agents of other packages."""
+        return [spec for spec in self.specs.values() if spec.origin != registry.DISTRIBUTION]
 
     def _write_manifest(self, runs: list[dict[str, Any]]) -> None:
         sweep = self.sweep.to_dict()
@@ -202,6 +210,9 @@ class _SweepRun:
             proven[task] = answer
             if answer.reason is not None:
                 self.empty[f"certified bound of “{task[1]}”"] = answer.reason
+            elif bounds.find(missing[task][2], missing[task][0], missing[task][5]) is None:
+                instances, _, key, *_, folder = missing[task]  # another machine proved them
+                bounds.write(key, answer, instances, folder)
             self.progress.proven += 1
             self.on_progress(self.progress)
         return proven
@@ -216,7 +227,7 @@ class _SweepRun:
     def _bound_task(self, cell: SweepCell) -> tuple[Instances, str, str, float, float, Path]:
         """Return the arguments of ``bounds.obtain``."""
         gap, limit_s = self.sweep.bound_gap, self.sweep.bound_limit_s
-        folder = files.subfolder(self.store.folder, BOUNDS)
+        folder = files.subfolder(self.store.folder, BOUNDS).absolute()
         return self._block(cell), cell.prompt, bound_key_of(cell, gap), gap, limit_s, folder
 
     def _bounded(

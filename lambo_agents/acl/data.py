@@ -21,7 +21,7 @@ from lambo_env.prompts.prompts import Prompts
 _USUAL, _LEAST_INSTANCES = 50 * (10 + 5), 4  # of an update: what it costs, in UEs x (10 + places)
 
 
-_TOLD = "as told"  # the text that stands where nobody reads it
+_SHARES = "{:.6f}% latency, {:.6f}% energy"  # what a teacher reads that goes by the text alone
 _PURE = {PAIR[0]: 1.0, PAIR[1]: 0.0}  # latency weights of the kinds that are no mix
 
 
@@ -57,7 +57,7 @@ def sample_batch(recipe: Recipe, stage: DecisionStage, rng: np.random.Generator)
 
 
 def _prompts(recipe: Recipe, size: int, rng: np.random.Generator) -> Prompts:
-    """Draw what instances are for: training phrasings, or bare weights for a network with meanings.
+    """Draw what instances are for: training phrasings, or plain shares for a network with meanings.
 
     Such a network is told what its texts say while it learns to decide, so that which phrasings
     there are changes nothing about its decisions. A third each: latency, energy, any mix of them.
@@ -66,4 +66,5 @@ def _prompts(recipe: Recipe, size: int, rng: np.random.Generator) -> Prompts:
         return Prompts.sample(size, rng, kinds=recipe.kinds)
     kind, mix = rng.integers(len(recipe.kinds), size=size), rng.random(size)
     weights = np.array([_PURE.get(name, np.nan) for name in recipe.kinds])[kind]
-    return Prompts((_TOLD,) * size, np.where(np.isnan(weights), mix, weights))
+    told = np.where(np.isnan(weights), mix, weights)
+    return Prompts([_SHARES.format(100 * w, 100 - 100 * w) for w in told], told)

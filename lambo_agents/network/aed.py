@@ -134,16 +134,18 @@ class CrossAttention(nn.Module):
         keys, values = keys_values
         query = self.query(x)
         rows = (
-            query.view(len(query), -1, self.head_width)
+            query.view(query.shape[0], -1, self.head_width)
             if self.shared
             else query.unflatten(-1, (self.heads, -1)).transpose(1, 2)
         )
         if valid is not None and self.shared:
             valid = valid[:, 0]
-        at_once = max(1, _SCORES // keys.shape[-1])
-        mixed = torch.cat(
-            [self._mixed(part, keys, values, valid) for part in rows.split(at_once, dim=-2)], dim=-2
-        )
+        if torch.compiler.is_compiling():  # whose graph is for any number of rows
+            mixed = self._mixed(rows, keys, values, valid)
+        else:
+            at_once = max(1, _SCORES // keys.shape[-1])
+            parts = rows.split(at_once, dim=-2)
+            mixed = torch.cat([self._mixed(part, keys, values, valid) for part in parts], dim=-2)
         return self.out(
             mixed.view(query.shape) if self.shared else mixed.transpose(1, 2).flatten(2)
         )
@@ -265,7 +267,7 @@ class AED(nn.Module):
             meanings: Any = self.prompt.meanings
             mean = meanings(inputs.meaning)
             text, valid = mean[:, None], None
-            inputs = inputs._replace(text=torch.arange(len(mean), device=mean.device))
+            inputs = inputs._replace(text=torch.arange(mean.shape[0], device=mean.device))
         else:
             text, valid, mean = self.prompt(inputs.tokens)
         asked = (mean + self.types.weight[PROMPT_TYPE])[inputs.text]

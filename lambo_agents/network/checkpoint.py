@@ -16,6 +16,7 @@ from lambo_agents.weights_io import Weights
 from lambo_env.utils import validate
 
 FORMAT = "lambo-aed-1"
+SCALE = "/scale"  # ends the name of what multiplies the rows of integers
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -58,10 +59,12 @@ def load_network(
     if expect is not None:
         check_config(config, expect, str(path))
     _check_size(config, tensors, str(path))
-    aed = AED(config)
-    fit_tensors(
-        aed, {name: tensor for name, tensor in tensors.items() if "/" not in name}, str(path)
-    )
+    aed, own = AED(config), {}
+    for name, tensor in tensors.items():
+        if "/" not in name:
+            scale = tensors.get(name + SCALE)
+            own[name] = tensor if scale is None else tensor.to(scale.dtype) * scale
+    fit_tensors(aed, own, str(path))
     return aed.eval(), meta
 
 

@@ -15,20 +15,19 @@ import torch
 from torch import Tensor
 
 from lambo_agents.network.aed import AED, Encoded, Inputs
+from lambo_agents.network.columns import REPAIR_WEIGHTS, missed, slot_columns
 from lambo_agents.network.decision_order import confident_order
 from lambo_agents.network.server_encoding import DecoderInputs, DecoderState, in_order
-from lambo_env.cell.places import over_places
-from lambo_env.offloading import observation, physics
+from lambo_env.offloading import physics
 from lambo_env.offloading.instances import LOCAL, Instances
 
 ALLOCATIONS = ("optimal", "share")
 _WINDOW = 128  # steps that a pass of ``fixed_point`` decides at once
 FIXED_POINT_ROWS = 12  # rollouts up to which it takes less time than step by step (50 UEs)
-_LAST_RESORT = (
+LAST_RESORT = (
     -1e9
 )  # logit of the local place where it is late: chosen only if nothing else is legal
 NEVER = -1e30  # logit of an illegal place
-_REPAIR_WEIGHTS = (0.0, 10.0, 100.0)  # weights of a floor
 
 
 class Slot(NamedTuple):
@@ -69,16 +68,13 @@ def slot(
     instances: Instances, tokens: np.ndarray[Any, Any], shares: bool | Tensor, device: str = "cpu"
 ) -> Slot:
     """Return NumPy instances and their prompts' tokens as what the network and the rules read."""
-    capacity = instances.server_cpu_hz
-    floors = physics.floors_hz(instances) / capacity[:, None, :]
-    local = np.where(physics.is_late(physics.local_s(instances), instances.deadline_s), np.inf, 0.0)
-    size = observation.server_columns(capacity, capacity, np)[..., 1]
+    seen = slot_columns(instances)
     texts, text = distinct_texts(tokens)
-    columns = torch.from_numpy(observation.static_columns(instances)).float()
     mode = shares if isinstance(shares, Tensor) else torch.full((instances.batch_size,), shares)
-    inputs = Inputs(columns, torch.from_numpy(size).float(), texts, text, mode)
+    ues, size = torch.from_numpy(seen.ues), torch.from_numpy(seen.size)
+    inputs = Inputs(ues, size, texts, text, mode)
     inputs = Inputs(*(part.to(device) for part in inputs if part is not None))
-    return Slot(inputs, torch.from_numpy(over_places(local, floors, np)).to(device))
+    return Slot(inputs, torch.from_numpy(seen.need).to(device))
 
 
 def prepare(aed: AED, slots: Slot) -> tuple[DecoderInputs, Slot, Tensor]:
@@ -120,7 +116,7 @@ def states(
         left: before the first step, float64 [B, O, 1, P]; 1: everything.
         memory: before the first step, [B, O, 1, P, R]; 0: nothing.
     """
-    used, updates = _effects(plan, place, taken, places)
+    used, updates = effects(plan, place, taken, places)
     left = left - (used.cumsum(2) - used)
     left = torch.cat([torch.zeros_like(left[..., :1]), left[..., 1:]], dim=-1)
     if updates is None:
@@ -128,7 +124,7 @@ def states(
     return DecoderState(left.to(plan.base.dtype), memory + (updates.cumsum(2) - updates)), left
 
 
-def _effects(
+def effects(
     plan: DecoderInputs, place: Tensor, taken: Tensor, places: int
 ) -> tuple[Tensor, Tensor | None]:
     """Return what each step takes [B, O, N, P] and adds to the memories [B, O, N, P, R]."""
@@ -182,7 +178,7 @@ def fixed_point(
         The rollouts, in the plan's order, and the number of passes.
     """
     batch, steps, places = slots.need.shape
-    need, take, fallback = _rules(slots)
+    need, take, fallback = rules(slots.need)
     noise = torch.zeros(1, 1, steps, 1, device=need.device)
     if generator is not None:
         drawn = gumbel((steps, batch, count, places), generator, temperature)
@@ -207,7 +203,7 @@ def fixed_point(
         pick(place).copy_(now)
         pick(took).copy_(pick(take).expand(-1, count, -1, -1).gather(-1, now[..., None])[..., 0])
         done = itemgetter((slice(None), slice(None), slice(first, first + settled)))
-        used, updates = _effects(plan.of_steps(done), done(place), done(took), places)
+        used, updates = effects(plan.of_steps(done), done(place), done(took), places)
         left = left - used.sum(2, keepdim=True)
         memory = 0.0 if updates is None else memory + updates.sum(2, keepdim=True)
         first, passes = first + settled, passes + 1
@@ -262,9 +258,9 @@ def _repair_late(
     out several small ones, and a floor counts against its place, more in every round. No cost is
     asked for. A network without a place prior is left as it is.
     """
-    lost = _missed(slots.need, place)
+    lost = missed(slots.need, place[:, 0])
     least = slots.need[..., 1:].amin(-1).where(slots.need[..., 0] > 1, torch.inf)
-    for weight in _REPAIR_WEIGHTS:
+    for weight in REPAIR_WEIGHTS:
         rows = torch.nonzero(lost).flatten()
         if not len(rows):
             return
@@ -277,7 +273,7 @@ def _repair_late(
         guess = plan.place_prior - weight * there.need[:, None].clamp(max=1).to(plan.place_prior)
         rolled = rollout(aed, plan._replace(place_prior=guess), there)
         new = given_order(rolled.place, again)
-        late = _missed(some.need, new)
+        late = missed(some.need, new[:, 0])
         better = late < lost[rows]
         at = rows[better]
         place[at], taken[at], lost[at] = (
@@ -287,17 +283,14 @@ def _repair_late(
         )
 
 
-def _missed(need: Tensor, place: Tensor) -> Tensor:
-    """Return how many tasks [B] are late in places [B, 1, N] though an empty server would fit."""
-    late = (place[:, 0] == 0) & (need[..., 0] > 1)
-    return (late & (need[..., 1:] <= 1).any(-1)).sum(-1)
+def rules(need: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what a place needs and takes, both [B, 1, N, P], and illegal places' logits [P].
 
-
-def _rules(slots: Slot) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what a place needs and takes, both [B, 1, N, P], and illegal places' logits [P]."""
-    need = slots.need[:, None]
+    ``need``: float64 [B, N, P], floors as parts of the servers' totals.
+    """
+    need = need[:, None]
     fallback = torch.full(need.shape[-1:], NEVER, device=need.device)
-    fallback[0] = _LAST_RESORT
+    fallback[0] = LAST_RESORT
     return need - physics.FIT_TOLERANCE, need.where(need.isfinite(), 0.0), fallback
 
 
@@ -336,7 +329,7 @@ def rollout(
     width = 0 if plan.memory_update is None else plan.memory_update.shape[-1]
     memory = torch.zeros(batch, count, places, width, device=device)
     cache = aed.new_cache(batch * count, steps)
-    need, take, fallback = _rules(slots)
+    need, take, fallback = rules(slots.need)
     noise = (
         None
         if generator is None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lambo_agents.network.columns import meanings
 from lambo_agents.network.config import AEDConfig
 from lambo_agents.network.prompt_words import WordEmbedding
 
@@ -50,8 +51,7 @@ def meaning_of(latency_weight: np.ndarray[Any, Any], bins: int) -> Tensor:
 
     A network with meanings is told so what to minimise.
     """
-    at = torch.from_numpy(np.asarray(latency_weight, dtype=np.float64) * (bins - 1)).float()
-    return (1 - (at[:, None] - torch.arange(bins)).abs()).clamp(min=0)
+    return torch.from_numpy(meanings(latency_weight, bins))
 
 
 class Gated(nn.Module):

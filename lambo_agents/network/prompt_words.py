@@ -6,9 +6,13 @@ that a misspelt word is like the word that was meant, and an unknown one says no
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lambo_agents.network.config import PROMPT_POSITIONS
 
 WORDS = 64  # of a text; further ones are not read
 _BASE, _MODULUS = 257, 2**31 - 1
@@ -25,12 +29,18 @@ def kinds() -> Tensor:
     return table
 
 
+@functools.cache
+def _powers() -> list[int]:
+    """Return the powers of the base by which a word's characters count."""
+    return [pow(_BASE, place, _MODULUS) for place in range(PROMPT_POSITIONS + _REACH + 1)]
+
+
 def segmented(tokens: Tensor, kind_of: Tensor) -> tuple[Tensor, Tensor]:
     """Return the word that each character belongs to [U, L], and which characters count.
 
     Letters make a word, digits make one, each other sign is one.
     """
-    kind = kind_of[tokens.int()]
+    kind = kind_of[tokens.long()]
     before = functional.pad(kind, (1, -1))
     starts = (kind != _SPACE) & ((kind != before) | (kind == _SIGN))
     word = starts.cumsum(1) - 1
@@ -50,10 +60,9 @@ def hashed(tokens: Tensor, word: Tensor, counts: Tensor, rows: int) -> tuple[Ten
         groups.append((code * 2654435761 + reach) % _MODULUS % rows)
     first = functional.pad(word[:, 1:] != word[:, :-1], (1, 0), value=True)
     places = torch.arange(chars.shape[1], device=chars.device)
-    begin = torch.where(first, places, 0).cummax(1).values
-    power = torch.ones(chars.shape[1] + 1, dtype=torch.long, device=chars.device)
-    for place in range(1, len(power)):
-        power[place] = power[place - 1] * _BASE % _MODULUS
+    run = first.cumsum(1) - 1  # of one word's characters
+    begin = torch.zeros_like(run).scatter_add(1, run, torch.where(first, places, 0)).gather(1, run)
+    power = torch.tensor(_powers(), device=chars.device)
     parts = chars * power[places - begin + 1] % _MODULUS
     whole = torch.zeros(len(chars), WORDS, dtype=torch.long, device=chars.device)
     whole = whole.scatter_add(1, word, parts) % _MODULUS

@@ -10,7 +10,7 @@ first decision: it is computed once and read step by step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,14 @@ from lambo_env.offloading import observation
 
 NUM_PAIR_COLUMNS = 6
 _LARGEST_RATIO = 1e3
+_UNREACHED_LOG_ODDS = -30.0  # of a place out of reach
 _NONE = torch.empty(0)  # where a network has no such thing
 
 
 class DecoderInputs(NamedTuple):
     """What the decoder reads at each step.
 
-    All but ``size`` and the last two have the steps at axis 2.
+    All but ``size``, ``keys_values`` and ``valid`` have the steps at axis 2.
     """
 
     base: Tensor  # [B, O, N, D] encoded UE + mean prompt embedding
@@ -40,6 +41,7 @@ class DecoderInputs(NamedTuple):
         tuple[Tensor, Tensor], ...
     ] = ()  # per layer [B, H, S, D / H], for cross-attention
     valid: Tensor | None = None  # bool [B, 1, 1, S]
+    reach: Tensor | None = None  # bool [B, O, N, P]; None: each UE reaches all servers
 
     def at(self, step: int) -> DecoderInputs:
         """Return the plan of one step, T = 1."""
@@ -47,13 +49,10 @@ class DecoderInputs(NamedTuple):
 
     def of_steps(self, pick: Callable[[Tensor], Tensor]) -> DecoderInputs:
         """Return the plan of the steps that ``pick`` takes from each tensor [B, O, N, ...]."""
-        pair, prior, gift, log_root = (
-            None if part is None else pick(part)
-            for part in (self.pair, self.place_prior, self.memory_update, self.log_root)
-        )
-        return DecoderInputs(
-            pick(self.base), self.size, pair, prior, gift, log_root, self.keys_values, self.valid
-        )
+        stepped = ("base", "pair", "place_prior", "memory_update", "log_root", "reach")
+        parts = {name: part for name in stepped if (part := getattr(self, name)) is not None}
+        picked: dict[str, Any] = {name: pick(part) for name, part in parts.items()}
+        return self._replace(**picked)
 
 
 class DecoderState(NamedTuple):
@@ -71,6 +70,27 @@ class Embedded(NamedTuple):
     places: Tensor | None = None  # [B, P, D] the local place first; pointer only
     pairs: Tensor = _NONE  # [B, N, P, E] columns of each (UE, place); pointer only
     log_root: Tensor = _NONE  # [B, N, 1]; pointer only
+    reach: Tensor | None = None  # bool [B, N, P]; None: each UE reaches all servers
+
+
+def within_reach(ues: Tensor, servers: int) -> Tensor | None:
+    """Return the places that each UE reaches, bool [B, N, P]; None where that is all.
+
+    Out of reach is a server whose upload takes so many deadlines that its column is 1. No trace
+    of this is made: a graph is for slots where all is within reach.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    near = ues[..., :servers] < 1
+    return None if bool(near.all()) else functional.pad(near, (1, 0), value=True)
+
+
+def reached_mean(hidden: Tensor, reach: Tensor | None, axis: int) -> Tensor:
+    """Return the mean of pairs [..., N, P, W] over an axis, those out of reach left out."""
+    if reach is None:
+        return hidden.mean(axis)
+    here = reach[..., None].to(hidden.dtype)
+    return (hidden * here).sum(axis) / here.sum(axis).clamp(min=1)
 
 
 def in_order(values: Tensor, order: Tensor | None) -> Tensor:
@@ -179,10 +199,13 @@ class Mix(Pairs):
         super().__init__(width, pair)
         self.to_ue, self.to_place = nn.Linear(pair, width), nn.Linear(pair, width)
 
-    def forward(self, ues: Tensor, places: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ues: Tensor, places: Tensor, pairs: Tensor, reach: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Return UEs [B, N, D] and places [B, P, D] with their messages added."""
         hidden = self.hidden(ues, places, pairs)
-        return ues + self.to_ue(hidden.mean(2)), places + self.to_place(hidden.mean(1))
+        to_ue, to_place = (reached_mean(hidden, reach, axis) for axis in (2, 1))
+        return ues + self.to_ue(to_ue), places + self.to_place(to_place)
 
 
 class PointerServers(nn.Module):
@@ -215,7 +238,12 @@ class PointerServers(nn.Module):
         places = functional.pad(functional.pad(size[..., None], (0, 1)), (0, 0, 1, 0))
         places[:, 0, 1] = 1
         return Embedded(
-            self.ue(ues[..., size.shape[-1] :]), size, self.place(places), pairs, log_root
+            self.ue(ues[..., size.shape[-1] :]),
+            size,
+            self.place(places),
+            pairs,
+            log_root,
+            within_reach(ues, size.shape[-1]),
         )
 
     def split(self, tokens: Tensor, embedded: Embedded) -> tuple[Tensor, Tensor, Tensor]:
@@ -229,19 +257,23 @@ class PointerServers(nn.Module):
     def mix(self, depth: int, tokens: Tensor, embedded: Embedded) -> Tensor:
         """Return the encoder's tokens after a round of messages over the pairs."""
         text, places, ues = self.split(tokens, embedded)
-        ues, places = self.mixes[depth](ues, places, embedded.pairs)
+        ues, places = self.mixes[depth](ues, places, embedded.pairs, embedded.reach)
         return torch.cat([text, places, ues], dim=1)
 
     def place_prior(self, tokens: Tensor, embedded: Embedded) -> Tensor:
         """Return the encoder's own log-odds of the places [B, N, P], before any decision."""
         _, places, ues = self.split(tokens, embedded)
-        return self.prior(self.last.hidden(ues, places, embedded.pairs))[..., 0]
+        return self._prior(self.last.hidden(ues, places, embedded.pairs), embedded.reach)
+
+    def _prior(self, hidden: Tensor, reach: Tensor | None) -> Tensor:
+        prior = self.prior(hidden)[..., 0]
+        return prior if reach is None else prior.masked_fill(~reach, _UNREACHED_LOG_ODDS)
 
     def plan(self, tokens: Tensor, embedded: Embedded, order: Tensor | None) -> DecoderInputs:
         """Return the plan of B instances, without what the whole network adds."""
         _, places, ues = self.split(tokens, embedded)
         hidden = self.last.hidden(ues, places, embedded.pairs)
-        prior, gift = self.prior(hidden)[..., 0], self.gift(ues)
+        prior, gift = self._prior(hidden, embedded.reach), self.gift(ues)
         scale = embedded.size.shape[1] / ues.shape[1]
         expected = in_order(prior.softmax(-1)[..., None] * gift[:, :, None, :], order)
         to_come = (expected.sum(2, keepdim=True) - expected.cumsum(2)) * scale
@@ -255,13 +287,14 @@ class PointerServers(nn.Module):
             in_order(gift, order) * scale,
             in_order(embedded.log_root, order),
         )
-        return DecoderInputs(base, embedded.size[:, None, None, :], pair, *rest)
+        reach = None if embedded.reach is None else in_order(embedded.reach, order)
+        return DecoderInputs(base, embedded.size[:, None, None, :], pair, *rest, reach=reach)
 
     def enter(self, plan: DecoderInputs, state: DecoderState) -> tuple[Tensor, Tensor]:
         """Return the MEC embedding [B, O, T, D] and what the heads need of it [B, O, T, P, W]."""
         seen = self.moving(torch.cat([state.left[..., None], state.memory], dim=-1)) + plan.pair
         first, second = seen.chunk(2, dim=-1)
-        return self.mec(functional.relu(first).mean(-2)), second
+        return self.mec(reached_mean(functional.relu(first), plan.reach, -2)), second
 
     def leave(self, x: Tensor, seen: Tensor, plan: DecoderInputs) -> tuple[Tensor, Tensor]:
         """Return logits of the places and of the share at each, both [B, O, T, P]."""

@@ -15,6 +15,7 @@ from lambo_env.cell.scenario import CellScenario
 from lambo_env.utils.rows import Array
 
 _WEAK_SNR = 1e-3
+UNREACHED_BPS = 1e-6  # to a server out of reach: no task gets there in time
 
 
 def distance_m(ue_xy: Array, server_xy: Array, xp: Any) -> Array:
@@ -80,7 +81,8 @@ def rate_bps(gain: Array, tx_power_w: Array, scenario: CellScenario, xp: Any) ->
     """Return the uplink rate [B, N, M].
 
     B log2(1 + P g / N0 B), capped at ``max_spectral_efficiency``; by log1p where the SNR is low
-    and 1 + SNR would lose its digits.
+    and 1 + SNR would lose its digits. Where a UE reaches few servers alone, the rates to the others
+    are next to 0.
     """
     snr = (tx_power_w / scenario.noise_w)[..., None] * gain
     efficiency, weak = xp.log2(1 + snr), snr < _WEAK_SNR
@@ -92,4 +94,8 @@ def rate_bps(gain: Array, tx_power_w: Array, scenario: CellScenario, xp: Any) ->
             scenario.max_spectral_efficiency,
             efficiency,
         )
-    return scenario.bandwidth_hz * efficiency
+    rate, reached = scenario.bandwidth_hz * efficiency, scenario.reachable_servers
+    if reached is None or reached >= rate.shape[-1]:
+        return rate
+    least = xp.sort(rate, axis=-1)[..., -reached][..., None]
+    return xp.where(rate < least, UNREACHED_BPS, rate)

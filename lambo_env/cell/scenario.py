@@ -15,7 +15,7 @@ from typing import Any
 from lambo_env.cell.mobility import MODELS
 from lambo_env.cell.propagation import CHANNELS, SPEED_OF_LIGHT_MPS
 from lambo_env.utils import validate
-from lambo_env.utils.rules import Ruled, Within, ruled, such_that
+from lambo_env.utils.rules import Ruled, Within, optional, ruled, such_that, whole
 
 Range = tuple[float, float]
 Positions = tuple[tuple[float, float], ...]
@@ -185,6 +185,9 @@ class CellScenario(WorldScenario):
         2.0, Within(0.0, 1e12), "a late task costs 1 + this times its deadline; equation 11"
     )
     channel: str = ruled("log-distance", channel_model, "propagation model; equation 1")
+    reachable_servers: int | None = ruled(
+        None, optional(whole), "a UE reaches that many servers, its best; none: all; equation 5"
+    )
     server_xy: Positions | None = ruled(
         None, positions, "site plan in m: where each server stands; none: drawn uniformly"
     )

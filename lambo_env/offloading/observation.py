@@ -168,7 +168,7 @@ def ratios(static: Array, num_servers: int, xp: Any, least: float = 0.0) -> Rati
     ``least`` bounds what a column lacks of 1 from below; 0 makes a column of 1 infinite.
     """
     ratio = unsquash(static, xp, least)
-    ends = range(num_servers, num_servers + NUM_STATIC_BESIDE_SERVERS)
+    ends = [num_servers + column for column in range(NUM_STATIC_BESIDE_SERVERS)]
     return Ratios(ratio[..., :num_servers], *(ratio[..., end : end + 1] for end in ends))
 
 

@@ -40,6 +40,7 @@ BY_NAME: dict[str, tuple[str, ...]] = {
         ),
         NAMES,
     ),
+    **dict.fromkeys(("engine", "address"), NAMES),
     **dict.fromkeys(
         ("family", "size", "variant", "preset", "sweep", "id", "weights", "prompt", "prompts"),
         NAMES,
@@ -81,7 +82,7 @@ MANDATORY: dict[str, list[str]] = {
     "decode": ["--preset=lambo_xs", "--scenario=tiny"],
 }
 # These verbs' own test files walk their options, or their first act is long.
-ELSEWHERE = {"train lambo", "train sb3", "tune sb3", "adapt", "card"}
+ELSEWHERE = {"train lambo", "train sb3", "tune sb3", "adapt", "card", "export"}
 LONGEST_S = 20
 
 

@@ -15,6 +15,7 @@ HASHES = {
     "are2020": "3a00662f87e88723",
     "dense": "f83c42d6958c78bc",
     "hetero": "6f147989dccff73c",
+    "metro": "eb8ff653e67fa372",
     "nr-indoor": "91bb4ed322d0253d",
     "nr-umi": "e608d9f3d4ef0763",
     "paper": "6b4df35477816657",
@@ -64,6 +65,7 @@ BAD = {
     **{name: [math.nan, -math.inf, "3", None, True] for name in ANY_SIGN},
     "free_space_reference": [0, 1, "true", None, 1.0],
     "mobility": ["teleport", "", None, 3, ["waypoint"]],
+    "reachable_servers": [0, -1, 2.5, "6", math.nan, True],
     "channel": ["", "UMi", 3, None, ["umi"]],
     "server_xy": [
         "",

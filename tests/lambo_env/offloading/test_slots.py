@@ -11,7 +11,7 @@ from scipy.special import j0
 
 from lambo_env.cell import channel, geometry, mobility, propagation
 from lambo_env.cell.draws import Draws, draw
-from lambo_env.offloading import slots
+from lambo_env.offloading import physics, slots
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import MovingSlots, sample_instances
 
@@ -32,6 +32,25 @@ def test_spectral_efficiency_cap():
     instances = sample_instances(capped, 50, np.random.default_rng(0))
     assert instances.uplink_bps.max() == pytest.approx(7.4 * 20e6)
     assert instances.uplink_bps.min() < 7.4 * 20e6
+
+
+def test_a_ue_reaches_its_best_servers_alone():
+    few, rng = load_scenario("wide").replace(num_ues=9, reachable_servers=3), np.random.default_rng
+    sparse, whole = (
+        sample_instances(scenario, 5, rng(0)).uplink_bps
+        for scenario in (few, few.replace(reachable_servers=None))
+    )
+    reached = sparse > channel.UNREACHED_BPS
+    assert (reached.sum(-1) == 3).all()
+    assert np.array_equal(sparse[reached], whole[reached])
+    assert (np.where(reached, whole, np.inf).min(-1) > np.where(reached, 0, whole).max(-1)).all()
+    assert load_scenario("metro").reachable_servers == 4
+
+
+def test_no_task_gets_to_a_server_out_of_reach():
+    metro = load_scenario("metro").replace(num_ues=20)
+    instances = sample_instances(metro, 2, np.random.default_rng(0))
+    assert (physics.on_time(instances)[..., 1:].sum(-1) <= 4).all()
 
 
 def test_are2020_rates_match_the_published_range():

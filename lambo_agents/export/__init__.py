@@ -1,0 +1,1 @@
+"""LAMBO outside its laboratory: graphs for other runtimes, and smaller networks."""
