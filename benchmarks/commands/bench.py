@@ -129,12 +129,12 @@ def choose(options: BenchOptions) -> Sweep:
         sweep = sweep.replace(prompts=tuple(options.prompts))
     if options.agents is not None:
         known = {*list_agents(), *(agent.label for agent in sweep.agents)}
-        names = split(options.agents, known)
+        names = split(options.agents, known, "--agents")
         for name in names:
             validate.known(name, known, "agent")
         sweep = sweep.with_agents(names)
     if options.weights is not None:
-        rows = [_own_weights(entry) for entry in split(options.weights)]
+        rows = [_own_weights(entry) for entry in split(options.weights, field="--weights")]
         sweep = sweep.replace(agents=(*sweep.agents, *rows))
     if options.data_folder is not None:
         folder = options.data_folder
@@ -161,13 +161,13 @@ def _own_weights(entry: str) -> AgentEntry:
     return AgentEntry(agent, {"weights": str(Path(path).resolve())}, label)
 
 
-def split(text: str, known: Collection[str] = ()) -> list[str]:
+def split(text: str, known: Collection[str] = (), field: str = "list") -> list[str]:
     """Return the parts of a comma-separated list.
 
     A ``known`` name may have commas of its own, and the longest such one is taken.
     """
     parts = [part.strip() for part in text.split(",")]
-    validate.check("list", text, all(parts), "names separated by commas")
+    validate.check(field, text, all(parts), "names separated by commas")
     names = []
     while parts:
         whole = (", ".join(parts[:size]) for size in range(len(parts), 1, -1))

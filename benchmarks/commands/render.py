@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -44,10 +44,9 @@ def render(
     """
     from benchmarks.report.escaping import tell
     from benchmarks.video.episode import render_episode
-    from lambo_agents.registry import make_agent
 
     for line in render_episode(
-        agent=agent if weights is None else make_agent(agent, weights=weights),
+        agent=agent if weights is None else _with_weights(agent, weights),
         out=out,
         scenario=scenario,
         prompt=prompt,
@@ -60,3 +59,14 @@ def render(
         limit_s=limit_s,
     ):
         tell(line)
+
+
+def _with_weights(name: str, weights: str) -> Any:
+    """Return an agent that plays these weights."""
+    from lambo_agents.registry import make_agent
+    from lambo_env.utils import validate
+
+    try:
+        return make_agent(name, weights=weights)
+    except ValueError as error:
+        return validate.refuse("--weights", weights, f"weights that {name!r} takes ({error})")

@@ -50,6 +50,7 @@ BY_NAME: dict[str, tuple[str, ...]] = {
     ),
     "name": ("", "no such thing", "3", "a b", "broken.toml"),
     **dict.fromkeys(("folder", "config", "test", "figure"), PLACES),
+    "data_folder": ("gone", "gone/x", "foreign.bin", "broken.toml", "3"),
     "data": (*PLACES, "gone.npz", "mat:gone.mat", "csv:x", "broken.toml"),
 }
 BY_TYPE: dict[type, tuple[str, ...]] = {
