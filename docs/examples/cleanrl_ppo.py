@@ -68,11 +68,14 @@ def main(timesteps: int = 300_000, seed: int = 1) -> list[float]:
         ENVS,
         scenario="tiny",
         observe="objective",
+        reward="relative",
+        mask="observation",
         prompt="minimum latency",
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
-    seen, infos = envs.reset(seed=seed)
-    x, mask = flat(seen), torch.from_numpy(infos["action_mask"]).bool()
+    seen, _ = envs.reset(seed=seed)
+    mask = torch.from_numpy(seen.pop("action_mask")).bool()
+    x = flat(seen)
     agent = Agent(x.shape[1], mask.shape[1])
     optimizer = torch.optim.Adam(agent.parameters(), RATE, eps=1e-5)
     curve, start = [], time.perf_counter()
@@ -85,7 +88,8 @@ def main(timesteps: int = 300_000, seed: int = 1) -> list[float]:
             seen, reward, done, _, infos = envs.step(action.numpy())
             gained, over = torch.from_numpy(reward).float(), torch.from_numpy(done).float()
             rows.append((x, mask, action, chances.log_prob(action), value, gained, over))
-            x, mask = flat(seen), torch.from_numpy(infos["action_mask"]).bool()
+            mask = torch.from_numpy(seen.pop("action_mask")).bool()
+            x = flat(seen)
             if "final_info" in infos:
                 costs.append(infos["final_info"]["outcome"]["cost"].mean())
         with torch.no_grad():

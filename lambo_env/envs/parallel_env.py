@@ -14,10 +14,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from lambo_env.envs.arguments import RENDER_MODES, AssociationArguments, Source
+from lambo_env.envs.arguments import MASK_KEY, RENDER_MODES, AssociationArguments, Source
 from lambo_env.envs.env import WorldEnv
 from lambo_env.offloading import observation, physics
+from lambo_env.offloading.batch import Reward
 from lambo_env.offloading.instances import LOCAL
+from lambo_env.prompts.arguments import Prompt
 from lambo_env.rendering.renderer import FPS
 
 Observations = dict[str, dict[str, NDArray[Any]]]
@@ -35,10 +37,13 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
 
     Args:
         scenario: as in the environment, like the others.
-        prompt: drawn at each reset.
-        num_slots: steps an episode.
+        prompt: likewise.
+        num_slots: steps per episode.
         render_mode: "human", "rgb_array", "ansi" or None.
         observe: "prompt" or "objective".
+        mask: "info", or "observation": each UE's own mask also as its key action_mask.
+        reward: as in the environment; what a function pays for a slot is shared equally.
+        num_ues: (low, high): in each episode the first n of ``possible_agents`` play.
 
     Raises:
         ValueError: naming the argument, its value and what is allowed.
@@ -53,15 +58,20 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
     def __init__(
         self,
         scenario: Source = "paper",
-        prompt: str | Sequence[str] | None = None,
+        prompt: Prompt | Sequence[Prompt] | None = None,
         num_slots: int = 1,
         render_mode: str | None = None,
         observe: str = "prompt",
+        mask: str = "info",
+        reward: str | Reward = "cost",
+        num_ues: tuple[int, int] | None = None,
     ) -> None:
-        arguments = AssociationArguments(scenario, prompt, num_slots, render_mode, observe)
+        arguments = AssociationArguments(
+            scenario, prompt, num_slots, render_mode, observe, mask, reward, num_ues
+        )
         self._env, slots = WorldEnv(arguments), arguments.slots()
         self._num_servers = slots.num_servers
-        self.render_mode = render_mode
+        self.render_mode, self._shared = render_mode, callable(reward)
         self.possible_agents = [f"ue_{ue}" for ue in range(slots.num_ues)]
         self.agents: list[str] = []
 
@@ -89,8 +99,13 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
             key: value for key, value in (options or {}).items() if key in ("prompt", "instances")
         }
         seen, _ = self._env.reset(seed=seed, options=known)
-        self.agents = list(self.possible_agents)
-        return self._views(seen), self._masks()
+        self.agents = self._present()
+        masks = self._masks(self.agents)
+        return self._views(seen, masks), masks
+
+    def _present(self) -> list[str]:
+        """Return the agents of the UEs that are there."""
+        return self.possible_agents[: self._env.instances.num_ues]
 
     def step(
         self, actions: Mapping[str, int]
@@ -115,35 +130,48 @@ class ParallelMEC(ParallelEnv[str, dict[str, NDArray[Any]], int]):
             raise ValueError(f"actions is {bad}; allowed: integers in 0..{self._num_servers}")
         decided = list(self.agents)
         steps = [self._env.step(actions[name]) for name in decided]
-        rewards = {name: step[1] for name, step in zip(decided, steps, strict=True)}
+        paid = [step[1] for step in steps]
+        if self._shared:
+            paid = [sum(paid) / len(paid)] * len(paid)
         seen, _, over, _, info = steps[-1]
-        infos = self._masks()
+        following = self._present()
+        infos = self._masks(max(decided, following, key=len))
+        views = self._views(seen, infos)
         for ue, name in enumerate(decided):
             outcome = {
                 key: info["outcome"][key][ue] for key in ("latency_s", "energy_j", "late", "cpu_hz")
             }
             infos[name].update(outcome)
-        self.agents = [] if over else decided
+        self.agents = [] if over else following
         return (
-            self._views(seen),
-            rewards,
+            views,
+            dict(zip(decided, paid, strict=True)),
             dict.fromkeys(decided, over),
             dict.fromkeys(decided, False),
             infos,
         )
 
-    def _views(self, seen: Mapping[str, NDArray[Any]]) -> Observations:
-        static = seen["ues"][:, : -observation.NUM_DYNAMIC]
-        rest = {key: array for key, array in seen.items() if key != "ues"}
-        return {
+    def _views(
+        self, seen: Mapping[str, NDArray[Any]], infos: Mapping[str, dict[str, Any]]
+    ) -> Observations:
+        static = seen["ues"][:, : observation.num_static(self._num_servers)]
+        rest = {key: array for key, array in seen.items() if key not in ("ues", MASK_KEY)}
+        views = {
             name: {"ues": static[ue].copy(), **{key: array.copy() for key, array in rest.items()}}
-            for ue, name in enumerate(self.possible_agents)
+            for ue, name in enumerate(infos)
         }
+        if MASK_KEY in seen:
+            for name, view in views.items():
+                view[MASK_KEY] = infos[name]["action_mask"].copy()
+        return views
 
-    def _masks(self) -> dict[str, dict[str, Any]]:
-        masks = physics.on_time(self._env.instances)[0].astype(np.int8)
+    def _masks(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return each UE's mask; of one that is not there any more local alone."""
+        legal = physics.on_time(self._env.instances)[0].astype(np.int8)
+        masks = np.zeros((len(names), self._num_servers + 1), dtype=np.int8)
+        masks[: len(legal)] = legal
         masks[masks.sum(axis=1) == 0, LOCAL] = 1
-        return {name: {"action_mask": masks[ue]} for ue, name in enumerate(self.possible_agents)}
+        return {name: {"action_mask": masks[ue]} for ue, name in enumerate(names)}
 
     def render(self) -> Any:
         """Return or show the picture of the slot, as ``render_mode`` says."""

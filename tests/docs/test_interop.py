@@ -250,6 +250,28 @@ class TestPettingZoo:
         )
         assert all(over.values()) and env.agents == []
 
+    def test_the_arguments_for_generic_learners(self):
+        """Relative rewards, masks that are seen, N that varies, a reward shared by all."""
+        generic = {"observe": "objective", "mask": "observation", "num_ues": (2, 5)}
+        env = self.make(prompt=("as you like it", 0.5), reward="relative", num_slots=2, **generic)
+        sizes = set()
+        for seed in range(8):
+            seen, infos = env.reset(seed=seed)
+            sizes.add(len(env.agents))
+            assert env.agents == env.possible_agents[: len(env.agents)] == list(seen)
+            while env.agents:
+                names = list(env.agents)
+                for name in names:
+                    assert env.observation_space(name).contains(seen[name])
+                    assert (seen[name]["action_mask"] == infos[name]["action_mask"]).all()
+                seen, rewards, _, _, infos = env.step(dict.fromkeys(names, 0))
+                assert sum(rewards.values()) == pytest.approx(-1)  # all local
+                assert list(rewards) == names
+        assert len(sizes) > 2
+        shared = self.make(reward=lambda outcome, instances, objective: 6.0 + 0 * outcome.cost)
+        shared.reset(seed=0)
+        assert set(shared.step(dict.fromkeys(shared.agents, 0))[1].values()) == {-1.0}
+
     @pytest.mark.parametrize("actions", [{}, {f"ue_{ue}": 9 for ue in range(6)}])
     def test_bad_actions_are_refused(self, actions: dict[str, int]):
         env = self.make()
