@@ -163,11 +163,12 @@ def test_ppo_in_one_file_learns(capsys: pytest.CaptureFixture[str]):
     assert curve[-1] < curve[0] - 0.03
 
 
-@pytest.mark.parametrize("env_id", IDS)
-def test_torchrl(env_id: str):
+@pytest.mark.slow
+def test_masked_ppo_of_torchrl_learns():
+    """Its specs are checked too."""
     pytest.importorskip("torchrl")
-    batch = example("torchrl_gym").main(env_id)
-    assert tuple(batch["next", "reward"].shape) == (12, 1)
+    before, after = example("torchrl_gym").main(7680)
+    assert after < before - 10, (before, after)
 
 
 @pytest.mark.slow
