@@ -93,6 +93,17 @@ def reached_mean(hidden: Tensor, reach: Tensor | None, axis: int) -> Tensor:
     return (hidden * here).sum(axis) / here.sum(axis).clamp(min=1)
 
 
+def of_reached(sums: Tensor, reach: Tensor | None) -> Tensor:
+    """Return sums over UEs [B, O, T, P, R], scaled by M / N, as one that reaches few servers sees.
+
+    The local place is everybody's, so that its sum counts as many servers as the UE reaches.
+    """
+    if reach is None:
+        return sums
+    local = reach[..., 1:].float().mean(-1)[..., None, None]
+    return torch.cat([sums[..., :1, :] * local, sums[..., 1:, :]], dim=-2)
+
+
 def in_order(values: Tensor, order: Tensor | None) -> Tensor:
     """Return ``values`` [B, N, ...] as [B, O, N, ...] in the orders [B, O, N].
 
@@ -277,9 +288,10 @@ class PointerServers(nn.Module):
         scale = embedded.size.shape[1] / ues.shape[1]
         expected = in_order(prior.softmax(-1)[..., None] * gift[:, :, None, :], order)
         to_come = (expected.sum(2, keepdim=True) - expected.cumsum(2)) * scale
+        reach = None if embedded.reach is None else in_order(embedded.reach, order)
         base = in_order(ues, order)
         pair = (
-            self.fixed(torch.cat([in_order(hidden, order), to_come], dim=-1))
+            self.fixed(torch.cat([in_order(hidden, order), of_reached(to_come, reach)], dim=-1))
             + self.own(base)[..., None, :]
         )
         rest = (
@@ -287,12 +299,12 @@ class PointerServers(nn.Module):
             in_order(gift, order) * scale,
             in_order(embedded.log_root, order),
         )
-        reach = None if embedded.reach is None else in_order(embedded.reach, order)
         return DecoderInputs(base, embedded.size[:, None, None, :], pair, *rest, reach=reach)
 
     def enter(self, plan: DecoderInputs, state: DecoderState) -> tuple[Tensor, Tensor]:
         """Return the MEC embedding [B, O, T, D] and what the heads need of it [B, O, T, P, W]."""
-        seen = self.moving(torch.cat([state.left[..., None], state.memory], dim=-1)) + plan.pair
+        memory = of_reached(state.memory, plan.reach)
+        seen = self.moving(torch.cat([state.left[..., None], memory], dim=-1)) + plan.pair
         first, second = seen.chunk(2, dim=-1)
         return self.mec(reached_mean(functional.relu(first), plan.reach, -2)), second
 

@@ -388,13 +388,12 @@ def test_a_rescue_changes_only_what_was_late_and_is_no_worse(
 
 
 def test_servers_out_of_reach_say_nothing() -> None:
-    sparse = load_scenario("metro").replace(num_ues=100, side_m=71)
-    sparse = sparse.replace(server_cpu_hz=sparse.server_cpu_hz[:8])
-    instances, rng = sample_instances(sparse, 3, np.random.default_rng(0)), np.random.default_rng(0)
-    prompts = Prompts.of("minimum latency", 3)
+    metro = load_scenario("metro")
+    instances, rng = sample_instances(metro, 1, np.random.default_rng(0)), np.random.default_rng(0)
+    prompts = Prompts.of("minimum latency", 1)
     objective = prompts.objective(instances)
     lambo, search = (
         physics.evaluate(instances, agent.decide(instances, prompts, rng), objective).cost.mean()
         for agent in (LamboAgent(), LocalSearch())
     )
-    assert lambo <= 1.01 * search  # 3.7 % above it with them
+    assert lambo <= 1.01 * search  # 24 % above it with them
