@@ -18,7 +18,8 @@ import torch
 from baselines.sb3.config import load_config
 from baselines.sb3.train import build
 from benchmarks.report.console import print_table
-from lambo_agents.acl.config import PRECISIONS, GradientStage, Recipe, World
+from lambo_agents.acl.config import PRECISIONS, Recipe, World
+from lambo_agents.acl.stages import GradientStage
 from lambo_agents.acl.trainer import Trainer, flushed
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.utils import validate

@@ -14,6 +14,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from lambo_agents.acl.stages import (
+    STAGES,
+    GradientStage,
+    ImitationStage,
+    ReadingStage,
+    Stage,
+    name_of,
+)
 from lambo_agents.network.config import PRESETS, AEDConfig, preset
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.variation import Variation, counts, factors, known_scenario
@@ -86,97 +94,6 @@ def _loaded(name: str) -> Scenario:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stage(Ruled):
-    """A stretch of a training's updates, all of one phase; each phase adds what it asks for.
-
-    Raises:
-        ValueError: naming the field, its value and what is allowed.
-    """
-
-    updates: int = ruled(None, validate.integer)
-    """How many."""
-
-    learning_rate: float = ruled(1e-3, validate.positive)
-    """AdamW's, after the warm-up."""
-
-    final_rate: float = ruled(0.0, validate.non_negative)
-    """What the learning rate falls to by a cosine over these updates."""
-
-    warmup_updates: int = ruled(0, rules.count)
-    """Updates over which the learning rate rises from 0."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ReadingStage(Stage):
-    """The prompt encoder learns the latency weights of texts; nothing else changes."""
-
-    texts: int = ruled(192, validate.integer)
-    """Texts of an update."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DecisionStage(Stage):
-    """What all phases share that learn to decide."""
-
-    instances: int = ruled(32, validate.integer)
-    """Instances of an update of 50 UEs; more of smaller ones, fewer of larger ones."""
-
-    share_rows: float = ruled(0.25, rules.share)
-    """Part of the instances whose CPU the sigmoid shares allot; elsewhere the closed form does."""
-
-    share_weight: float = ruled(1.0, validate.non_negative)
-    """Weight of the share head's loss: the cost itself, in imitation the closed form's shares."""
-
-    shuffled: bool = ruled(True, validate.boolean)
-    """Learn shuffled orders of the UEs too; False: only the order in which the network decides."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImitationStage(DecisionStage):
-    """The network learns the teacher's places, and the closed form's shares."""
-
-    orders: int = ruled(2, validate.integer)
-    """Orders of the UEs in which each labelled decision is learned."""
-
-    temperature: float = ruled(0.0, validate.non_negative)
-    """Labels are softened by what each other place would cost: of the mean cost of a UE; 0 not."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GradientStage(DecisionStage):
-    """The network learns from the costs of its own rollouts."""
-
-    rollouts: int = ruled(8, validate.integer)
-    """Rollouts per instance; they share the encoder and, but for ``baseline`` critic, a mean."""
-
-    reinforce_weight: float = ruled(1.0, validate.non_negative)
-    """Weight of whole rollouts' excess over the baseline."""
-
-    regret_weight: float = ruled(0.0, validate.non_negative)
-    """Weight of single decisions' regret, all others of the rollout as they are."""
-
-    include_teacher: bool = ruled(False, validate.boolean)
-    """The teacher's decision is one more rollout."""
-
-    entropy: float = ruled(0.0, validate.non_negative)
-    """Weight of an entropy bonus on the places."""
-
-
-STAGES: dict[str, type[Stage]] = {
-    "reading": ReadingStage,
-    "imitation": ImitationStage,
-    "policy_gradient": GradientStage,
-}
-"""What a phase is told, by its name."""
-STAGE_FIELDS = sorted({name for kind in STAGES.values() for name in kind.field_names()})
-
-
-def name_of(stage: Stage) -> str:
-    """Return the name of the phase that a stage is of."""
-    return next(name for name, kind in STAGES.items() if type(stage) is kind)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe(Ruled):
     """How a network is trained, from the first update to the last.
 
@@ -232,6 +149,16 @@ class Recipe(Ruled):
     threads: int = ruled(1, rules.count)
     """Threads of torch; 0 keeps its choice."""
 
+    shards: int = ruled(1, validate.integer)
+    """Equal pieces of an update, each drawn by itself: their gradients are summed, so a batch may
+    be larger than the memory, and processes share the pieces."""
+
+    recompute: bool = ruled(False, validate.boolean)
+    """Keep no activations within layers; they are computed again for the gradient."""
+
+    workers: int = ruled(0, rules.count)
+    """Processes that draw and label the updates to come; 0: none, each update draws its own."""
+
     validation_instances: int = ruled(128, validate.integer)
     """Instances of the fixed block that the gap is measured on."""
 
@@ -256,6 +183,9 @@ class Recipe(Ruled):
             if isinstance(stage, GradientStage) and self.baseline != "critic":
                 allowed = ">= 2 where their mean is the baseline"
                 validate.check(f"{name}.rollouts", stage.rollouts, stage.rollouts > 1, allowed)
+            allowed = f"a multiple of Recipe.shards ({self.shards})"
+            even = stage.batch % self.shards == 0
+            validate.check(f"{name}.{stage.BATCH}", stage.batch, even, allowed)
 
     @property
     def updates(self) -> int:

@@ -1,6 +1,6 @@
 """What one update of the training is fed.
 
-Instances of a family of scenarios, prompts, and which of them use the shares.
+Instances of a family of scenarios, prompts, which of them use the shares, labels to imitate.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from lambo_agents.acl.config import DecisionStage, Recipe
+from lambo_agents.acl import prompt_corpus
+from lambo_agents.acl.config import Recipe
+from lambo_agents.acl.stages import DecisionStage, ImitationStage, ReadingStage
+from lambo_agents.protocol import Agent
 from lambo_env.cell import seeding
 from lambo_env.offloading.instances import Instances
 from lambo_env.offloading.scenario import load_scenario
@@ -18,6 +22,7 @@ from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 
+_READING_STREAM = 2**30  # of the training draws, on from here
 _USUAL, _LEAST_INSTANCES = 50 * (10 + 5), 4  # of an update: what it costs, in UEs x (10 + places)
 
 
@@ -31,6 +36,59 @@ class Batch(NamedTuple):
     instances: Instances
     prompts: Prompts
     shares: torch.Tensor  # bool [B], whose CPU the sigmoid shares allot
+    label: NDArray[np.int64] | None = None  # the teacher's places [B, N] where they are imitated
+
+
+class Moment(NamedTuple):
+    """Where a training is before an update."""
+
+    stage: int  # its index
+    done: int  # updates of it
+    turn: int  # updates of its kind, reading or deciding: the other kind's count for nothing
+
+
+def moment(recipe: Recipe, step: int) -> Moment:
+    """Return where a training is after ``step`` updates.
+
+    So the length of one kind of stages does not change what the other draws.
+    """
+    done, last = step, len(recipe.phases) - 1
+    before = {True: 0, False: 0}
+    for index, stage in enumerate(recipe.phases):
+        reads = isinstance(stage, ReadingStage)
+        if done < stage.updates or index == last:
+            return Moment(index, done, done + before[reads])
+        done -= stage.updates
+        before[reads] += stage.updates
+    raise AssertionError("a recipe has a phase")
+
+
+def draw(
+    recipe: Recipe, teacher: Agent | None, step: int, piece: int
+) -> tuple[Batch | prompt_corpus.Texts, np.random.Generator]:
+    """Return what a piece of an update is fed, labels included, and its generator from there on.
+
+    It depends on the recipe and the two numbers alone, so anybody may draw it, at any time.
+    """
+    now = moment(recipe, step)
+    stage = recipe.phases[now.stage].piece(recipe.shards)
+    rng = update_rng(recipe, now.turn + isinstance(stage, ReadingStage) * _READING_STREAM)
+    if recipe.shards > 1:
+        rng = rng.spawn(recipe.shards)[piece]
+    if isinstance(stage, ReadingStage):
+        return prompt_corpus.sample(stage.texts, rng), rng
+    assert isinstance(stage, DecisionStage)
+    batch = sample_batch(recipe, stage, rng)
+    if isinstance(stage, ImitationStage):
+        assert teacher is not None
+        batch = batch._replace(label=places(teacher, batch, rng))
+    return batch, rng
+
+
+def places(teacher: Agent, batch: Batch, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return the teacher's places [B, N]."""
+    decided = teacher.decide(batch.instances, batch.prompts, rng)
+    return np.asarray(decided.place, dtype=np.int64)
 
 
 def update_rng(recipe: Recipe, stream: int) -> np.random.Generator:

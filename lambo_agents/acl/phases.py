@@ -1,7 +1,7 @@
 """The phases of a training by name: prompt pretraining, imitation, policy gradient.
 
-Each draws its problems (``sample``) and returns the loss of an update on them with the numbers that
-are shown (``loss``). Shapes: B instances, O orders or rollouts of an instance, N UEs, P places.
+Each returns the loss of an update's problems (``data.draw``) with the numbers that are shown.
+Shapes: B instances, O orders or rollouts of an instance, N UEs, P places.
 """
 
 from __future__ import annotations
@@ -15,15 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lambo_agents.acl import losses, prompt_corpus, reading
-from lambo_agents.acl.config import (
-    GradientStage,
-    ImitationStage,
-    ReadingStage,
-    Recipe,
-    Stage,
-)
-from lambo_agents.acl.data import Batch, sample_batch
+from lambo_agents.acl.config import Recipe
+from lambo_agents.acl.data import Batch, places
 from lambo_agents.acl.regrets import regrets
+from lambo_agents.acl.stages import GradientStage, ImitationStage, ReadingStage, Stage
 from lambo_agents.network import decoding
 from lambo_agents.network.aed import AED, Encoded
 from lambo_agents.network.critic import Critic
@@ -60,6 +55,9 @@ class Learner:
         self.reader = nn.Linear(self.actor.config.d_model, 1).to(recipe.device)
         critic = None if recipe.baseline == "mean" else Critic(self.actor.config)
         self.critic = None if critic is None else critic.to(recipe.device).eval()
+        self.actor.recompute = recipe.recompute
+        if critic is not None:
+            critic.aed.recompute = recipe.recompute
         self.turn = 0  # updates that decided so far
         self.step, self.cpu_s, self.rollouts, self.labels = 0, 0.0, 0, 0
 
@@ -80,11 +78,13 @@ class Learner:
         return self.actor.encode(slots.inputs._replace(meaning=meaning.to(slots.need.device)))
 
     def label(self, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """Return the teacher's places [B, N]."""
-        assert self.teacher is not None
-        place = self.teacher.decide(batch.instances, batch.prompts, rng).place
+        """Return the teacher's places [B, N]: those of the batch, or asked for now."""
+        place = batch.label
+        if place is None:
+            assert self.teacher is not None
+            place = places(self.teacher, batch, rng)
         self.labels += len(place)
-        return torch.from_numpy(np.asarray(place, dtype=np.int64)).to(self.recipe.device)
+        return torch.from_numpy(place).to(self.recipe.device)
 
     def prompt_loss(self, encoded: Encoded, batch: Batch) -> Tensor:
         """Return the loss of regressing the latency share on the prompt's embedding.
@@ -112,24 +112,16 @@ class Phase(Generic[Kind]):
     def __init__(self, learner: Learner, stage: Kind) -> None:
         self.learner, self.stage = learner, stage
 
-    def sample(self, rng: np.random.Generator) -> Any:
-        """Draw the problems of an update."""
-        raise NotImplementedError
-
     def loss(self, batch: Any, rng: np.random.Generator) -> Loss:
-        """Return the loss on them, and the numbers that are shown."""
+        """Return the loss on an update's problems, and the numbers that are shown."""
         raise NotImplementedError
 
 
 class Reading(Phase[ReadingStage]):
     """Learn what texts ask for: less of which objective in what share, nothing known, or more."""
 
-    def sample(self, rng: np.random.Generator) -> prompt_corpus.Texts:
-        """Draw texts and what they ask for."""
-        return prompt_corpus.sample(self.stage.texts, rng)
-
     def loss(self, batch: prompt_corpus.Texts, rng: np.random.Generator) -> Loss:
-        """Return the cross-entropy of all that."""
+        """Return the cross-entropy of what texts ask for."""
         summary: Any = self.learner.actor.prompt
         return reading.loss(summary, batch, rng)
 
@@ -139,10 +131,6 @@ class Imitation(Phase[ImitationStage]):
 
     The closed form's shares on the rows of shares.
     """
-
-    def sample(self, rng: np.random.Generator) -> Batch:
-        """Draw instances with their prompts."""
-        return sample_batch(self.learner.recipe, self.stage, rng)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Loss:
         """Return the cross-entropy of the labels in several orders."""
@@ -190,10 +178,6 @@ class Imitation(Phase[ImitationStage]):
 
 class PolicyGradient(Phase[GradientStage]):
     """Roll out, score, and weigh log-probabilities by their excess over the baseline."""
-
-    def sample(self, rng: np.random.Generator) -> Batch:
-        """Draw instances with their prompts."""
-        return sample_batch(self.learner.recipe, self.stage, rng)
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Loss:
         """Return the surrogate loss of places, the shares' cost and the critic's loss."""

@@ -8,6 +8,7 @@ curve, the log and ``times.json`` alone: the other files are the same on every r
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import json
 import math
@@ -21,7 +22,11 @@ import torch
 from torch import Tensor
 
 from lambo_agents import weights_io
-from lambo_agents.acl.config import STAGE_FIELDS, Recipe
+from lambo_agents.acl.ahead import drawing, teacher_of
+from lambo_agents.acl.config import Recipe
+from lambo_agents.acl.flop import Meter, peak_flop_s
+from lambo_agents.acl.processes import ALONE, Processes
+from lambo_agents.acl.stages import STAGE_FIELDS
 from lambo_agents.acl.trainer import Trainer, flushed
 from lambo_agents.network import checkpoint, decoding
 from lambo_agents.network.aed import AED
@@ -38,7 +43,9 @@ LAST, WEIGHTS, TIMES = "last.safetensors", "weights.safetensors", "times.json"
 CURVE, LOG = "curve.jsonl", "train.log"
 _VALIDATION_STREAM = 2**31 - 1  # of the training draws: no update ever gets there
 _CLOCK = ("step", "rollouts", "labels")
-_FREE = ("threads", "device", "validate_every", "checkpoint_every")  # may change at a resumption
+# may change at a resumption
+_FREE = ("threads", "device", "recompute", "workers", "validate_every", "checkpoint_every")
+_SEEN = "a folder that all processes see: as many updates in it as the others find"
 _LINE_S = 30.0  # between two lines of the log
 _COLUMNS = 80
 Row = dict[str, Any]
@@ -52,6 +59,7 @@ def train(
     resume: bool = True,
     tellers: Sequence[Callable[[Row], None]] = (),
     report: Callable[[Row], None] | None = None,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train a network, or go on with a training that was stopped or killed.
 
@@ -65,11 +73,14 @@ def train(
         tellers: each is called with the numbers of each update, "step" among them.
         report: called with each update's row of numbers; None prints a line every half minute and
             at each measurement.
+        processes: that share the pieces of each update; each calls this, with a folder that all
+            see. The first alone writes, and reports.
 
     Raises:
         ImportError: TensorBoard is asked for and not installed.
         ValueError: another run holds the folder, or it has a training of another recipe, or one
-            where ``resume`` is False.
+            where ``resume`` is False, or the processes cannot share an update evenly.
+        LostProcessError: another process, or a worker, is gone; the last checkpoint is kept.
         FloatingPointError: the loss was not finite; the last good checkpoint is kept and named.
         Stopped: a signal came; the training is saved as it was then.
     """
@@ -80,10 +91,17 @@ def train(
         resume or not (out / LAST).exists(),
         "a folder without a training, or resume=True",
     )
+    processes.share(recipe.shards)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    trainer = Trainer(recipe, make_agent(recipe.teacher) if recipe.needs_teacher else None)
-    with runs.opened(out, "train lambo", flat(recipe), free=_free(out / LAST, recipe)):
+    with contextlib.ExitStack() as stack:
+        draw = stack.enter_context(drawing(recipe, processes))
+        trainer = Trainer(recipe, teacher_of(recipe), processes, draw)
+        if processes.first:
+            # a folder of before there were shards says nothing of them; the weights do
+            free = _free(out / LAST, recipe) | {"shards"}
+            stack.enter_context(runs.opened(out, "train lambo", flat(recipe), free=free))
+        processes.total([0])  # the others wait until the folder is held
         return _train(trainer, out, tellers, report)
 
 
@@ -130,6 +148,14 @@ def _train(
     recipe = trainer.recipe
     if (last := out / LAST).exists():
         restore(trainer, last)
+    processes = trainer.processes
+    steps, seen = processes.total([trainer.step])[0], out.exists() and trainer.step
+    validate.check(
+        "--out", f"{out} after {seen} updates", steps == trainer.step * processes.count, _SEEN
+    )
+    if not processes.first:
+        _loop(trainer, None, out, [])
+        return out / WEIGHTS
     scenario, solver = load_scenario(recipe.scenario), make_agent(recipe.validation_solver)
     rng = seeding.training_rng(recipe.seed, scenario, _VALIDATION_STREAM)
     validation = Validation.of(scenario, recipe.validation_instances, solver, rng)
@@ -145,22 +171,31 @@ def _train(
 
 
 def _loop(
-    trainer: Trainer, validation: Validation, out: Path, tellers: list[Callable[[Row], Any]]
+    trainer: Trainer, validation: Validation | None, out: Path, tellers: list[Callable[[Row], Any]]
 ) -> None:
-    evaluated = AED(trainer.actor.config).to(trainer.recipe.device).eval()
-    with runs.deferred() as pause:
+    processes, every = trainer.processes, trainer.recipe.checkpoint_every
+
+    def keep() -> None:
+        if processes.first:
+            save(trainer, out / LAST)
+
+    def keep_together() -> None:  # whoever ends before it is written would end the first, too
+        keep()
+        processes.total([0])
+
+    with runs.deferred(processes.largest) as pause:
         while trainer.progress() < 1:
             start = time.process_time()
-            row = _update(trainer, validation, evaluated, out)
-            trainer.cpu_s += time.process_time() - start
+            row = _update(trainer, validation, out)
+            trainer.cpu_s += processes.total([time.process_time() - start])[0]
             for tell in tellers:
                 tell({**row, "cpu_s": trainer.cpu_s})
-            if trainer.progress() >= 1 or trainer.step % trainer.recipe.checkpoint_every == 0:
-                save(trainer, out / LAST)
-            pause(lambda: save(trainer, out / LAST))
+            if trainer.progress() >= 1 or trainer.step % every == 0:
+                keep()
+            pause(keep_together)
 
 
-def _update(trainer: Trainer, validation: Validation, evaluated: AED, out: Path) -> Row:
+def _update(trainer: Trainer, validation: Validation | None, out: Path) -> Row:
     """Do one update, and measure when it is time to; return the numbers."""
     phase = trainer.phase
     try:
@@ -168,7 +203,9 @@ def _update(trainer: Trainer, validation: Validation, evaluated: AED, out: Path)
     except FloatingPointError as error:
         raise FloatingPointError(f"{error}; the last good checkpoint is {out / LAST}") from None
     row = {**{name: getattr(trainer, name) for name in _CLOCK}, "phase": phase, **numbers}
-    if trainer.progress() >= 1 or trainer.step % trainer.recipe.validate_every == 0:
+    due = trainer.progress() >= 1 or trainer.step % trainer.recipe.validate_every == 0
+    if validation is not None and due:
+        evaluated = copy.deepcopy(trainer.actor)
         evaluated.load_state_dict(trainer.mean)
         row |= _gaps(evaluated, validation, trainer.recipe.device)
         meta = {"recipe": trainer.recipe.to_dict(), "row": row}
@@ -301,7 +338,9 @@ def _log(
     out: Path, trainer: Trainer, show: Callable[[str], None] | None
 ) -> Iterator[Callable[[Row], None]]:
     """Append a line to ``train.log``, and show it, every half minute and at each measurement."""
-    told_s = -math.inf
+    told_s, recipe = -math.inf, trainer.recipe
+    peak = trainer.processes.count * peak_flop_s(recipe.device, recipe.precision)
+    meter = Meter(lambda: (trainer.rollouts, trainer.labels, trainer.flop), peak)
     with open(out / LOG, "a", encoding="utf-8", buffering=1) as file:
 
         def tell(row: Row) -> None:
@@ -309,7 +348,7 @@ def _log(
             if not _measured(row) and time.monotonic() < told_s + _LINE_S:
                 return
             told_s = time.monotonic()
-            text = line(row, trainer.recipe.updates)
+            text = f"{line(row, recipe.updates)} | {meter.line()}"
             file.write(text + "\n")
             if show is not None:
                 show(text)

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from lambo_agents.acl.config import ReadingStage, Recipe, Stage, name_of
-from lambo_agents.acl.data import update_rng
-from lambo_agents.acl.phases import PHASES, READER, Learner, Phase, Reading
+from lambo_agents.acl import data
+from lambo_agents.acl.config import Recipe
+from lambo_agents.acl.flop import counted
+from lambo_agents.acl.phases import PHASES, READER, Learner, Phase
+from lambo_agents.acl.processes import ALONE, Processes
+from lambo_agents.acl.stages import ReadingStage, Stage, name_of
 from lambo_agents.network import checkpoint
 from lambo_agents.network.aed import AED
 from lambo_agents.network.device import known_device
 from lambo_agents.protocol import Agent
 from lambo_env.utils import validate
 
-_READING_STREAM = 2**30  # of the training draws, on from here
 # of the network's numbers that weights to start from must have; by chance a few biases fit any
 # other network
 _STARTED = 0.5
 
 
 class Trainer(Learner):
-    """Running mean of the weights, optimizer and phases of one training."""
+    """Running mean of the weights, optimizer and phases of one training.
 
-    def __init__(self, recipe: Recipe, teacher: Agent | None = None) -> None:
+    Args:
+        recipe: what to train and how.
+        teacher: who labels.
+        processes: that share the pieces of its updates; each has a trainer like this one.
+        draw: of a piece by the update's number and its own, as ``data.draw``; None draws here.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        teacher: Agent | None = None,
+        processes: Processes = ALONE,
+        draw: Callable[[int, int], Any] | None = None,
+    ) -> None:
         known_device("Recipe.device", recipe.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
@@ -37,7 +53,14 @@ class Trainer(Learner):
             reads = any(isinstance(stage, ReadingStage) for stage in recipe.phases)
             begin_from(self.actor, recipe.start, anew=READER if reads else "")
         self.actor.eval()  # drop-out is for reading alone
-        self.phases = [(stage, PHASES[name_of(stage)](self, stage)) for stage in recipe.phases]
+        self.processes = processes
+        self.draw = draw or functools.partial(data.draw, recipe, teacher)
+        self.flop_of: dict[int, float] = {}  # index of a stage -> model FLOP of its first update
+        self.flop = 0.0  # of the updates since this trainer was made
+        self.phases: list[tuple[Stage, Phase[Any]]] = [
+            (stage, PHASES[name_of(stage)](self, stage.piece(recipe.shards)))
+            for stage in recipe.phases
+        ]
         reader: Any = self.actor.prompt
         self.texts = list(reader.reader.parameters()) if self.actor.config.prompt_bins else []
         self.mean = {
@@ -65,28 +88,47 @@ class Trainer(Learner):
             FloatingPointError: the loss or its gradient is not finite; the weights are as before
                 the update.
         """
-        stage, phase, done, before = self._now()
-        reads, self.turn = isinstance(phase, Reading), done + before
-        rng = update_rng(self.recipe, self.turn + reads * _READING_STREAM)
+        now = data.moment(self.recipe, self.step)
+        stage, self.turn = self.recipe.phases[now.stage], now.turn
+        reads = isinstance(stage, ReadingStage)
         for parameter in self.texts:
             parameter.requires_grad_(reads)
-        with self._precision():
-            loss, numbers = phase.loss(phase.sample(rng), rng)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        numbers = self._accumulate(now.stage)
+        self.processes.sum_gradients(self.parameters)
         norm = float(nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip))
-        lost = float(loss.detach())
+        lost = numbers.pop("loss")
         if not math.isfinite(lost) or not math.isfinite(norm):
             raise FloatingPointError(
                 f"training stopped at step {self.step}: loss {lost}, norm of its gradient {norm}"
             )
-        rate = _rate(stage, done)
+        rate = _rate(stage, now.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         self._average(reads, self.turn)
         self.step += 1
         return {"loss": lost, "gradient": norm, "learning_rate": rate, **numbers}
+
+    def _accumulate(self, stage: int) -> dict[str, float]:
+        """Sum the gradients of this process' pieces of the update.
+
+        Return all pieces' mean numbers, the loss among them; count what all have drawn.
+        """
+        phase, shards = self.phases[stage][1], self.recipe.shards
+        before, total = (self.rollouts, self.labels), {"loss": 0.0}
+        for piece in self.processes.share(shards):
+            batch, rng = self.draw(self.step, piece)
+            with self._precision(), counted(self.flop_of, stage, shards):
+                loss, numbers = phase.loss(batch, rng)
+            (loss / shards).backward()
+            for name, value in {"loss": float(loss.detach()), **numbers}.items():
+                total[name] = total.get(name, 0.0) + value / shards
+        self.flop += self.flop_of[stage]
+        drawn = (self.rollouts - before[0], self.labels - before[1])
+        *means, rollouts, labels = self.processes.total([*total.values(), *drawn])
+        self.rollouts, self.labels = before[0] + round(rollouts), before[1] + round(labels)
+        return dict(zip(total, means, strict=True))
 
     def progress(self) -> float:
         """Return how much of the training is done, 0..1."""
@@ -95,23 +137,7 @@ class Trainer(Learner):
     @property
     def phase(self) -> str:
         """Name of the phase that this step belongs to."""
-        return name_of(self._now()[0])
-
-    def _now(self) -> tuple[Stage, Phase[Any], int, int]:
-        """Return stage and phase of this step, how many of its updates are done, how many before.
-
-        Before: in stages that read if it reads, else in those that do not. So the length of one
-        kind does not change what the other draws.
-        """
-        done, before = self.step, {True: 0, False: 0}
-        for stage, phase in self.phases[:-1]:
-            if done < stage.updates:
-                break
-            done -= stage.updates
-            before[isinstance(phase, Reading)] += stage.updates
-        else:
-            stage, phase = self.phases[-1]
-        return stage, phase, done, before[isinstance(phase, Reading)]
+        return name_of(self.recipe.phases[data.moment(self.recipe, self.step).stage])
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if self.recipe.precision == "fp32":

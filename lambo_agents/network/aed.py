@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from lambo_agents.network.config import PROMPT_POSITIONS, VOCABULARY, AEDConfig
 from lambo_agents.network.prompt_encoder import PromptSummary
@@ -255,6 +256,7 @@ class AED(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(c) for _ in range(c.decoder_layers))
         self.decoder_norm = nn.LayerNorm(c.d_model)
         self.allocation = nn.Embedding(2, c.d_model) if c.allocation_embedding else None
+        self.recompute = False  # activations within layers for the gradient, rather than keep them
 
     @property
     def num_parameters(self) -> int:
@@ -290,10 +292,15 @@ class AED(nn.Module):
         kind = self.encoder[0].norm1.weight.dtype  # type: ignore[union-attr]
         x, columns = x.to(kind), embedded._replace(pairs=embedded.pairs.to(kind))  # type: ignore[arg-type]
         for depth, layer in enumerate(self.encoder):
-            x = self.servers.mix(depth, layer(x, counts), columns)
+            x = self.servers.mix(depth, self._through(layer, x, counts), columns)
         return Encoded(
             self.encoder_norm(x.to(self.encoder_norm.weight.dtype)), counts, asked, embedded
         )
+
+    def _through(self, layer: nn.Module, *given: Any) -> Tensor:
+        if not (self.recompute and torch.is_grad_enabled()):
+            return layer(*given)
+        return checkpoint(layer, *given, use_reentrant=False, preserve_rng_state=False)
 
     def with_encoder_in(self, kind: torch.dtype) -> AED:
         """Return a copy whose encoder's layers compute in ``kind``; all else stays as it is."""
@@ -329,7 +336,7 @@ class AED(nn.Module):
         mec, seen = self.servers.enter(plan, state)
         x = plan.base + mec
         for depth, layer in enumerate(self.decoder):
-            x = layer(x, plan, depth, cache, step)
+            x = self._through(layer, x, plan, depth, cache, step)
         return self.servers.leave(self.decoder_norm(x), seen, plan)
 
     def new_cache(self, rows: int, steps: int) -> Tensor | None:

@@ -200,10 +200,11 @@ def handled(handler: Callable[[int, Any], object] = stop) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Pause]:
+def deferred(agreed: Callable[[int], int] = int) -> Iterator[Pause]:
     """Keep signals for safe points: ``pause(save)`` there saves and raises if one has come.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. Processes that work together stop together: ``agreed`` makes of
+    the number of a signal that came here, or 0, the one for all.
     """
     asked: list[int] = []
 
@@ -213,9 +214,9 @@ def deferred() -> Iterator[Pause]:
         asked.append(number)
 
     def pause(save: Callable[[], object]) -> None:
-        if asked:
+        if number := agreed(asked[0] if asked else 0):
             save()
-            raise Stopped(asked[0])
+            raise Stopped(number)
 
     with handled(note):
         yield pause

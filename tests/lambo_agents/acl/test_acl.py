@@ -16,9 +16,10 @@ torch = pytest.importorskip("torch")
 
 from lambo_agents.acl import losses
 from lambo_agents.acl import run as acl_run
-from lambo_agents.acl.config import RECIPES, GradientStage, Recipe, World, list_recipes
+from lambo_agents.acl.config import RECIPES, Recipe, World, list_recipes
 from lambo_agents.acl.data import sample_batch, update_rng
 from lambo_agents.acl.phases import READER
+from lambo_agents.acl.stages import GradientStage
 from lambo_agents.acl.trainer import Trainer
 from lambo_agents.network import checkpoint, decoding
 from lambo_agents.registry import make_agent
