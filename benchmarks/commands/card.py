@@ -15,6 +15,7 @@ def card(
     trained_by: str = "lambo train",
     note: str = "",
     instances: int = 1000,
+    device: str = "cpu",
 ) -> None:
     """Copy the weights, measure them, write the card and print its table.
 
@@ -25,6 +26,7 @@ def card(
         trained_by: The command that trained them, for the card.
         note: Anything else that a reader of the card should know.
         instances: Fresh instances to measure the gap on; where tasks wait, whole episodes.
+        device: Torch device that plays; a large network wants a GPU.
     """
     from benchmarks.report.console import print_table
     from benchmarks.studies.model_card import write_card
@@ -39,6 +41,7 @@ def card(
     )
     count = validate.integer("card.instances", instances)
     if weights_io.form_of(weights) == FORMAT:
+        validate.check("--device", device, device == "cpu", "cpu for this network")
         _queue_card(Path(weights), name, trained_by, count, Path(out), note)
         return
     made = write_card(
@@ -48,6 +51,7 @@ def card(
         count,
         Path(out),
         note,
+        device,
     )
     print_table(
         ("prompt", "decoding", "gap %", "95 % interval", "late", "ms per instance"),

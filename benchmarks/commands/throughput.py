@@ -1,4 +1,4 @@
-"""``lambo throughput agents|envs|queue|sb3|training|decoding|solvers|scaling``."""
+"""``lambo throughput agents|envs|queue|sb3|training|decoding|solvers|scaling|processes``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,21 @@ class ThroughputOptions:
     """What ``lambo throughput`` takes."""
 
     what: Literal[
-        "agents", "envs", "queue", "sb3", "training", "decoding", "solvers", "scaling"
+        "agents",
+        "envs",
+        "queue",
+        "sb3",
+        "training",
+        "processes",
+        "decoding",
+        "solvers",
+        "scaling",
     ] = "agents"
     """Decision times of agents, steps per second of environments, those of the world where tasks
-    wait with its replays, steps per second as SB3 sees them,
-    decisions per second of trainings, LAMBO's decoding beside a plain loop of its layers, time
-    and gap of solvers, or what a decision costs against the size of the problem (with a figure,
-    scaling.png)."""
+    wait with its replays, steps per second as SB3 sees them, decisions per second of trainings,
+    rollouts per second of a training in one process and in two, LAMBO's decoding beside a plain
+    loop of its layers, time and gap of solvers, or what a decision costs against the size of the
+    problem (with a figure, scaling.png)."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
@@ -50,6 +58,7 @@ _PRINTERS = {
     "queue": "benchmarks.speed.queueing:print_queue_throughput",
     "sb3": "benchmarks.speed.sb3:print_sb3_throughput",
     "training": "benchmarks.speed.training:print_training_throughput",
+    "processes": "benchmarks.speed.processes:print_processes_throughput",
     "decoding": "benchmarks.speed.decoding:print_decode_throughput",
     "scaling": "benchmarks.speed.scaling:print_scaling",
 }

@@ -44,7 +44,13 @@ Row = dict[str, Any]
 
 
 def write_card(
-    weights: Path, name: str, command: str, count: int, out: Path, note: str = ""
+    weights: Path,
+    name: str,
+    command: str,
+    count: int,
+    out: Path,
+    note: str = "",
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Copy ``weights`` to ``out/name.safetensors``, measure them, and write ``out/name.json``.
 
@@ -58,7 +64,7 @@ def write_card(
         with files.atomic_writer(shipped, checkpoint.FORMAT.encode()) as file:
             file.write(weights.read_bytes())
     agents = {
-        setting: make_agent("lambo-s", weights=str(shipped), **options)
+        setting: make_agent("lambo-s", weights=str(shipped), device=device, **options)
         for setting, options in SETTINGS.items()
     }
     curve = weights.parent / "curve.jsonl"
@@ -80,7 +86,7 @@ def write_card(
             "bound": BOUND_GAP,
             "rows": list(gaps(agents, count)),
         },
-        "held_out": held_out(shipped, min(count, 50)),
+        "held_out": held_out(shipped, min(count, 50), device),
     }
     files.write_text(out / f"{name}.json", json.dumps(card, indent=1) + "\n", b'"measured_by"')
     return card
@@ -123,11 +129,11 @@ def gaps(agents: Mapping[str, Agent], count: int, source: str = "paper") -> Iter
             }
 
 
-def held_out(weights: Path, count: int) -> Row:
+def held_out(weights: Path, count: int, device: str = "cpu") -> Row:
     """Return by how many points the gap grows on phrasings that training never saw."""
     scenario = load_scenario("paper")
     instances = sample_instances(scenario, count, evaluation_rng(0, scenario, BLOCK))
-    agent = make_agent("lambo-s", weights=str(weights))
+    agent = make_agent("lambo-s", weights=str(weights), device=device)
     rows = []
     for kind, text, weight in _phrasings():
         plain = {1.0: PROMPTS[0], 0.0: PROMPTS[1]}.get(

@@ -131,6 +131,9 @@ class Recipe(Ruled):
     teacher: str = ruled("local-search", rules.instance_of(str))
     """Registered agent that labels instances; it is asked under their prompts."""
 
+    deep: bool = ruled(False, validate.boolean)
+    """Residual branches begin smaller, by the root of their number."""
+
     weight_decay: float = ruled(0.01, validate.non_negative)
     """AdamW's."""
 

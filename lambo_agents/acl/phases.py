@@ -50,6 +50,8 @@ class Learner:
         self.recipe, self.teacher = recipe, teacher
         self.actor = AED(recipe.shape())
         _draw_anew(self.actor, recipe.seed)
+        if recipe.deep:
+            _calm(self.actor)
         self.actor.to(recipe.device)
         # for the loss alone, never shipped
         self.reader = nn.Linear(self.actor.config.d_model, 1).to(recipe.device)
@@ -104,6 +106,16 @@ def _draw_anew(actor: AED, seed: int) -> None:
         reset = getattr(module, "reset_parameters", None)
         if reset is not None and not name.startswith(READER):
             reset()
+
+
+@torch.no_grad()
+def _calm(actor: AED) -> None:
+    """Scale down what each residual branch adds, so that the sum over a stack keeps its size."""
+    for stack in (actor.encoder, actor.decoder):
+        ends = [part for name, part in stack.named_modules() if name.endswith((".out", ".down"))]
+        for end in ends:
+            for weight in end.parameters():
+                weight /= math.sqrt(len(ends))
 
 
 class Phase(Generic[Kind]):
