@@ -172,6 +172,19 @@ def test_masked_ppo_of_torchrl_learns():
 
 
 @pytest.mark.slow
+def test_masked_ppo_of_rllib_learns(tmp_path: Path):
+    """In a process of its own: RLlib pins a Gymnasium and warns much."""
+    pytest.importorskip("ray.rllib")
+    command = [sys.executable, "-W", "ignore", str(EXAMPLES / "rllib_masked_ppo.py"), "3072"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout.split("gap before and after: ")[1].split(" %")[0]
+    before, after = map(float, told.split(" and "))
+    assert after < before - 10, told
+
+
+@pytest.mark.slow
 def test_rl_zoo_trains_with_our_settings(tmp_path: Path):
     pytest.importorskip("rl_zoo3")
     command = [
