@@ -423,3 +423,27 @@ def test_completion_knows_every_command_and_works_without_the_extras(
     assert "--timesteps" in text
     monkeypatch.setitem(cli.COMMANDS, "broken", ("no_such_module:x", "Gone."))
     assert "broken" in cli.build(lazy=False).generate_completion(shell="bash")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--processes", "2"], "Recipe.shards is 1; allowed: a multiple of 2, the processes"),
+        (["--processes", "0"], "--processes is 0; allowed: an integer >= 1"),
+        (["--shards", "3"], "instances is 32; allowed: a multiple of Recipe.shards (3)"),
+        (
+            ["--shards", "2", "--processes", "2", "--tensorboard"],
+            "allowed: left out with several processes",
+        ),
+    ],
+)
+def test_processes_that_cannot_share_a_training_are_refused(
+    options: list[str], text: str, scratch: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("torch")
+    phase = 'phase = "imitation"\nupdates = 1\n'
+    (scratch / "mine.toml").write_text(f'preset = "lambo_xs"\n[[phases]]\n{phase}')
+    command = ["train", "--recipe", "mine.toml", "--out", "run", *options]
+    assert cli.main(command) == 2
+    assert text in capsys.readouterr().err
+    assert not (scratch / "run").exists()
