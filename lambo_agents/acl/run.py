@@ -45,6 +45,8 @@ _VALIDATION_STREAM = 2**31 - 1  # of the training draws: no update ever gets the
 _CLOCK = ("step", "rollouts", "labels")
 # may change at a resumption
 _FREE = ("threads", "device", "recompute", "workers", "validate_every", "checkpoint_every")
+# older folders say nothing of these; the weights do
+_LATER = {"shards", "deep"}
 _SEEN = "a folder that all processes see: as many updates in it as the others find"
 _LINE_S = 30.0  # between two lines of the log
 _COLUMNS = 80
@@ -98,8 +100,7 @@ def train(
         draw = stack.enter_context(drawing(recipe, processes))
         trainer = Trainer(recipe, teacher_of(recipe), processes, draw)
         if processes.first:
-            # a folder of before there were shards says nothing of them; the weights do
-            free = _free(out / LAST, recipe) | {"shards"}
+            free = _free(out / LAST, recipe) | _LATER
             stack.enter_context(runs.opened(out, "train lambo", flat(recipe), free=free))
         processes.total([0])  # the others wait until the folder is held
         return _train(trainer, out, tellers, report)

@@ -371,6 +371,20 @@ def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
         acl_run.train(config, tmp_path, resume=False, report=quiet)
 
 
+def test_a_folder_of_before_there_were_shards_goes_on(tmp_path: Path) -> None:
+    config = TINY.replace(phases=(READING | {"updates": 1},))
+    acl_run.train(config, tmp_path, report=quiet)
+    options = json.loads((tmp_path / "run.json").read_text())
+    for name in ("shards", "deep", "recompute", "workers"):
+        del options[name]
+    (tmp_path / "run.json").write_text(json.dumps(options))
+    with pytest.raises(ValueError, match="shards is 2; allowed: 1, as in"):
+        acl_run.train(config.replace(shards=2), tmp_path, report=quiet)
+    with pytest.raises(ValueError, match="deep is True; allowed: False, as in"):
+        acl_run.train(config.replace(deep=True), tmp_path, report=quiet)
+    acl_run.train(config, tmp_path, report=quiet)
+
+
 def test_a_log_and_tellers_hear_what_happened(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
