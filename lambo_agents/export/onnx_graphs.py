@@ -17,6 +17,7 @@ from lambo_agents.network import decoding
 from lambo_env.offloading import physics
 
 _IR, _OPSET = 10, 23
+_SMALL = 8192  # numbers of a matrix
 
 
 def _cumulative_product(x: Any, dim: int, dtype: int = -1) -> Any:
@@ -119,10 +120,13 @@ def _renamed(value: onnx.ValueInfoProto, name: str) -> onnx.ValueInfoProto:
 def int8(whole: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model whose matrices and tables are 8-bit integers, as activations are on the way.
 
-    Activations are quantised with the range of each call.
+    Activations are quantised with the range of each call. Small matrices, which read the columns
+    and decide, stay as they are: they cost the most accuracy and the fewest bytes.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    small = {t.name for t in whole.graph.initializer if np.prod(t.dims) < _SMALL}
+    kept = [node.name for node in whole.graph.node if small & set(node.input)]
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
         onnx.save(whole, source)
@@ -130,6 +134,7 @@ def int8(whole: onnx.ModelProto) -> onnx.ModelProto:
             source,
             target,
             op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            nodes_to_exclude=kept,
             per_channel=True,
             weight_type=QuantType.QInt8,
             extra_options={"EnableSubgraph": True},
