@@ -19,3 +19,12 @@ LAMBO_S_ALEF = AgentSpec(
     extra="torch",
     summary="LAMBO that follows a drifting world: an expert labels its most doubtful instances.",
 )
+LAMBO_Q = AgentSpec(
+    name="lambo-q",
+    entry_point="lambo_agents.queueing.agent:QueueLambo",
+    kwargs={"weights": "lambo-q"},
+    extra="torch",
+    evaluator_in_loop=False,
+    labels_used=0,
+    summary="Decides tasks that wait, each slot's in turn; learned over slots.",
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class QueueLambo:
 
     world = "queueing"
 
-    def __init__(self, weights: str | os.PathLike[str] | QueueNet = "lambo-q") -> None:
+    def __init__(self, weights: str | Path | QueueNet = "lambo-q") -> None:
         self.net = weights if isinstance(weights, QueueNet) else load_network(weights)
 
     @property

@@ -95,16 +95,19 @@ class QueueRecipe(Ruled):
     seen: float = ruled(0.1, rules.share)
     """Share of the slots that the layers below the last learn from."""
 
+    linear_updates: int = ruled(40, rules.count)
+    """Updates after which the hidden layer, too, learns; before them the linear score alone."""
+
     step: float = ruled(12.0, validate.positive)
     """Length of a first step along the natural gradient of standardised advantages."""
 
     divergence: float = ruled(0.03, validate.positive)
     """Nats by which a step may change the chances of a decision."""
 
-    latency_share: float = ruled(0.4, rules.share)
+    latency_share: float = ruled(0.45, rules.share)
     """Of the episodes are under latency alone."""
 
-    energy_share: float = ruled(0.3, rules.share)
+    energy_share: float = ruled(0.35, rules.share)
     """Of the episodes are under energy alone; the rest under a mix drawn evenly."""
 
     critic: bool = ruled(True, validate.boolean)
@@ -113,7 +116,7 @@ class QueueRecipe(Ruled):
     discount: float = ruled(1.0, rules.share)
     """Of what comes a slot later."""
 
-    trace: float = ruled(0.97, rules.share)
+    trace: float = ruled(0.98, rules.share)
     """Share of what a slot later says against the critic at once (lambda)."""
 
     learning_rate: float = ruled(1e-4, validate.positive)

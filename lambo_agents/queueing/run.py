@@ -31,7 +31,8 @@ from lambo_env.utils import files, jsons, runs
 LAST, WEIGHTS, CURVE, LOG = "last.safetensors", "weights.safetensors", "curve.jsonl", "train.log"
 _FREE = ("validate_every", "checkpoint_every", "validation_episodes")  # may change
 _VALIDATION_STREAM = 2**31 - 1  # of the training draws: no update ever gets there
-_MEASURED = tuple((name, w) for name in ("queue", "queue-bursts") for w in (1.0, 0.0))
+_SCENARIOS = ("queue", "queue-light", "queue-bursts")
+_MEASURED = tuple((name, weight) for name in _SCENARIOS for weight in (1.0, 0.0))
 _MEMORY = ("fisher", "gradient")
 _OPTIMIZERS = ("optimizer", "critic_optimizer")
 

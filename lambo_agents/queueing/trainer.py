@@ -33,7 +33,7 @@ _LAST = ("linear", "out")  # of the network: what steps along the natural gradie
 _MEMORY = 0.7  # of the gradient and the Fisher matrix, per update
 _DAMPING = 1e-2  # of the Fisher matrix's diagonal; a tenth of that of its mean
 _COOLING = 40  # updates after which steps are half as long
-_STEPS, _SLOTS = 20, 64  # of the critic per update, and slots of each
+_STEPS, _SLOTS = 60, 64  # of the critic per update, and slots of each
 _START_STREAM, _FIRST_STREAM = 99, 100  # of the training draws
 
 
@@ -122,15 +122,13 @@ class QueueTrainer:
         better = [
             advantages(played, slot, told, recipe.copies, recipe.discount) for slot in played.slots
         ]
-        spread = float(
-            np.std(np.concatenate([a[s.there] for a, s in zip(better, played.slots, strict=True)]))
-        )
-        better = [np.clip(part / max(spread, 1e-9), -_LARGEST, _LARGEST) for part in better]
+        better = self._standardised(played, better)
         numbers |= self._step_last(played, better)
-        numbers |= self._step_below(played, better, rng)
+        if self.step >= recipe.linear_updates:
+            numbers |= self._step_below(played, better, rng)
         self._average()
         self.step += 1
-        return {**numbers, "spread": spread}
+        return numbers
 
     def _play(self, rng: np.random.Generator) -> Played:
         recipe, shares = self.recipe, np.array([world.share for world in self.recipe.worlds])
@@ -150,7 +148,7 @@ class QueueTrainer:
             prompts,
             rng,
             copies=recipe.copies,
-            seen=recipe.seen,
+            seen=recipe.seen if self.step >= recipe.linear_updates else 0.0,
         )
 
     def _teach(
@@ -164,6 +162,17 @@ class QueueTrainer:
             loss.backward()
             self.critic_optimizer.step()
         return float(loss.detach())
+
+    def _standardised(self, played: Played, better: list[Floats]) -> list[Floats]:
+        """Return advantages in standard deviations of their episode: light loads count too."""
+        parts = [np.where(s.there, part, 0.0) for part, s in zip(better, played.slots, strict=True)]
+        square = np.sum([(part * part).sum(axis=1) for part in parts], axis=0)
+        count = np.sum([slot.there.sum(axis=1) for slot in played.slots], axis=0)
+        episodes = self.recipe.episodes
+        variance, number = (x.reshape(-1, episodes).sum(axis=0) for x in (square, count))
+        spread = np.sqrt(variance / np.maximum(number, 1)) + 1e-9
+        rows = np.tile(spread, self.recipe.copies)[:, None]
+        return [np.clip(part / rows, -_LARGEST, _LARGEST) for part in parts]
 
     def _step_last(self, played: Played, better: list[Floats]) -> dict[str, float]:
         """Step along the natural gradient of the linear weights and the last layer.
@@ -187,7 +196,9 @@ class QueueTrainer:
         full = 1 - _MEMORY ** (self.step + 1)
         told = self.fisher.numpy() / full
         damped = told + np.diag(_damping(np.diag(told), cut))
-        step = np.linalg.solve(damped, self.gradient.numpy() / full)
+        free = np.arange(size) < (cut if self.step < self.recipe.linear_updates else size)
+        step = np.zeros(size)
+        step[free] = np.linalg.solve(damped[free][:, free], self.gradient.numpy()[free] / full)
         step *= self.recipe.step / (1 + self.step / _COOLING)
         divergence = 0.5 * float(step @ told @ step)
         step *= math.sqrt(min(1.0, self.recipe.divergence / max(divergence, 1e-12)))

@@ -26,7 +26,7 @@ from lambo_env.wpmec.scenario import sample_instances as wpmec_instances
 SMALL = {"de": {"generations": 5, "population": 8}}  # what slow agents are checked with
 QUEUEING = (
     *("shortest-finish", "local-if-fits", "least-cost", "power-of-two", "lyapunov"),
-    *("linear-rule", "rollout", "droo-q"),
+    *("linear-rule", "rollout", "droo-q", "lambo-q"),
 )
 ELSEWHERE = [n for n in list_agents() if n.startswith("wpmec-") or n in QUEUEING]
 NAMES = [

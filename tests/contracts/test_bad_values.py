@@ -37,7 +37,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "float | tuple[float, float]": (*NUMBER, (0.9, 0.1)),
     "str": TEXT,
     "str | os.PathLike[str]": TEXT,
-    **dict.fromkeys(("str | Path", "str | Path | AED"), TEXT),
+    **dict.fromkeys(("str | Path", "str | Path | AED", "str | Path | QueueNet"), TEXT),
     "str | Agent": TEXT,
     "str | AutoresetMode": TEXT,
     "Improver | str": TEXT,

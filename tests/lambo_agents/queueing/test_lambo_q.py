@@ -44,7 +44,13 @@ def small(tmp_path):
     path.write_text("\n".join(lines))
     worlds = [{"scenario": str(path)}, {"scenario": str(path), "arrival_probability": [0.2, 0.6]}]
     return QueueRecipe(
-        worlds=worlds, network=SMALL, updates=2, start="linear-rule", episodes=3, copies=2
+        worlds=worlds,
+        network=SMALL,
+        updates=2,
+        linear_updates=1,
+        start="linear-rule",
+        episodes=3,
+        copies=2,
     )
 
 
@@ -184,6 +190,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(small, tmp_path, monkeypa
     assert all(torch.equal(one[name], other[name]) for name in one)
     start = QueueTrainer(small).actor.state_dict()
     assert not torch.equal(one["linear"], start["linear"])
+    assert not torch.equal(one["out"], start["out"])
+    (tmp_path / "linear").mkdir()
+    alone = small.replace(linear_updates=2)
+    first = checkpoint.load_network(run.train(alone, tmp_path / "linear", tell)).state_dict()
+    assert torch.equal(first["out"], start["out"])
     with pytest.raises(ValueError, match="copies"):
         run.train(small.replace(copies=3), tmp_path / "cut", tell)
 
