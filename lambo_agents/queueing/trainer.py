@@ -122,7 +122,9 @@ class QueueTrainer:
         better = [
             advantages(played, slot, told, recipe.copies, recipe.discount) for slot in played.slots
         ]
-        better = self._standardised(played, better)
+        there = [part[slot.there] for part, slot in zip(better, played.slots, strict=True)]
+        spread = max(float(np.std(np.concatenate(there))), 1e-9)
+        better = [np.clip(part / spread, -_LARGEST, _LARGEST) for part in better]
         numbers |= self._step_last(played, better)
         if self.step >= recipe.linear_updates:
             numbers |= self._step_below(played, better, rng)
@@ -162,17 +164,6 @@ class QueueTrainer:
             loss.backward()
             self.critic_optimizer.step()
         return float(loss.detach())
-
-    def _standardised(self, played: Played, better: list[Floats]) -> list[Floats]:
-        """Return advantages in standard deviations of their episode: light loads count too."""
-        parts = [np.where(s.there, part, 0.0) for part, s in zip(better, played.slots, strict=True)]
-        square = np.sum([(part * part).sum(axis=1) for part in parts], axis=0)
-        count = np.sum([slot.there.sum(axis=1) for slot in played.slots], axis=0)
-        episodes = self.recipe.episodes
-        variance, number = (x.reshape(-1, episodes).sum(axis=0) for x in (square, count))
-        spread = np.sqrt(variance / np.maximum(number, 1)) + 1e-9
-        rows = np.tile(spread, self.recipe.copies)[:, None]
-        return [np.clip(part / rows, -_LARGEST, _LARGEST) for part in parts]
 
     def _step_last(self, played: Played, better: list[Floats]) -> dict[str, float]:
         """Step along the natural gradient of the linear weights and the last layer.
