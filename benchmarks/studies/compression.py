@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.studies.model_card import gaps
+from lambo_agents.network import checkpoint
 from lambo_agents.protocol import Agent
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import training_rng
@@ -148,6 +149,8 @@ def compression_table(
         ValueError: no such weights, or a folder of another table.
     """
     count, rows = validate.integer("--instances", instances), []
+    for given in (weights, *([] if student is None else [student])):
+        checkpoint.load(checkpoint.weights_path(given))
     options = {"weights": str(weights), "student": student, "instances": count}
     with runs.opened(folder, "compress", options):
         for form in forms(weights, folder, student):

@@ -349,7 +349,7 @@ def _log(
             if not _measured(row) and time.monotonic() < told_s + _LINE_S:
                 return
             told_s = time.monotonic()
-            text = f"{line(row, recipe.updates)} | {meter.line()}"
+            text = line(row, recipe.updates, meter.line())
             file.write(text + "\n")
             if show is not None:
                 show(text)
@@ -357,7 +357,7 @@ def _log(
         yield tell
 
 
-def line(row: Row, updates: int) -> str:
+def line(row: Row, updates: int, rates: str) -> str:
     """Return what a person wants to know of an update's numbers, at most 80 columns wide."""
     numbers = " ".join(
         f"{name} {row[name]:.3g}"
@@ -369,6 +369,7 @@ def line(row: Row, updates: int) -> str:
         f"update {row['step']}/{updates} {row['phase']}, {row['cpu_s']:.0f} CPU s, "
         f"rate {row['learning_rate']:.2g}, {numbers}" + (f" | gap %: {gaps}" if gaps else "")
     )
+    text = f"{text} | {rates}"
     return textwrap.fill(text, _COLUMNS, subsequent_indent="    ")
 
 

@@ -42,7 +42,7 @@ BY_NAME: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("engine", "address"), NAMES),
     **dict.fromkeys(
-        ("family", "size", "variant", "preset", "sweep", "id", "weights", "prompt", "prompts"),
+        ("family", "size", "variant", "preset", "sweep", "id", "weights", "student", "prompt"),
         NAMES,
     ),
     **dict.fromkeys(
@@ -183,6 +183,7 @@ def said(option: str, error: str) -> bool:
         "versus": ["agent"],
         "expert": ["agent"],
         "names": ["study"],
+        "student": ["weights"],
     }.get(option, [])
     words += {"name": ["agent", "scenario"], "id": ["environment"], "folder": ["results"]}.get(
         option, []

@@ -62,7 +62,14 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "str | os.PathLike[str] | Mapping[str, Any] | QueueScenario": (
         *("", 3, 1.5, ["x"], {"num_uess": 3}),
     ),
-    "str | Mapping[str, Any] | Scenario": ("", 3, 1.5, ["x"], {"num_uess": 3}),
+    **dict.fromkeys(
+        (
+            "str | Mapping[str, Any] | Scenario",
+            "str | Mapping[str, Any] | drifts.Drift",
+            "str | Drift | Mapping[str, Any]",
+        ),
+        ("", 3, 1.5, ["x"], {"num_uess": 3}),
+    ),
     "Floats": ("1", [[0.1]], [math.nan] * 4, [-0.1] * 4, {"a": 1}),
     "Range": NUMBER,
     **dict.fromkeys(
@@ -117,7 +124,7 @@ MANDATORY: dict[str, dict[str, Any]] = {
     "register_env": {"id": "Absent-v0", "world": "offloading", "arguments": "absent:Env"},
     "register_world": {"name": "absent"},
     "load_droo": {"path": "absent.mat"},
-    "load_drift": {"name": "capacity-abrupt"},
+    "load_drift": {"drift": "capacity-abrupt"},
     "generate": {"num_devices": 3, "batch": 2, "rng": np.random.default_rng(0)},
     "Frames": {"gain": [[1e-6, 1e-6]]},
     "Prompts": {"texts": "minimum latency", "latency_weight": 1.0},

@@ -47,6 +47,7 @@ FIELDS |= {
     "channel": st.sampled_from(sorted(CHANNELS)),
     "free_space_reference": st.booleans(),
     "ue_xy": st.none() | st.just(((0.0, 0.0),)),
+    "reachable_servers": st.none() | st.just(1),
     "server_xy": st.none(),  # as many as there are capacities: test_site_plan
 }
 
