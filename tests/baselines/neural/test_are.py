@@ -143,7 +143,7 @@ def test_batches_hold_slots_of_one_size_and_every_label_once(tmp_path):
     options = SHORT.replace(varied=0.7, num_ues=(3, 9), batch=16)
     net = TINY.network()
     lessons = are_training.labelled(options, net, Greedy(), tmp_path)
-    fit = are_training._Fit(options, net, lessons, tmp_path / "a.safetensors", "Greedy")
+    fit = are_training._Fit(options, net, lessons, tmp_path / "a.safetensors", "Greedy", print)
     batches = fit._batches(np.random.default_rng(0))
     assert len(lessons) > 5
     assert sum(len(part.place) for part in batches) == 300

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from baselines.neural import tune
+from baselines.neural.checkpoint import WEIGHTS
 
 SHORT = {"are": {"labels": 20, "epochs": 1}, "droo": {"slots": 10}}
 FULL = {"are": {"labels": 40, "epochs": 2}, "droo": {"slots": 20, "rounds": 1}}
@@ -48,3 +49,13 @@ def test_a_second_run_goes_on(family, tmp_path, monkeypatch):
     first = tune.search(*given, tell=lambda row: None)
     monkeypatch.setattr(getattr(tune, f"{family}_training"), "train", None)
     assert tune.search(*given, tell=lambda row: None) == first
+
+
+@pytest.mark.parametrize("family", ["are", "droo"])
+def test_what_ships_is_trained_with_values_of_the_space(family):
+    """The settings are among those that the search tries, and the card holds them."""
+    settled = getattr(tune, f"{family}_training").SETTINGS["pooled"]
+    card = json.loads((WEIGHTS / f"{family}.json").read_text())
+    assert all(settled[name] in values for name, values in tune.SPACE["pooled"].items())
+    assert settled.items() <= card["options"].items()
+    assert card["command"] == f"lambo train {family} OUT"
