@@ -28,7 +28,7 @@ Run = Callable[..., dict[str, Any]]
 
 TIMED = {"cpu_s", "seconds", "cpu_seconds", "labelling_cpu_seconds", "single_ms", "batched_ms"}
 TIMED |= {"finished", "made", "runs", "update_s", "expert_s", "decide_s"}
-LEFT_OUT = {"times.json", "run.log", "train.log", "journal.log"}
+LEFT_OUT = {"times.json", "run.log", "train.log", "journal.log", "net.log"}
 LEFT_OUT |= {f"report.{kind}" for kind in ("md", "html", "csv", "tex")}  # they hold times
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 EXITS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
