@@ -42,7 +42,18 @@ BY_NAME: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("engine", "address"), NAMES),
     **dict.fromkeys(
-        ("family", "size", "variant", "preset", "sweep", "id", "weights", "student", "prompt"),
+        (
+            "family",
+            "size",
+            "variant",
+            "preset",
+            "sweep",
+            "id",
+            "weights",
+            "student",
+            "prompt",
+            "prompts",
+        ),
         NAMES,
     ),
     **dict.fromkeys(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -54,7 +55,7 @@ def start_engine(address: str | None, jobs: int, modules: Iterable[str] = ()) ->
             runtime_env=environment,
             log_to_driver=False,
             include_dashboard=None if address else False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
     try:
         yield _Engine(ray, jobs)
