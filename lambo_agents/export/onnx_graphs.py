@@ -22,8 +22,8 @@ _SMALL = 8192  # numbers of a matrix
 
 def _cumulative_product(x: Any, dim: int, dtype: int = -1) -> Any:
     """Return products of numbers >= 0 along an axis, which ONNX has sums alone for."""
-    logarithm: Any = op.Log(x)
-    return op.Exp(op.CumSum(logarithm, op.Constant(value_int=dim)))
+    axis: Any = op.Constant(value_int=dim)
+    return op.Exp(op.CumSum(op.Log(x), axis))
 
 
 def _sort(x: Any, *, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
