@@ -42,7 +42,6 @@ class OnnxAgent:
         threads: of ONNX Runtime.
 
     Raises:
-        FileNotFoundError: no exported network there.
         ImportError: ONNX Runtime is not installed.
         ValueError: a graph of another network, or an option that is not allowed.
     """
@@ -57,8 +56,8 @@ class OnnxAgent:
     ) -> None:
         self.min_confidence = rules.share("OnnxAgent.min_confidence", min_confidence)
         self.threads = validate.integer("OnnxAgent.threads", threads)
-        self.folder = None if weights is None else Path(weights)
         self.exported = None if weights is None else Exported.read(weights, "onnx")
+        self.folder = None if weights is None else Path(weights)
         self._open()
 
     def _open(self) -> None:

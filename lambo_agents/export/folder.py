@@ -48,13 +48,13 @@ class Exported:
         """Read the manifest of a folder, and check that each graph is the one that it names.
 
         Raises:
-            FileNotFoundError: there is no manifest.
-            ValueError: a damaged manifest, another target's, or a graph of another network.
+            ValueError: no manifest or a damaged one, another target's, or a graph of another network.
         """
+        named = isinstance(folder, str | os.PathLike)
+        there = named and folder != "" and (Path(folder) / MANIFEST).is_file()
+        allowed = f"a folder that `lambo export` wrote; its {MANIFEST} is missing"
+        validate.check("weights of an exported network", folder, there, allowed)
         folder = Path(folder)
-        if not (folder / MANIFEST).is_file():
-            text = f"no exported network in {str(folder)!r}: {MANIFEST} is missing"
-            raise FileNotFoundError(f"{text}; `lambo export` writes one")
         found = jsons.read(folder / MANIFEST, _SHAPE)
         name = f"{str(folder / MANIFEST)!r}"
         validate.check(f"{name}: format", found["format"], found["format"] == FORMAT, FORMAT)

@@ -52,7 +52,7 @@ def test_without_a_network_the_agent_supports_nothing_and_says_why(rng) -> None:
 
 
 def test_a_folder_without_a_manifest_is_no_network(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing"):
+    with pytest.raises(ValueError, match=r"manifest\.json is missing"):
         OnnxAgent(tmp_path)
 
 
