@@ -48,7 +48,8 @@ class Exported:
         """Read the manifest of a folder, and check that each graph is the one that it names.
 
         Raises:
-            ValueError: no manifest or a damaged one, another target's, or a graph of another network.
+            ValueError: no manifest or a damaged one, another target's, or a graph of another
+                network.
         """
         named = isinstance(folder, str | os.PathLike)
         there = named and folder != "" and (Path(folder) / MANIFEST).is_file()
