@@ -38,7 +38,7 @@ def as_prompts(field: str, given: Any) -> Prompts:
     if isinstance(given, str):
         return Prompts.of(given)
     if _is_number(given):
-        return _weighted(field, text_of(given), given)
+        return _weighted(field, None, given)
     if isinstance(given, tuple) and len(given) == 2 and _is_number(given[1]):
         validate.check(field, given, isinstance(given[0], str), ALLOWED)
         return _weighted(field, *given)
@@ -69,6 +69,6 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
 
 
-def _weighted(field: str, text: str, weight: float) -> Prompts:
+def _weighted(field: str, text: str | None, weight: float) -> Prompts:
     validate.check(field, weight, validate.number(field, weight, ALLOWED, 0.0) <= 1, ALLOWED)
-    return Prompts(text, float(weight))
+    return Prompts(text_of(weight) if text is None else text, float(weight))

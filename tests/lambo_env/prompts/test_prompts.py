@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lambo_env.prompts import catalogue, grammar
 from lambo_env.prompts import prompts as prompt
+from lambo_env.prompts.arguments import as_prompts
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import PAIR, kinds
 from lambo_env.prompts.prompts import (
@@ -508,3 +509,9 @@ def test_concat_joins_prompts_of_different_tables():
     assert both == Prompts(["a", "b", "a", "c"], [0.0, 0.5, 0.0, 1.0])
     np.testing.assert_array_equal(both.tokens, [encode_text(text) for text in "abac"])
     assert Prompts.concat([one, one]).texts == one.texts * 2
+
+
+@pytest.mark.parametrize("weight", [10**400, -(10**400), ("minimum latency", 10**400)])
+def test_a_weight_beyond_the_floats_is_refused(weight: object) -> None:
+    with pytest.raises(ValueError, match=r"^prompt is .*allowed: .*a latency weight in \[0, 1\]"):
+        as_prompts("prompt", weight)
