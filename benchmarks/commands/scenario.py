@@ -61,6 +61,11 @@ def check(
     for option, left_out in apart.items():
         given = {"prompt": prompt, "agents": agents, "figure": figure}[option]
         validate.check(f"--{option}", given, left_out, "left out where no tasks wait")
+    _difficulty(name, instances, root)
+
+
+def _difficulty(name: str, instances: int, root: int) -> None:
+    """Print how tight the deadlines of a slot are, and what greedy and stale CSI cost."""
     from benchmarks.report.tables import digits, gap_text, interval_text
     from benchmarks.studies.scenario_difficulty import EASY_PERCENT, assess
     from lambo_env.offloading.scenario import load_scenario

@@ -59,10 +59,7 @@ def write_card(
     from lambo_agents.network import checkpoint  # torch: only those who make a card pay
 
     aed, meta = checkpoint.load_network(weights)
-    shipped = out / f"{name}.safetensors"
-    if weights != shipped:
-        with files.atomic_writer(shipped, checkpoint.FORMAT.encode()) as file:
-            file.write(weights.read_bytes())
+    shipped = ship(weights, out / f"{name}.safetensors", checkpoint.FORMAT)
     agents = {
         setting: make_agent("lambo-s", weights=str(shipped), device=device, **options)
         for setting, options in SETTINGS.items()
@@ -172,3 +169,11 @@ def _phrasings() -> Iterator[tuple[str, str, float]]:
 def _cost(agent: Any, instances: Instances, prompts: Prompts) -> NDArray[np.float64]:
     decision = agent.decide(instances, prompts, np.random.default_rng(0))
     return np.asarray(physics.evaluate(instances, decision, prompts.objective(instances)).cost)
+
+
+def ship(weights: Path, shipped: Path, kind: str) -> Path:
+    """Copy weights of a format to where they ship, unless they lie there; return that file."""
+    if weights != shipped:
+        with files.atomic_writer(shipped, kind.encode()) as file:
+            file.write(weights.read_bytes())
+    return shipped

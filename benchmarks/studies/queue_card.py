@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report.statistics import mean_interval
+from benchmarks.studies.model_card import ship
 from benchmarks.sweep import provenance
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import decision_rng, evaluation_rng
@@ -41,10 +42,7 @@ def write_card(
     from lambo_agents.queueing.agent import QueueLambo
 
     meta = weights_io.load(weights, checkpoint.FORMAT).meta
-    shipped = out / f"{name}.safetensors"
-    if weights != shipped:
-        with files.atomic_writer(shipped, checkpoint.FORMAT.encode()) as file:
-            file.write(weights.read_bytes())
+    shipped = ship(weights, out / f"{name}.safetensors", checkpoint.FORMAT)
     agent = QueueLambo(shipped)
     card = {
         "name": name,
