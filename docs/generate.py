@@ -35,6 +35,8 @@ from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import unit_of
 from lambo_env.registration import ENVIRONMENTS
 from lambo_env.utils.rules import allowed_by
+from lambo_env.wpmec import instances as frames
+from lambo_env.wpmec.batch import GAIN_SCALE
 
 DOCS = Path(__file__).parent
 FOLDER, TEMPLATES = DOCS / "environments", DOCS / "templates"
@@ -171,6 +173,7 @@ def page(env_id: str, scores: Scores) -> str:
         "versions": _table(("version", "since release", "what changed"), VERSIONS),
         "measure": MEASURE,
         "columns": _columns,
+        "gains": lambda: _gains(env.observation_space.shape[0]),
         "presets": _presets,
         "drifts": _drifts,
         "instances": str(environment_scores.INSTANCES),
@@ -224,6 +227,19 @@ def _columns() -> str:
     """Return the columns of ``ues``; their number is checked against the code's."""
     assert len(COLUMNS) - 1 == observation.NUM_STATIC_BESIDE_SERVERS + observation.NUM_DYNAMIC
     return _table(("column", "meaning", "fixed in a slot"), COLUMNS)
+
+
+def _gains(num_devices: int) -> str:
+    """Return the columns of a frame: where each device stands, what is seen of it, its weight."""
+    distance_m = frames.NEAREST_M + frames.SPACING_M * np.arange(num_devices)
+    seen = GAIN_SCALE * frames.mean_gains(num_devices)
+    numbers = zip(distance_m, seen, frames.alternating_weights(num_devices), strict=True)
+    rows = [
+        (f"{column}", f"gain of device {column}'s link", f"{far:.1f}", f"{mean:.3g}", f"{weight:g}")
+        for column, (far, mean, weight) in enumerate(numbers)
+    ]
+    header = ("column", "meaning", "distance, m", "mean of generated frames", "weight of its rate")
+    return _table(header, rows)
 
 
 def _arguments(env_id: str) -> str:

@@ -71,9 +71,12 @@ class LinearTuning(Ruled):
 def tune(
     options: LinearTuning,
     folder: Path,
-    tell: Callable[[str], None] = print,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Floats:
     """Tune the weights of all knots and write them to ``folder``; a killed run goes on.
+
+    ``report`` gets a row per generation: costs over those of local-if-fits, the best candidate's
+    and the mean.
 
     Returns:
         The weights [len(KNOTS), K].
@@ -85,7 +88,7 @@ def tune(
         state = _read(folder / STATE)
         bench = _Bench(options)
         start = np.array([_START.get(name, 0.0) for name in COLUMNS])
-        for knot in KNOTS[::-1]:  # each from what the one before it found
+        for done, knot in enumerate(KNOTS[::-1]):  # each from what the one before it found
             known = state.get(str(knot))
             search = Strategy.from_dict(known) if known else Strategy.begin(start, _STEP)
             while search.generation < options.generations:
@@ -95,15 +98,16 @@ def tune(
                 search = search.tell(candidates, costs)
                 state[str(knot)] = search.to_dict()
                 files.write_text(folder / STATE, json.dumps(state))
-                if search.generation % 10 == 0 or search.generation == options.generations:
-                    best = f"{costs.min():.4f} of local-if-fits"
-                    tell(f"latency weight {knot:g}: generation {search.generation}, {best}")
+                step = done * options.generations + search.generation
+                row = {"what": "generation", "step": step, "of": len(KNOTS) * options.generations}
+                told = {"best_over_rule": costs.min(), "mean_over_rule": costs.mean()}
+                report({**row, "latency_weight": knot, **told})
                 pause(lambda: None)
             start = search.mean
         weights = np.array([state[str(knot)]["mean"] for knot in KNOTS])
-        told = {"command": "lambo tune linear-rule", "options": options.to_dict()}
-        done = {str(knot): state[str(knot)]["generation"] for knot in KNOTS}
-        save(folder / WEIGHTS, weights, **told, generations=done)
+        card = {"command": "lambo tune linear-rule", "options": options.to_dict()}
+        generations = {str(knot): state[str(knot)]["generation"] for knot in KNOTS}
+        save(folder / WEIGHTS, weights, **card, generations=generations)
     return weights
 
 

@@ -1,14 +1,16 @@
 """Who hears of a training: its log, TensorBoard and Weights & Biases, as the command asks."""
 
+import functools
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+from data_files import shared_data
 
 from benchmarks import cli
-from benchmarks.commands.train import telling
+from benchmarks.commands.train import linear_rule, telling
 from benchmarks.commands.train.telling import Telling, told
 
 CONFIG = {"slots": 3}
@@ -111,6 +113,41 @@ def test_a_training_is_tracked_by_its_command(
     assert {"cost_over_local_cost", "cpu_s"} == set(run.rows[0][1])
     assert ("cost_over_local_cost", run.rows[0][1]["cost_over_local_cost"], 1) in board
     assert (tmp_path / "out.log").read_text().startswith("update 1/")
+
+
+def test_the_tuning_of_the_linear_rule_is_logged_and_tracked(
+    tmp_path: Path, wandb: Any, board: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    small = functools.partial(linear_rule.LinearTuning, pool=2)
+    monkeypatch.setattr(linear_rule, "LinearTuning", small)
+    words = "tune linear-rule rule --scenarios queue-light --generations 1 --population 4"
+    assert cli.main([*words.split(), "--episodes", "1", "--track", "--tensorboard"]) == 0
+    (run,), (made,) = wandb.runs, wandb.made
+    assert made["name"] == "rule" and made["config"]["population"] == 4
+    assert [step for step, _ in run.rows] == [1, 2, 3] and run.finished
+    assert [row["latency_weight"] for _, row in run.rows] == [1.0, 0.5, 0.0]
+    assert all(0 < row["best_over_rule"] <= row["mean_over_rule"] for _, row in run.rows)
+    assert ("best_over_rule", run.rows[0][1]["best_over_rule"], 1) in board
+    text = (tmp_path / "rule" / "train.log").read_text()
+    assert text.startswith("generation 1/3, latency_weight 1, best_over_rule ")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_training_of_ares_small_network_is_logged_and_tracked(
+    tmp_path: Path, wandb: Any, board: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("torch")
+    data = str(shared_data("are-Data1.mat"))
+    out = tmp_path / "small.safetensors"
+    words = ["train", "are-small", data, str(out), "--scenarios", "2", "--track", "--tensorboard"]
+    assert cli.main(words) == 0
+    (run,), (made,) = wandb.runs, wandb.made
+    assert made["name"] == "small" and made["config"]["scenarios"] == 2
+    assert [step for step, _ in run.rows] == list(range(1, 501)) and run.finished
+    assert run.rows[-1][1]["loss"] < run.rows[0][1]["loss"]
+    assert ("loss", run.rows[0][1]["loss"], 1) in board
+    assert out.with_suffix(".log").read_text().startswith("epoch 1/500, loss ")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import lambo_env  # noqa: F401 (registers the ids)
 from benchmarks import cli
 from benchmarks.studies import environment_scores
 from lambo_agents import registry
+from lambo_env.registration import ENVIRONMENTS
 
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if not {"_build", "templates"} & set(path.parts))
@@ -63,6 +64,13 @@ def test_the_environment_pages_are_the_generated_ones(generate: ModuleType):
         assert (generate.FOLDER / name).read_text(encoding="utf-8") == text, (
             f"{name}: run python docs/generate.py"
         )
+
+
+def test_every_id_has_a_table_of_its_observations_columns(generate: ModuleType):
+    for name, row in ENVIRONMENTS.items():
+        if row.error is None:
+            text = (generate.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+            assert "| column |" in text.partition("## Observation")[2].partition("\n## ")[0], name
 
 
 def test_the_page_of_the_commands_is_the_generated_one(generate: ModuleType):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -205,17 +206,24 @@ class AreSmall:
         decision = Decision(place, self._allot(instances, place, share))
         return physics.evaluate(instances, decision, goal).late
 
-    def learn(self, given: NDArray[np.float32], wanted: NDArray[np.float32], epochs: int) -> float:
-        """Train on rows [R, 2 M + 2] -> [R, M + 2], all in each step.
+    def learn(
+        self,
+        given: NDArray[np.float32],
+        wanted: NDArray[np.float32],
+        epochs: int,
+        report: Callable[[dict[str, Any]], None] = lambda row: None,
+    ) -> float:
+        """Train on rows [R, 2 M + 2] -> [R, M + 2], all in each step; each gives a row.
 
         Return the last loss, half the squared error per row.
         """
         source, target = torch.from_numpy(given), torch.from_numpy(wanted)
-        for _ in range(epochs):
+        for epoch in range(1, epochs + 1):
             self.optimiser.zero_grad(set_to_none=True)
             loss = 0.5 * (self.net(source) - target).square().sum() / len(target)
             loss.backward()
             self.optimiser.step()
+            report({"what": "epoch", "step": epoch, "of": epochs, "loss": loss.item()})
         return loss.item()
 
 
@@ -264,11 +272,15 @@ class StreamTrace:
 
 
 def fit_static(
-    instances: Instances, labels: Decision, config: AreSmallConfig | None = None, seed: int = 0
+    instances: Instances,
+    labels: Decision,
+    config: AreSmallConfig | None = None,
+    seed: int = 0,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> AreSmall:
-    """Return an agent trained on all given scenarios at once."""
+    """Return an agent trained on all given scenarios at once; ``report`` gets a row per epoch."""
     agent = _fresh(instances, labels, config, seed)
-    agent.learn(*_rows(agent, instances, labels), agent.config.static_epochs)
+    agent.learn(*_rows(agent, instances, labels), agent.config.static_epochs, report)
     agent.labels_used = len(instances)
     return agent
 
@@ -279,14 +291,15 @@ def train(
     path: str | os.PathLike[str],
     config: AreSmallConfig | None = None,
     seed: int = 0,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> dict[str, Any]:
     """Train on all given scenarios; return the card.
 
-    Weights go to ``path`` (.safetensors), the card beside them.
+    Weights go to ``path`` (.safetensors), the card beside them; ``report`` gets a row per epoch.
     """
     with runs.held_file(Path(path)), one_thread():
         start = time.process_time()
-        agent = fit_static(instances, labels, config, seed)
+        agent = fit_static(instances, labels, config, seed, report)
         seconds = time.process_time() - start
     card = {
         "num_servers": agent.num_servers,

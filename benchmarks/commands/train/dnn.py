@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +45,7 @@ def droo(
     config = config or DrooTraining()
     path = weights_file(out, "droo", config.size)
     validate.integer("measured", measured, low=0)
-    with _told(telling or Telling(), path, config) as report:
+    with _told(telling or Telling(), path, config.values) as report:
         card = droo_training.train(config, path, report)
     _ship(path, card, config, measured)
 
@@ -71,7 +72,7 @@ def are(
     path = weights_file(out, "are", config.size)
     validate.integer("measured", measured, low=0)
     teacher = make_agent(expert)
-    with _told(telling or Telling(), path, config) as report:
+    with _told(telling or Telling(), path, config.values) as report:
         card = are_training.train(config, teacher, path, report)
     _ship(path, card, config, measured, "" if expert == "local-search" else f" --expert {expert}")
 
@@ -82,6 +83,7 @@ def are_small(
     *,
     scenarios: int = 440,
     seed: int = 0,
+    telling: Telling | None = None,
 ) -> None:
     """Train ARE's original small network on the labels that its authors ship.
 
@@ -90,6 +92,7 @@ def are_small(
         out: Weights to write, ending in .safetensors.
         scenarios: The first so many are learnt; the last 60 are the test.
         seed: Of the initial weights.
+        telling: where its numbers go.
     """
     from baselines.neural.are.original import train
     from lambo_env.datasets.are import load_are
@@ -105,7 +108,10 @@ def are_small(
         f"1 .. {len(instances)}",
     )
     rows = slice(0, scenarios)
-    _print_card(train(instances.take(rows), labels.take(rows), path, seed=seed))
+    config = {"data": data, "scenarios": scenarios, "seed": seed}
+    with _told(telling or Telling(), path, config) as report:
+        card = train(instances.take(rows), labels.take(rows), path, seed=seed, report=report)
+    _print_card(card)
 
 
 def tune(
@@ -154,11 +160,11 @@ def tune(
 
 
 def _told(
-    telling: Telling, path: Path, config: NetTraining
+    telling: Telling, path: Path, config: Mapping[str, Any]
 ) -> contextlib.AbstractContextManager[Teller]:
     """Return who hears of a training: its log lies beside its weights."""
     folder = path.with_suffix(".runs")
-    return told(telling, folder, path.with_suffix(".log"), path.stem, config.values)
+    return told(telling, folder, path.with_suffix(".log"), path.stem, config)
 
 
 def weights_file(out: str, family: str, size: str) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from baselines.queueing.tuning import PRESETS, WEIGHTS, LinearTuning
 from baselines.queueing.tuning import tune as run
+from benchmarks.commands.train.telling import Telling, told
 from lambo_env.utils import validate
 
 
@@ -17,6 +18,7 @@ def tune(
     population: int = 16,
     episodes: int = 4,
     seed: int = 0,
+    telling: Telling | None = None,
 ) -> None:
     """Tune the weights of the agent `linear-rule`; a killed run goes on with the same command.
 
@@ -27,6 +29,7 @@ def tune(
         population: Candidates of a generation.
         episodes: Of each scenario, on which a generation's candidates are compared.
         seed: Of all draws, from training seeds alone.
+        telling: where its numbers go.
     """
     validate.check("out", out, bool(out.strip()), "a folder")
     options = LinearTuning(
@@ -36,5 +39,8 @@ def tune(
         episodes=episodes,
         seed=seed,
     )
-    run(options, Path(out))
-    print(f"play it: lambo evaluate linear-rule --weights {Path(out) / WEIGHTS}")
+    folder = Path(out)
+    log, config = folder / "train.log", options.to_dict()
+    with told(telling or Telling(), folder, log, folder.name, config) as report:
+        run(options, folder, report)
+    print(f"play it: lambo evaluate linear-rule --weights {folder / WEIGHTS}")

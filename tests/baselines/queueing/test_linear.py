@@ -105,15 +105,15 @@ SHORT = {"scenarios": ("queue",), "generations": 2, "population": 4, "episodes":
 
 def test_a_stopped_tuning_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     options = tuning.LinearTuning(**SHORT)
-    whole = tuning.tune(options, tmp_path / "whole", tell=lambda text: None)
+    whole = tuning.tune(options, tmp_path / "whole")
 
-    def stop(text):
+    def stop(row):
         raise runs.Stopped(2)
 
     with pytest.raises(KeyboardInterrupt):
-        tuning.tune(options, tmp_path / "cut", tell=stop)
+        tuning.tune(options, tmp_path / "cut", stop)
     assert not (tmp_path / "cut" / tuning.WEIGHTS).exists()
-    again = tuning.tune(options, tmp_path / "cut", tell=lambda text: None)
+    again = tuning.tune(options, tmp_path / "cut")
     np.testing.assert_array_equal(again, whole)
     rule = LinearRule(tmp_path / "cut" / tuning.WEIGHTS)
     np.testing.assert_array_equal(rule.weights, whole)
