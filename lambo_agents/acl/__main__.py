@@ -25,6 +25,8 @@ def main() -> int:
     parser.add_argument("--device", help="cpu or cuda, in place of the recipe's")
     for name in ("seed", "threads", "shards", "workers"):
         parser.add_argument(f"--{name}", type=int, help="in place of the recipe's")
+    text = "spread the encoder over the processes"
+    parser.add_argument("--fully-shard", action="store_true", default=None, help=text)
     told = vars(parser.parse_args())
     name, out = told.pop("recipe"), told.pop("out")
     first = os.environ.get("RANK", "0") == "0"

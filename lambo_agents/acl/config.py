@@ -156,6 +156,10 @@ class Recipe(Ruled):
     """Equal pieces of an update, each drawn by itself: their gradients are summed, so a batch may
     be larger than the memory, and processes share the pieces."""
 
+    fully_shard: bool = ruled(False, validate.boolean)
+    """Each of several processes keeps its part of the encoder's layers, their gradients and moments
+    (FSDP2), and all else whole: for a network that is larger than one device's memory."""
+
     recompute: bool = ruled(False, validate.boolean)
     """Keep no activations within layers; they are computed again for the gradient."""
 

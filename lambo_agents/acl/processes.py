@@ -111,6 +111,21 @@ def _connected() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def connected() -> Iterator[None]:
+    """Tell a process that is gone from other errors of what computes and sends at once.
+
+    Raises:
+        LostProcessError: another process is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "gloo" in str(error) or isinstance(error, distributed.DistError):  # type: ignore[attr-defined]
+            raise LostProcessError("another process of this training is gone") from error
+        raise
+
+
+@contextlib.contextmanager
 def joined(device: str) -> Iterator[Processes]:
     """Join the processes that torchrun or ``launch`` started beside this one, if it did.
 

@@ -44,7 +44,10 @@ CURVE, LOG = "curve.jsonl", "train.log"
 _VALIDATION_STREAM = 2**31 - 1  # of the training draws: no update ever gets there
 _CLOCK = ("step", "rollouts", "labels")
 # may change at a resumption
-_FREE = ("threads", "device", "recompute", "workers", "validate_every", "checkpoint_every")
+_FREE = (
+    *("threads", "device", "recompute", "fully_shard", "workers"),
+    *("validate_every", "checkpoint_every"),
+)
 # older folders say nothing of these; the weights do
 _LATER = {"shards", "deep"}
 _SEEN = "a folder that all processes see: as many updates in it as the others find"
@@ -177,7 +180,7 @@ def _loop(
     processes, every = trainer.processes, trainer.recipe.checkpoint_every
 
     def keep() -> None:
-        if processes.first:
+        if processes.first or trainer.is_spread:
             save(trainer, out / LAST)
 
     def keep_together() -> None:  # whoever ends before it is written would end the first, too
@@ -205,13 +208,24 @@ def _update(trainer: Trainer, validation: Validation | None, out: Path) -> Row:
         raise FloatingPointError(f"{error}; the last good checkpoint is {out / LAST}") from None
     row = {**{name: getattr(trainer, name) for name in _CLOCK}, "phase": phase, **numbers}
     due = trainer.progress() >= 1 or trainer.step % trainer.recipe.validate_every == 0
+    mean = trainer.whole_mean() if due and (validation is not None or trainer.is_spread) else {}
     if validation is not None and due:
-        evaluated = copy.deepcopy(trainer.actor)
-        evaluated.load_state_dict(trainer.mean)
+        evaluated = _with(trainer, mean)
         row |= _gaps(evaluated, validation, trainer.recipe.device)
         meta = {"recipe": trainer.recipe.to_dict(), "row": row}
-        checkpoint.save(out / WEIGHTS, trainer.mean, trainer.actor.config, **meta)
+        checkpoint.save(out / WEIGHTS, mean, trainer.actor.config, **meta)
     return row
+
+
+def _with(trainer: Trainer, weights: dict[str, Tensor]) -> AED:
+    """Return a network of its own with other weights."""
+    if trainer.is_spread:
+        with torch.random.fork_rng(devices=[]):
+            evaluated = AED(trainer.actor.config).to(trainer.recipe.device).eval()
+    else:
+        evaluated = copy.deepcopy(trainer.actor)
+    evaluated.load_state_dict(weights)
+    return evaluated
 
 
 def _gaps(aed: AED, validation: Validation, device: str) -> dict[str, float]:
@@ -245,20 +259,13 @@ def save(trainer: Trainer, path: str | Path) -> None:
     """Write everything that a resumption needs.
 
     Weights, their mean, the optimizer's moments, the clock; its CPU seconds go to a file beside it.
+    Processes of a spread network call it together; the first writes.
     """
-    tensors: dict[str, Tensor] = dict(trainer.mean)
-    modules = {"actor": trainer.actor, "reader": trainer.reader} | (
-        {"critic": trainer.critic} if trainer.critic else {}
-    )
-    for part, module in modules.items():
-        tensors |= {
-            f"{part}/{name}": weight.clone() for name, weight in module.state_dict().items()
-        }
-    for index, state in trainer.optimizer.state_dict()["state"].items():
-        tensors |= {
-            f"optimizer/{index}/{name}": torch.as_tensor(value).clone()
-            for name, value in state.items()
-        }
+    tensors = {**trainer.whole_mean(), **trainer.whole_weights()}
+    for index, state in trainer.whole_moments().items():
+        tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items()}
+    if not trainer.processes.first:
+        return
     clock = {name: getattr(trainer, name) for name in _CLOCK}
     files.write_text(Path(path).with_name(TIMES), json.dumps({"cpu_s": trainer.cpu_s}) + "\n")
     checkpoint.save(
@@ -281,17 +288,11 @@ def _restore(trainer: Trainer, path: Path) -> None:
     theirs = flat(Recipe.from_dict(meta["recipe"]))
     runs.check_options(str(path), theirs, flat(trainer.recipe), free=_free(path, trainer.recipe))
     parts = _parts(tensors)
-    checkpoint.fit_tensors(trainer.actor, parts["actor"], str(path))
-    trainer.reader.load_state_dict(parts["reader"])
-    if trainer.critic is not None:
-        trainer.critic.load_state_dict(parts["critic"])
-    trainer.mean = {name: parts[""][name].to(trainer.recipe.device) for name in trainer.mean}
-    groups = trainer.optimizer.state_dict()["param_groups"]
-    state: dict[int, dict[str, Tensor]] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, value in parts["optimizer"].items():
         index, field = name.split("/")
-        state.setdefault(int(index), {})[field] = value
-    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        moments.setdefault(int(index), {})[field] = value
+    trainer.restore(parts[""], parts, moments, str(path))
     for name in _CLOCK:
         setattr(trainer, name, meta["clock"][name])
     times = path.with_name(TIMES)

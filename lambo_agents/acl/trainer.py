@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lambo_agents.acl import data
 from lambo_agents.acl.config import Recipe
 from lambo_agents.acl.flop import counted
 from lambo_agents.acl.phases import PHASES, READER, Learner, Phase
-from lambo_agents.acl.processes import ALONE, Processes
+from lambo_agents.acl.processes import ALONE, Processes, connected
 from lambo_agents.acl.stages import ReadingStage, Stage, name_of
 from lambo_agents.network import checkpoint
 from lambo_agents.network.aed import AED
 from lambo_agents.network.device import known_device
+from lambo_agents.network.spread import fitted, is_spread, mine, part_of, spread, whole
 from lambo_agents.protocol import Agent
 from lambo_env.utils import validate
 
@@ -54,6 +55,10 @@ class Trainer(Learner):
             begin_from(self.actor, recipe.start, anew=READER if reads else "")
         self.actor.eval()  # drop-out is for reading alone
         self.processes = processes
+        if recipe.fully_shard:
+            deciding = (self.actor, *((self.critic.aed,) if self.critic else ()))
+            layers = [layer for network in deciding for layer in network.encoder]
+            spread(layers, processes.device, processes.count)
         self.draw = draw or functools.partial(data.draw, recipe, teacher)
         self.flop_of: dict[int, float] = {}  # index of a stage -> model FLOP of its first update
         self.flop = 0.0  # of the updates since this trainer was made
@@ -63,16 +68,18 @@ class Trainer(Learner):
         ]
         reader: Any = self.actor.prompt
         self.texts = list(reader.reader.parameters()) if self.actor.config.prompt_bins else []
-        self.mean = {
-            name: weight.detach().clone() for name, weight in self.actor.state_dict().items()
-        }
+        self.mean = {name: weight.detach().clone() for name, weight in self._weights().items()}
         self.parameters = [
             *self.actor.parameters(),
             *self.reader.parameters(),
             *(self.critic.parameters() if self.critic else ()),
         ]
+        self.held = [  # of the parameters, with their memory
+            nn.Parameter(mine(weight.detach())) if is_spread(weight) else weight
+            for weight in self.parameters
+        ]
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            self.held,
             lr=1e-3,  # set at each update
             betas=(0.9, 0.98),
             weight_decay=recipe.weight_decay,
@@ -93,10 +100,12 @@ class Trainer(Learner):
         reads = isinstance(stage, ReadingStage)
         for parameter in self.texts:
             parameter.requires_grad_(reads)
-        self.optimizer.zero_grad(set_to_none=True)
-        numbers = self._accumulate(now.stage)
-        self.processes.sum_gradients(self.parameters)
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip))
+        for parameter in self.parameters:
+            parameter.grad = None
+        with connected():
+            numbers = self._accumulate(now.stage)
+        self.processes.sum_gradients([p for p in self.parameters if not is_spread(p)])
+        norm = self._clip()
         lost = numbers.pop("loss")
         if not math.isfinite(lost) or not math.isfinite(norm):
             raise FloatingPointError(
@@ -130,6 +139,22 @@ class Trainer(Learner):
         self.rollouts, self.labels = before[0] + round(rollouts), before[1] + round(labels)
         return dict(zip(total, means, strict=True))
 
+    def _clip(self) -> float:
+        """Give the optimizer the gradient, clipped; return its norm before."""
+        parts = []
+        for parameter, held in zip(self.parameters, self.held, strict=True):
+            if parameter is not held:
+                held.grad = None if parameter.grad is None else mine(parameter.grad)
+                parts.append(held.grad)
+        if not parts:
+            return float(nn.utils.clip_grad_norm_(self.held, self.recipe.clip))
+        here = nn.utils.get_total_norm([grad for grad in parts if grad is not None])
+        everywhere = [p.grad for p in self.parameters if p.grad is not None and not is_spread(p)]
+        squares = self.processes.total([float(here) ** 2])[0]
+        norm = math.hypot(float(nn.utils.get_total_norm(everywhere)), math.sqrt(squares))
+        nn.utils.clip_grads_with_norm_(self.held, self.recipe.clip, torch.tensor(norm))
+        return norm
+
     def progress(self) -> float:
         """Return how much of the training is done, 0..1."""
         return min(1.0, self.step / self.recipe.updates)
@@ -147,11 +172,77 @@ class Trainer(Learner):
     def _average(self, reads: bool, count: int) -> None:
         """Move the mean of the weights that an update of this kind changes, the ``count``th."""
         decay = min(self.recipe.ema, (1 + count) / (10 + count))
-        state = self.actor.state_dict()
+        state = self._weights()
         names = [name for name in state if name.startswith(READER) == reads]
         torch._foreach_lerp_(
             [self.mean[name] for name in names], [state[name] for name in names], 1 - decay
         )
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Return what this process holds of the network's weights."""
+        return {name: mine(weight) for name, weight in self.actor.state_dict().items()}
+
+    # ---- what all processes hold together --------------------------------------------------------
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether no process holds all weights, so that all have to ask for them together."""
+        return any(is_spread(parameter) for parameter in self.parameters)
+
+    def whole_mean(self) -> dict[str, Tensor]:
+        """Return the mean of the weights."""
+        like = self.actor.state_dict()
+        return {name: whole(part, like[name]) for name, part in self.mean.items()}
+
+    def whole_weights(self) -> dict[str, Tensor]:
+        """Return the weights of all networks by "actor/", "reader/" or "critic/" and name."""
+        return {
+            f"{part}/{name}": whole(mine(weight), weight)
+            for part, module in self._modules().items()
+            for name, weight in module.state_dict().items()
+        }
+
+    def whole_moments(self) -> dict[int, dict[str, Tensor]]:
+        """Return the optimizer's state by the number of a parameter and name."""
+        return {
+            index: {
+                name: whole(value, self.parameters[index]) if value.ndim else value
+                for name, value in state.items()
+            }
+            for index, state in self.optimizer.state_dict()["state"].items()
+        }
+
+    def restore(
+        self,
+        mean: Mapping[str, Tensor],
+        weights: Mapping[str, Mapping[str, Tensor]],
+        moments: Mapping[int, Mapping[str, Tensor]],
+        path: str,
+    ) -> None:
+        """Take over what the three above gave, of any number of processes.
+
+        Raises:
+            ValueError: weights that are not this network's; ``path`` is named.
+        """
+        checkpoint.fit_tensors(self.actor, fitted(weights["actor"], self.actor), path)
+        for part, module in self._modules().items():
+            if part != "actor":
+                module.load_state_dict(fitted(weights[part], module))
+        like, device = self.actor.state_dict(), self.recipe.device
+        self.mean = {name: part_of(mean[name], like[name]).to(device) for name in self.mean}
+        groups = self.optimizer.state_dict()["param_groups"]
+        state = {
+            index: {
+                name: part_of(value, self.parameters[index]) if value.ndim else value
+                for name, value in values.items()
+            }
+            for index, values in moments.items()
+        }
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def _modules(self) -> dict[str, nn.Module]:
+        known: dict[str, nn.Module] = {"actor": self.actor, "reader": self.reader}
+        return known | ({"critic": self.critic} if self.critic else {})
 
 
 @contextlib.contextmanager

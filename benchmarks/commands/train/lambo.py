@@ -21,6 +21,7 @@ def train(
     processes: int = 1,
     shards: int | None = None,
     workers: int | None = None,
+    fully_shard: bool | None = None,
     telling: Telling | None = None,
 ) -> int:
     """Train LAMBO's network, or go on with a training that was stopped or killed.
@@ -37,6 +38,7 @@ def train(
         shards: Equal pieces of each update in place of the recipe's; a multiple of the processes.
         workers: Processes that draw and label the updates to come, in place of the recipe's; for
             each of the processes.
+        fully_shard: Spread the encoder over the processes, in place of the recipe's.
         telling: Where its numbers go.
     """
     from benchmarks.report.escaping import tell
@@ -51,11 +53,12 @@ def train(
     validate.integer("--processes", processes)
     if queueing.is_queueing(recipe):
         only_here = {"processes": processes, "shards": shards, "workers": workers}
+        only_here["fully_shard"] = fully_shard or None
         unread = {"device": device, "threads": threads, **only_here}
         _train_queueing(recipe, folder, seed, unread, telling or Telling())
         return 0
     asked: dict[str, Any] = {"seed": seed, "device": device, "threads": threads}
-    asked |= {"shards": shards, "workers": workers}
+    asked |= {"shards": shards, "workers": workers, "fully_shard": fully_shard or None}
     told = {name: value for name, value in asked.items() if value is not None}
     chosen, told_to = Recipe.load(recipe, **told), telling or Telling()
     Processes(count=processes).share(chosen.shards)
@@ -64,7 +67,7 @@ def train(
             further = "left out with several processes: their numbers are in curve.jsonl"
             validate.check("telling", told_to, told_to == Telling(), further)
             options = {"recipe": recipe, "out": folder, **told}
-            words = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+            words = [text for name, value in options.items() for text in _words(name, value)]
             launch("lambo_agents.acl", words, processes)
         else:
             with writers(told_to, Path(folder), Path(folder).name, chosen.to_dict()) as tellers:
@@ -75,6 +78,11 @@ def train(
     weights = Path(folder) / WEIGHTS
     print(f"trained: {weights}; play it with: lambo evaluate lambo-s --weights {weights}")
     return 0
+
+
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    option = f"--{name.replace('_', '-')}"
+    return (option,) if value is True else (option, str(value))
 
 
 def _train_queueing(
