@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import lambo_env
-from lambo_agents.export.agent import OnnxAgent
+from lambo_agents.export.agent import OnnxAgent, OnnxReader
 from lambo_agents.export.folder import GRAPHS, MANIFEST, Exported, check_folder, sha256
 from lambo_agents.testing import check_agent
 from lambo_env import Prompts, load_scenario, sample_instances
@@ -165,3 +166,61 @@ def test_int8_costs_next_to_nothing(tmp_path: Path, exported: Path) -> None:
         decision = OnnxAgent(folder).decide(instances, prompts, rng)
         costs.append(lambo_env.evaluate(instances, decision, prompts.objective(instances)).cost)
     assert 100 * (costs[1].mean() / costs[0].mean() - 1) <= 0.02
+
+
+@pytest.mark.slow
+def test_programs_of_torch_decide_as_the_network_does(tmp_path: Path) -> None:
+    """The same decisions of 1,000 instances by the four programs, each run as it was written."""
+    torch = pytest.importorskip("torch", reason="export needs torch")
+    from lambo_agents.agent import LamboAgent
+    from lambo_agents.export.export import export
+    from lambo_agents.export.folder import graph_path
+    from lambo_agents.export.graphs import ENCODED, PLANNED
+    from lambo_agents.network.decoding import rules
+
+    export("lambo-s", "pt2", tmp_path / "programs")
+
+    class Programs(OnnxAgent):
+        """The agent without a runtime, its graphs those of ``torch.export``."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.exported = Exported.read(tmp_path / "programs", "pt2")
+            self.played = {
+                name: torch.export.load(graph_path(tmp_path / "programs", name, "pt2")).module()
+                for name in GRAPHS
+            }
+            reader: Any = self
+            self.reader = OnnxReader((reader, ["meaning", "asks"]))
+
+        def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return self.outputs("read", *inputs.values())
+
+        def outputs(self, graph: str, *inputs: Any) -> list[np.ndarray]:
+            with torch.no_grad():
+                found = self.played[graph](*map(torch.as_tensor, inputs))
+            return [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
+
+        def _run(self, graph: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+            if graph != "decide":
+                names = PLANNED if graph == "plan" else (*ENCODED, "order", *PLANNED)
+                return dict(zip(names, self.outputs(graph, *inputs.values()), strict=True))
+            plan = [inputs[name] for name in (*PLANNED, "left", "memory")]
+            need = torch.as_tensor(inputs["need"])
+            floor, take, fallback = rules(need[:, 0])
+            place = torch.where(need <= 1, torch.as_tensor(inputs["prior"]), fallback).argmax(-1)
+            for _ in range(need.shape[-2] + 1):
+                (now,) = self.outputs("decide", *plan, floor, take, fallback, place)
+                if (now == place.numpy()).all():
+                    break
+                place = torch.as_tensor(now)
+            return {"decided": place.numpy()}
+
+    rng = np.random.default_rng(0)
+    texts = ["minimum latency", "minimum energy", "30% latency, 70% energy", "save some battery"]
+    instances = sample_instances(load_scenario("paper"), 1000, rng)
+    prompts = Prompts.of([texts[k % 4] for k in range(1000)])
+    ours, theirs = (agent.decide(instances, prompts, rng) for agent in (Programs(), LamboAgent()))
+    same = float((ours.place == theirs.place).mean())
+    print(f"{same:.5f} of the places")
+    assert same >= 0.999
