@@ -9,6 +9,7 @@ tried again.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ from lambo_env.prompts.objectives import KIND_PROMPTS
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, jsons, runs
 from lambo_env.utils.gaps import gap_percent
+from lambo_env.utils.tasks import Engine, run_here
 
+Options = are_training.AreTraining | droo_training.DrooTraining
 EXPERT = "local-search"  # labels, and the reference of gaps
 HELD_OUT = 2**31  # the stream of training instances that trials are scored on
 SPACE: dict[str, dict[str, tuple[float, ...]]] = {
@@ -56,6 +59,7 @@ def search(
     instances: int = 512,
     best: int = 4,
     tell: Callable[[dict[str, Any]], None] = print,
+    engine: Engine = run_here,
 ) -> list[dict[str, Any]]:
     """Try settings of ``lambo train are`` or ``droo`` and return all trials, the best first.
 
@@ -69,6 +73,7 @@ def search(
         instances: fresh ones that a trial is scored on, under three prompts each.
         best: of the short trials, whose settings are trained in full.
         tell: called with each trial.
+        engine: where the trials of an option's values run, and those in full.
     """
     with runs.held(folder):
         journal = folder / f"{agent_name(family, size)}.jsonl"
@@ -77,17 +82,27 @@ def search(
         chosen = {name: values[len(values) // 2] for name, values in space.items()}
         short = []
 
-        def tried_with(options: dict[str, Any]) -> dict[str, Any]:
-            row = _trial(family, {**always, **options}, instances, folder, tried)
-            tell(row)
-            return row
+        def tried_with(settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            given = [_options(family, {**always, **one}) for one in settings]
+            tasks = [(k, (one, instances)) for k, one in enumerate(given) if not known(one)]
+            for _, row in engine(_trial, tasks):
+                tried.append(row)
+                files.write_text(journal, "".join(json.dumps(one) + "\n" for one in tried))
+            rows = [known(one)[0] for one in given]
+            for row in rows:
+                tell(row)
+            return rows
+
+        def known(options: Options) -> list[dict[str, Any]]:
+            same = (options.values, instances)
+            return [row for row in tried if (row["options"], row["n"]) == same]
 
         for name, values in space.items():
-            rows = [tried_with({**BUDGETS[family], **chosen, name: value}) for value in values]
+            rows = tried_with([{**BUDGETS[family], **chosen, name: value} for value in values])
             chosen[name] = _ranked(rows)[0]["options"][name]
             short += [row for row in rows if row not in short]
         short = _ranked(short)
-        full = [tried_with({name: row["options"][name] for name in space}) for row in short[:best]]
+        full = tried_with([{name: row["options"][name] for name in space} for row in short[:best]])
         return _ranked(full) + short
 
 
@@ -95,34 +110,26 @@ def _ranked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["mean"])
 
 
-def _trial(
-    family: str, given: dict[str, Any], instances: int, folder: Path, tried: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return one trial: what was trained, its CPU seconds and mean gaps; kept in ``tried``."""
-    options: are_training.AreTraining | droo_training.DrooTraining
+def _options(family: str, given: dict[str, Any]) -> Options:
     if family == "are":
-        options = are_training.AreTraining(**given)
-    else:
-        options = droo_training.DrooTraining(**given)
-    name = agent_name(family, options.size)
-    same = [row for row in tried if row["options"] == options.values and row["n"] == instances]
-    if same:
-        return same[0]
-    path = folder / f"{name}.safetensors"
-    path.with_suffix(".state").unlink(missing_ok=True)  # of a trial that was cut short
+        return are_training.AreTraining(**given)
+    return droo_training.DrooTraining(**given)
+
+
+def _trial(options: Options, instances: int) -> dict[str, Any]:
+    """Return one trial: what was trained, its CPU seconds and mean gaps."""
     agent: Agent
-    if isinstance(options, are_training.AreTraining):
-        card = are_training.train(options, make_agent(EXPERT), path)
-        agent = Are(str(path), size=options.size, online=False)
-    else:
-        card = droo_training.train(options, path)
-        agent = Droo(str(path), candidates=1, size=options.size, online=False)
-    path.with_suffix(".state").unlink()
-    gaps = mean_gaps(agent, options.scenario, instances)
-    row = {"options": options.values, "n": instances, "cpu_seconds": card["cpu_seconds"], **gaps}
-    tried.append(row)
-    files.write_text(folder / f"{name}.jsonl", "".join(json.dumps(one) + "\n" for one in tried))
-    return row
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trial.safetensors")
+        if isinstance(options, are_training.AreTraining):
+            card = are_training.train(options, make_agent(EXPERT), path)
+            agent = Are(str(path), size=options.size, online=False)
+        else:
+            card = droo_training.train(options, path)
+            agent = Droo(str(path), candidates=1, size=options.size, online=False)
+        gaps = mean_gaps(agent, options.scenario, instances)
+    told = {"options": options.values, "n": instances, "cpu_seconds": card["cpu_seconds"]}
+    return told | gaps
 
 
 def mean_gaps(agent: Agent, scenario: str, count: int) -> dict[str, float]:

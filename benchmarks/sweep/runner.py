@@ -10,7 +10,6 @@ from typing import Any
 from benchmarks.sweep import bounds, provenance
 from benchmarks.sweep.config import LABELS, Sweep, SweepCell
 from benchmarks.sweep.engines.choice import EngineChoice
-from benchmarks.sweep.engines.engine import Engine
 from benchmarks.sweep.engines.joblib import default_jobs
 from benchmarks.sweep.results import BOUNDS, MANIFEST, CellResult, Store, opened, read_manifest
 from benchmarks.sweep.worker import NoResult, identity, play_cell
@@ -19,6 +18,7 @@ from lambo_env.offloading.instances import Instances
 from lambo_env.prompts.grammar import parse_weights
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.utils import files, validate
+from lambo_env.utils.tasks import Engine
 
 
 @dataclasses.dataclass

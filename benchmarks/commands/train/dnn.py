@@ -21,6 +21,7 @@ from baselines.neural.droo.training import DrooTraining
 from baselines.neural.options import NetTraining
 from benchmarks.commands.groups import TRAINED
 from benchmarks.commands.train.telling import Teller, Telling, told
+from benchmarks.sweep.engines.choice import EngineChoice, Name
 from lambo_agents.registry import make_agent
 from lambo_agents.weights_io import SUFFIX, check_target
 from lambo_env.utils import files, validate
@@ -122,6 +123,9 @@ def tune(
     instances: int = 512,
     best: int = 4,
     out: str = "runs/tune-neural",
+    engine: Name = "joblib",
+    address: str | None = None,
+    jobs: int = 1,
 ) -> None:
     """Try one option after the other in short trainings, then the best few settings in full.
 
@@ -134,6 +138,10 @@ def tune(
         instances: Fresh instances that a trial is scored on, under each prompt.
         best: Settings that are trained in full, those of the best short trials.
         out: Folder of the trials, a line of JSON each.
+        engine: Where trials run: this machine (joblib), or a Ray cluster (ray).
+        address: Of the Ray cluster: host:port of its head, ray://host:port, or auto; left out, one
+            here.
+        jobs: Trials at once; 0: one per core.
     """
     from baselines.neural.tune import BUDGETS, SPACE, search
     from benchmarks.report.console import print_table
@@ -145,7 +153,9 @@ def tune(
     validate.integer("best", best, low=0)
     load_scenario(scenario)  # refused before a folder is made
     names = [*SPACE[size], *BUDGETS[family]]
-    found = search(family, size, Path(out), scenario, instances, best)
+    most = max(best, *map(len, SPACE[size].values()))
+    with EngineChoice(engine, address, jobs).start(most) as run:
+        found = search(family, size, Path(out), scenario, instances, best, engine=run)
     gaps = [name for name in found[0] if name not in ("options", "n", "cpu_seconds")]
     rows = [
         (

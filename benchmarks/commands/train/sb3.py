@@ -15,9 +15,10 @@ import tomli_w
 from cyclopts import Parameter
 
 from baselines.sb3.algorithms import ALGORITHMS
-from benchmarks.commands.groups import TRAINED, WRITTEN
+from benchmarks.commands.groups import RUN, TRAINED, WRITTEN
 from benchmarks.commands.train.telling import Telling, told
 from benchmarks.report.console import print_table
+from benchmarks.sweep.engines.choice import EngineChoice, Name
 from lambo_env.prompts.objectives import KIND_PROMPTS
 
 
@@ -150,6 +151,14 @@ class TuneOptions(SB3Options):
     """Settings that are trained anew on fresh seeds."""
     seeds: int = 5
     """Fresh seeds of each."""
+    together: int = 1
+    """Trials of a round, which run at once: their settings hang on the rounds before alone."""
+    engine: Annotated[Name, Parameter(group=RUN)] = "joblib"
+    """Where trainings run: this machine (joblib), or a Ray cluster (ray); its nodes share --out."""
+    address: Annotated[str | None, Parameter(group=RUN)] = None
+    """Of the Ray cluster: host:port of its head, ray://host:port, or auto; left out, one here."""
+    jobs: Annotated[int, Parameter(group=RUN)] = 1
+    """Trainings at once; 0: one per core."""
 
 
 def tune(options: TuneOptions = TuneOptions()) -> None:
@@ -159,9 +168,17 @@ def tune(options: TuneOptions = TuneOptions()) -> None:
 
     config = _config(options)
     out = Path(options.out or f"runs/tune-{config.algo}-{Path(config.scenario).stem}")
-    tuned = run_study(
-        config, out / "journal.log", trials=options.trials, best=options.best, seeds=options.seeds
-    )
+    choice = EngineChoice(options.engine, options.address, options.jobs)
+    with choice.start(max(options.together, options.best * options.seeds)) as engine:
+        tuned = run_study(
+            config,
+            out / "journal.log",
+            trials=options.trials,
+            best=options.best,
+            seeds=options.seeds,
+            together=options.together,
+            engine=engine,
+        )
     tuned.sort(key=lambda row: statistics.median(row.fresh))
     print_table(
         ("settings", "gap in its trial, %", "on fresh seeds, %", "95 %"),

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from benchmarks.sweep.engines import joblib, ray
-from benchmarks.sweep.engines.engine import Engine
 from lambo_env.utils import validate
+from lambo_env.utils.tasks import Engine
 
 Name = Literal["joblib", "ray"]
 

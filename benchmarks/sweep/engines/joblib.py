@@ -12,8 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from benchmarks.sweep import provenance
-from benchmarks.sweep.engines.engine import Engine, KeyedTasks, WorkerDiedError
+from benchmarks.sweep.engines.engine import WorkerDiedError
 from lambo_env.utils import runs
+from lambo_env.utils.tasks import Engine, KeyedTasks, run_here
 from lambo_env.utils.timing import one_thread
 
 # What two workers cost before their first answer. On two cores "quick" took 7.5 s in two workers
@@ -41,7 +42,7 @@ def start_engine(jobs: int, num_tasks: int) -> Iterator[Engine]:
     jobs = min(jobs or default_jobs(), num_tasks)
     if jobs <= 1:
         with one_thread():
-            yield _run_here
+            yield run_here
         return
     try:
         import joblib
@@ -58,7 +59,7 @@ def start_engine(jobs: int, num_tasks: int) -> Iterator[Engine]:
         keys: list[Any] = []  # keys stay here: they may hold whole files
         tasks = iter(tasks)
         with one_thread():
-            yield from _run_here(function, _started_before(alone_until, tasks))
+            yield from run_here(function, _started_before(alone_until, tasks))
 
         def calls() -> Iterator[Any]:
             for key, arguments in tasks:
@@ -102,8 +103,3 @@ def _run_indexed(
 def _started_before(end_s: float, tasks: Iterator[Any]) -> Iterator[Any]:
     while time.monotonic() < end_s and (task := next(tasks, None)) is not None:
         yield task
-
-
-def _run_here(function: Callable[..., Any], tasks: KeyedTasks) -> Iterator[tuple[Any, Any]]:
-    for key, arguments in tasks:
-        yield key, function(*arguments)

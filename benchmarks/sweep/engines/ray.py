@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sweep.engines.engine import Engine, KeyedTasks, WorkerDiedError
+from benchmarks.sweep.engines.engine import WorkerDiedError
+from lambo_env.utils.tasks import Engine, KeyedTasks
 from lambo_env.utils.timing import one_thread
 
 REACHED_S = 20.0  # in which a cluster has to answer

@@ -51,6 +51,24 @@ def test_a_second_run_goes_on(family, tmp_path, monkeypatch):
     assert tune.search(*given, tell=lambda row: None) == first
 
 
+def backwards(function, tasks):
+    """An engine whose last task is done first."""
+    for key, arguments in reversed(list(tasks)):
+        yield key, function(*arguments)
+
+
+def test_the_order_in_which_trials_are_done_changes_nothing(family, tmp_path):
+    given = (family, "pooled"), ("tiny", 4, 1, lambda row: None)
+    found = [
+        tune.search(*given[0], tmp_path / name, *given[1], **where)
+        for name, where in (("here", {}), ("there", {"engine": backwards}))
+    ]
+    for rows in found:
+        for row in rows:
+            del row["cpu_seconds"]
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("family", ["are", "droo"])
 def test_what_ships_is_trained_with_values_of_the_space(family):
     """The settings are among those that the search tries, and the card holds them."""

@@ -366,6 +366,34 @@ def test_tuning_goes_on_where_it_stopped(tmp_path: Path, validation: Validation)
     assert best[0].luck == pytest.approx(np.median(best[0].fresh) - best[0].chosen_by)
 
 
+def test_trials_of_a_round_are_found_alike_in_any_order_and_after_a_stop(tmp_path: Path):
+    pytest.importorskip("optuna")
+    done: list[str] = []
+
+    def backwards(function: Any, tasks: Any) -> Any:
+        for name, arguments in reversed(list(tasks)):
+            done.append(name)
+            yield name, function(*arguments)
+
+    def stopping(function: Any, tasks: Any) -> Any:
+        yield next(iter(backwards(function, tasks)))
+        raise KeyboardInterrupt
+
+    def found(folder: str, **where: Any) -> list[tune.Tuned]:
+        return tune.tune(
+            short("a2c"), tmp_path / folder / "journal.log", trials=2, best=1, seeds=2,
+            together=2, report=lambda line: None, **where,
+        )  # fmt: skip
+
+    with pytest.raises(KeyboardInterrupt):
+        found("stopped", engine=stopping)
+    assert done == ["trial-1"]
+    assert found("stopped", engine=backwards) == found("whole")
+    assert sorted(name for name in done if "seed" not in name) == ["trial-0", "trial-1"]
+    with pytest.raises(ValueError, match="together"):
+        tune.tune(short("a2c"), tmp_path / "whole" / "journal.log", trials=2)
+
+
 def test_falling_rates_and_noise():
     """A rate falls to 0 and never below, though the last rollout overshoots.
 

@@ -85,11 +85,21 @@ def test_a_lost_node_costs_no_task(cluster: Any) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_on_two_nodes_has_the_table_of_one_machine(cluster: Any, tmp_path: Path) -> None:
-    cluster.add_node(num_cpus=1)
+    """One of the nodes is killed in the middle: what was written down is not played again."""
+    node = cluster.add_node(num_cpus=1)
     sweep = load_sweep("quick")
     run_sweep(sweep, tmp_path / "here", jobs=1)
-    choice = EngineChoice("ray", cluster.address)
-    summary = run_sweep(sweep, tmp_path / "there", engine=choice)
+    choice, written = EngineChoice("ray", cluster.address), []
+    path = tmp_path / "there" / "results.jsonl"
+
+    def kill(progress: Any) -> None:
+        if not written and path.exists() and path.read_bytes().count(b"\n") >= 3:
+            written.append(path.read_bytes())
+            cluster.remove_node(node, allow_graceful=False)
+
+    summary = run_sweep(sweep, tmp_path / "there", engine=choice, on_progress=kill)
+    assert path.read_bytes().startswith(written[0])
+    assert written[0].count(b"\n") < summary.played, "nothing was left to play"
     assert summary.played == len(_table(tmp_path / "here"))
     assert _table(tmp_path / "there") == _table(tmp_path / "here")
     assert run_sweep(sweep, tmp_path / "there", engine=choice).played == 0
