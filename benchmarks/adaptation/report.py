@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ TITLE = "# Adaptation to drift"
 LAST = 20  # slots at the end of a stream that "after" is measured on
 DOUBLES = 2.0  # how much the frozen network's gap must grow for there to be something to recover
 REGIME = suite.PERIOD // 2
+WIDE = "-wide"  # end of the name of a figure two columns wide
 SMOOTH = 3  # slots that a curve is averaged over
 HEADER = (
     "drift",
@@ -240,7 +242,7 @@ def _with_mean(interval: Interval) -> str:
 
 
 def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -> list[Path]:
-    """Write ``report.md`` and a figure per drift; return their paths."""
+    """Write ``report.md`` and two figures per drift, one and two columns wide; return paths."""
     lines = curves_of(cells)
     pictures = figures.drawn(lambda: _pictures(lines)) if draw else {}
     for name, picture in pictures.items():
@@ -271,24 +273,27 @@ def write(cells: Sequence[dict[str, Any]], folder: Path, *, draw: bool = True) -
             "## Labels to 90 % of what random queries win",
             report.markdown_table(header, asked),
         ]
-    parts += [f"![{name}](figures/{name}.png)" for name in pictures]
+    parts += [f"![{name}](figures/{name}.png)" for name in pictures if name.endswith(WIDE)]
     files.write_text(folder / "report.md", "\n\n".join(parts) + "\n", TITLE.encode())
     return [folder / "report.md", *(folder / "figures" / f"{name}.png" for name in pictures)]
 
 
 def _pictures(lines: Sequence[MethodCurve]) -> dict[str, figures.Picture]:
     names = dict.fromkeys(line.drift for line in lines)
+    forms = {"": figures.COLUMN, WIDE: figures.PAGE}
     return {
-        files.safe_name(name): figures.picture(
-            _figure(name, [line for line in lines if line.drift == name])
+        files.safe_name(name) + end: figures.picture(
+            _figure(name, [line for line in lines if line.drift == name], width)
         )
         for name in names
+        for end, width in forms.items()
     }
 
 
-def _figure(drift: str, lines: Sequence[MethodCurve]) -> Figure:
+def _figure(drift: str, lines: Sequence[MethodCurve], width: float) -> Figure:
     """Return mean gaps over the slots with their 95 % intervals, one curve per method."""
-    figure, (axes,) = figures.new(7.0, 4.0)
+    columns = int(width // 1.15)  # of the legend
+    figure, (axes,) = figures.new(width, 2.4 + 0.14 * -(-len(lines) // columns))
     spare = iter([colour for colour in figures.COLOURS if colour not in CURVES.values()] * 4)
     for line in lines:
         _curve(axes, line, CURVES.get(line.method) or next(spare))
@@ -299,8 +304,9 @@ def _figure(drift: str, lines: Sequence[MethodCurve]) -> Figure:
         REGIME if drift.endswith("cyclic") else suite.START, color=figures.INK, lw=0.8, ls=":"
     )
     axes.grid(which="major")
-    axes.legend(ncols=4, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    axes.set_title(suite.describe(drift))
+    figures.plain_numbers(axes.yaxis)
+    figure.legend(loc="outside lower center", ncols=columns, columnspacing=1.0)
+    axes.set_title(textwrap.fill(suite.describe(drift), int(14 * width)))
     return figure
 
 
@@ -316,7 +322,7 @@ def _curve(axes: Axes, line: MethodCurve, colour: str) -> None:
         slots,
         mean,
         color=colour,
-        lw=1.6,
+        lw=1.2,
         ls="-" if line.labels or line.method == "frozen" else "--",
         label=line.method,
     )

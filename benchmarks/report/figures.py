@@ -27,7 +27,7 @@ INK, GRID, BOUND = "#22303c", "#e3e7ea", "#c0392b"
 PLAIN, LEARNED = "#8fa8bf", "#1f5f99"
 MARKS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#1f5f99", "#d9822b", "#3a8f5c", "#8a5aa8", "#b0413e", "#5c6b73", "#b59f1e", "#2a9d9d")
-COLUMN = 3.5  # inches: a column of a two-column paper
+COLUMN, PAGE = 3.5, 7.0  # inches: a column of a two-column paper, and both
 MARK = "lambo report"  # in each picture: only such a file is replaced
 GAP_FLOOR = 1e-3  # percent: what is drawn for a gap of nothing on a logarithmic axis
 STYLE: dict[str, Any] = {
@@ -191,7 +191,7 @@ def bars(table: Table) -> Figure:
         low, high = axes.get_xlim()
         axes.set_xlim(low, high * (high / low) ** 0.2)  # room for the last number
         axes.set_xlabel("mean gap to the certified bound (%)")
-        _plain_numbers(axes.xaxis)
+        plain_numbers(axes.xaxis)
     for axes in panels:
         axes.set_ylim(len(lines) - 0.4, -1.2)
         axes.tick_params(axis="y", length=0)
@@ -210,7 +210,7 @@ def _beside(axes: Axes, x: float, y: float, text: str) -> None:
     axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center", fontsize=6)
 
 
-def _plain_numbers(axis: Axis) -> None:
+def plain_numbers(axis: Axis) -> None:
     """Write numbers of a logarithmic axis as they are: 0.01, not a power of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
@@ -270,7 +270,7 @@ def _scatter(axes: Axes, table: Table, agents: Sequence[str]) -> None:
     axes.grid(which="major")
     axes.tick_params(which="minor", length=0)
     for axis in (axes.xaxis, axes.yaxis):
-        _plain_numbers(axis)
+        plain_numbers(axis)
     axes.set_title(f"“{table.prompt}”")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -338,10 +339,15 @@ def test_the_command_plays_and_draws(tmp_path, weights, monkeypatch, capsys):
         == 0
     )
     assert "data-cyclic greedy seed 0: last gap" in capsys.readouterr().out
-    assert (
-        Path("a/figures/data-cyclic.png").read_bytes().startswith(b"\x89PNG")
-        and "data-cyclic" in Path("a/report.md").read_text()
-    )
+    text = Path("a/report.md").read_text()
+    assert text.count("![") == 1 and "![data-cyclic-wide](figures/data-cyclic-wide.png)" in text
+    for name, inches in (("data-cyclic", 3.5), ("data-cyclic-wide", 7.0)):
+        assert Path(f"a/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert Path(f"a/figures/{name}.pdf").read_bytes().startswith(b"%PDF")
+        width_pt = float(
+            re.search(r'width="([\d.]+)pt"', Path(f"a/figures/{name}.svg").read_text())[1]
+        )
+        assert abs(width_pt / 72 - inches) < 0.2, name
     assert cli.main(["adapt", "--drifts", "data", "--out", "a"]) == 2
     assert "did you mean 'data-" in capsys.readouterr().err
     assert cli.main(["list", "drifts"]) == 0
