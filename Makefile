@@ -50,9 +50,9 @@ docs: $(READY) ## build the documentation into docs/_build
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build
 
 # A build/ left over would put modules that are gone into the wheel.
-wheel: $(READY) ## build the wheel into dist/
+wheel: $(READY) ## build the wheel into dist/ (URL=https://... [REF=main] for the links of its page)
 	rm -rf build dist
-	$(BIN)/python -m build --wheel
+	LAMBO_URL="$(URL)" LAMBO_REF="$(REF)" $(BIN)/python -m build --wheel
 
 ci: ## everything that continuous integration runs
 	.ci/run

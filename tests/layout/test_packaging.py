@@ -2,8 +2,15 @@
 
 import configparser
 import importlib.metadata
+import importlib.util
+import os
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -92,3 +99,73 @@ def test_the_source_distribution_holds_what_the_tests_read():
     files = {path for path in (ROOT / "tests").rglob("*") if path.is_file()}
     assert {path.suffix for path in files} - held <= {".pyc"}
     assert "graft docs" in lines
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build_settings", ROOT / "setup.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_without_an_address_nothing_is_added(build: ModuleType):
+    assert build.metadata("", "main") == {}
+
+
+def test_an_address_makes_every_link_of_the_readme_absolute(build: ModuleType):
+    added = build.metadata("https://example.org/someone/suite/", "v1")
+    text = added["long_description"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    relative = re.findall(r"\]\((?!https?:)([^)\s]+)\)", readme)
+    assert len(relative) > 10
+    assert re.findall(r"\]\((?!https?:)([^)\s]+)\)", text) == []
+    base = "https://example.org/someone/suite"
+    assert f"]({base}/raw/v1/docs/pictures/episode.gif)" in text
+    assert f"]({base}/blob/v1/docs/results.md#who-transfers)" in text
+    assert added["project_urls"]["Changelog"] == f"{base}/blob/v1/CHANGELOG.md"
+
+
+def test_only_links_to_files_of_the_tree_change(build: ModuleType):
+    text = "[a](https://x.org/y) `b[0](c)` [d](#e) [f](LICENSE) ![g](gone.png)"
+    told = build.absolute(text, "https://h.org/n", "main")
+    assert told == text.replace("LICENSE", "https://h.org/n/blob/main/LICENSE")
+
+
+@pytest.mark.parametrize(
+    ("url", "ref", "named"),
+    [
+        ("example.org/x", "main", "LAMBO_URL is 'example.org/x'; allowed: https://"),
+        ("https://example.org", "main", "LAMBO_URL"),
+        ("https://example.org/a b", "main", "LAMBO_URL"),
+        ("https://example.org/x", "a b", "LAMBO_REF is 'a b'"),
+    ],
+)
+def test_a_bad_address_is_refused(build: ModuleType, url: str, ref: str, named: str):
+    with pytest.raises(ValueError, match=named):
+        build.metadata(url, ref)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["", "https://example.org/someone/suite"])
+def test_a_built_wheel_has_the_links(tmp_path: Path, url: str):
+    source = tmp_path / "source"
+    names = ["setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"]
+    for name in names:
+        (source / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    for package in ("lambo_env", "docs"):  # what is linked to, and the version
+        shutil.copytree(ROOT / package, source / package)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "made"]
+    env = {**os.environ, "LAMBO_URL": url, "LAMBO_REF": ""}
+    subprocess.run([*command, str(source)], cwd=tmp_path, env=env, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "made").glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+        text = file.read(name).decode()
+    assert ("Project-URL: Source, https://example.org/someone/suite\n" in text) == bool(url)
+    assert ("(docs/pictures/episode.gif)" in text) == (not url)
+    picture = "(https://example.org/someone/suite/raw/main/docs/pictures/episode.gif)"
+    assert (picture in text) == bool(url)
+    assert "Description-Content-Type: text/markdown" in text
