@@ -29,7 +29,8 @@ class PolicyAgent:
     """An agent whose decisions are a policy's steps through an environment.
 
     Args:
-        policy: what has ``predict``.
+        policy: what has ``predict``. A model that was trained on SB3's ``VecNormalize`` sees here
+            what it saw there: its ``get_vec_normalize_env()`` scales the observations.
         env_id: the environment that the policy was trained in, of any world.
         observe: "prompt" or "objective"; None: what the policy's ``observation_space`` shows,
             "prompt" where it has none.
@@ -124,6 +125,9 @@ class PolicyAgent:
     def _predict(self, observation: Any, masks: Any) -> Any:
         """Return the actions, one call at a time: policies keep what they compute."""
         masked = {"action_masks": masks} if "action_masks" in self._takes else {}
+        scaled = getattr(self.policy, "get_vec_normalize_env", lambda: None)()
+        if scaled is not None:
+            observation = scaled.normalize_obs(observation)
         with _ALONE:
             out = self.policy.predict(observation, **{**self._takes, **masked})
         return np.asarray(out[0] if isinstance(out, tuple) else out)

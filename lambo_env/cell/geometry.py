@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lambo_env.cell import channel
+from lambo_env.cell import channel, propagation
 from lambo_env.cell.mobility import MODELS, norm
-from lambo_env.cell.propagation import CHANNELS
 from lambo_env.cell.scenario import CellScenario, Positions
 from lambo_env.utils.rows import Array
 
@@ -43,11 +42,18 @@ def _link_normals(scenario: CellScenario) -> int:
     return links * ((scenario.shadowing_db > 0) + 2 * _has_fading(scenario))
 
 
+def _row(scenario: CellScenario) -> propagation.Propagation:
+    """Return the scenario's channel; a worker process may meet its name before its row."""
+    row = propagation.channel(scenario.channel)
+    assert row is not None  # the scenario checked it
+    return row
+
+
 def initial_draws(scenario: CellScenario) -> tuple[int, int]:
     """Return how many (uniforms, normals) one cell's first slot takes: positions, links."""
     ues, model = scenario.num_ues, MODELS[scenario.mobility]
     uniforms = 2 * ues + 2 * scenario.num_servers
-    if CHANNELS[scenario.channel].los_probability is not None:
+    if _row(scenario).los_probability is not None:
         uniforms += ues * scenario.num_servers
     return uniforms, _link_normals(scenario) + ues * model.normals
 
@@ -82,7 +88,7 @@ def initial(scenario: CellScenario, uniforms: Array, normals: Array, xp: Any = n
     ues, side = scenario.num_ues, scenario.side_m
     places, links = Block(uniforms, xp), Block(normals, xp)
     ue_xy, server_xy = places.take(ues, 2) * side, places.take(scenario.num_servers, 2) * side
-    sees = CHANNELS[scenario.channel].los_probability is not None
+    sees = _row(scenario).los_probability is not None
     los_draw = places.take(ues, scenario.num_servers) if sees else None
     ue_xy, server_xy = (
         _placed(ue_xy, scenario.ue_xy, xp),
@@ -141,7 +147,7 @@ def advance(
 
 def link_gain(cell: CellState, scenario: CellScenario, xp: Any = np) -> Array:
     """Return the power gain (ratio) of every link [B, N, M]: propagation, shadowing, fading."""
-    row = CHANNELS[scenario.channel]
+    row = _row(scenario)
     distance = channel.distance_m(cell.ue_xy, cell.server_xy, xp)
     los = None
     if row.los_probability is not None:

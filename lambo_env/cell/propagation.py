@@ -6,15 +6,18 @@ V17.0.0, Table 7.4.1-1 (path loss and shadowing) and Table 7.4.2-1 (probability 
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from lambo_env.utils import validate
 from lambo_env.utils.rows import Array
 
 if TYPE_CHECKING:
     from lambo_env.cell.scenario import CellScenario
 
+GROUP = "lambo.channels"  # of entry points
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 UMI_STATION_M, UMI_UE_M = 10.0, 1.5  # antenna heights of the standard's street canyon
 INDOOR_STATION_M, INDOOR_UE_M = 3.0, 1.0  # and of its office
@@ -133,3 +136,36 @@ CHANNELS = {
         indoor_los_probability,
     ),
 }
+
+
+def channel(name: str) -> Propagation | None:
+    """Return the row of a name, None where there is none.
+
+    Rows of other packages are entry points of the group ``lambo.channels``, "module:ROW"; each
+    joins the table when it is first asked for, in any process.
+
+    Raises:
+        ValueError: the entry point cannot be loaded, or is no ``Propagation``.
+    """
+    if name not in CHANNELS:
+        for point in importlib.metadata.entry_points(group=GROUP, name=name):
+            CHANNELS[name] = _loaded(point)
+            break
+    return CHANNELS.get(name)
+
+
+def channel_names() -> list[str]:
+    """Return the names of the table and of the entry points, of which none is imported."""
+    offered = importlib.metadata.entry_points(group=GROUP).names
+    return [*CHANNELS, *sorted(set(offered) - set(CHANNELS))]
+
+
+def _loaded(point: importlib.metadata.EntryPoint) -> Propagation:
+    where = f"entry point {point.name!r} of {GROUP}"
+    try:
+        row = point.load()
+    except Exception as error:  # a stranger's module may raise anything
+        allowed = f"what can be imported ({type(error).__name__}: {error})"
+        validate.refuse(where, point.value, allowed)
+    validate.check(where, point.value, isinstance(row, Propagation), "a Propagation")
+    return cast(Propagation, row)

@@ -13,7 +13,7 @@ from numbers import Real
 from typing import Any
 
 from lambo_env.cell.mobility import MODELS
-from lambo_env.cell.propagation import CHANNELS, SPEED_OF_LIGHT_MPS
+from lambo_env.cell.propagation import SPEED_OF_LIGHT_MPS, channel, channel_names
 from lambo_env.utils import validate
 from lambo_env.utils.rules import Ruled, Within, optional, ruled, such_that, whole
 
@@ -86,9 +86,9 @@ def number_of_ues(field: str, value: Any) -> int:
 
 
 def channel_model(field: str, value: Any) -> str:
-    """One of CHANNELS, to which rows may be added."""
-    known = isinstance(value, str) and value in CHANNELS
-    validate.check(field, value, known, f"one of {', '.join(CHANNELS)}")
+    """One of CHANNELS, to which rows may be added, or of what other packages offer."""
+    known = isinstance(value, str) and channel(value) is not None
+    validate.check(field, value, known, f"one of {', '.join(channel_names())}")
     return str(value)
 
 

@@ -20,9 +20,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from baselines.sb3.vec_env import as_sb3
 from benchmarks.speed.sb3 import sb3_speed
+from lambo_agents.adapter import PolicyAgent
 from lambo_env.offloading import physics
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
+from lambo_env.prompts.prompts import Prompts
 
 IDS = ["LAMBO-MEC-v0", "LAMBO-MEC-Association-v0"]
 
@@ -278,3 +280,26 @@ def test_sources_rewards_and_masks_of_ones_own_go_through():
         seen, rewards, dones, infos = env.step([0, 0])
     assert dones.all() and "action_mask" in seen
     assert rewards.tolist() == pytest.approx([-i["outcome"]["latency_s"].max() for i in infos])
+
+
+def test_a_model_trained_on_normalised_observations_is_played_on_them():
+    venv = as_sb3("LAMBO-MEC-Association-v0", 4, scenario="tiny", observe="objective")
+    scaled = VecNormalize(venv, norm_reward=False)
+    model = PPO("MultiInputPolicy", scaled, n_steps=12, batch_size=48, seed=0, device="cpu")
+    model.learn(96)
+    scenario = load_scenario("tiny")
+    instances = sample_instances(scenario, 32, np.random.default_rng(1))
+    prompts = Prompts.of("minimum latency", 32)
+
+    class ByHand:
+        observation_space = model.observation_space
+
+        def predict(self, observation: Any, deterministic: bool) -> Any:
+            return model.predict(scaled.normalize_obs(observation), deterministic=deterministic)
+
+    played, by_hand, unscaled = (
+        PolicyAgent(policy).decide(instances, prompts, np.random.default_rng(0)).place
+        for policy in (model, ByHand(), model.policy)
+    )
+    np.testing.assert_array_equal(played, by_hand)
+    assert (played != unscaled).any()

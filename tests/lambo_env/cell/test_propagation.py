@@ -1,6 +1,11 @@
 """The standard's tables by hand, and site plans."""
 
 import math
+import pickle
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,3 +124,51 @@ def test_a_site_plan_survives_toml_and_marks_the_hash(tmp_path):
     path.write_text(scenario.to_toml())
     assert lambo_env.load_scenario(path) == scenario
     assert scenario.hash != PAPER.hash == PAPER.replace(channel="log-distance", ue_xy=None).hash
+
+
+@pytest.fixture
+def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package that offers two channels and one that cannot be imported."""
+    info = tmp_path / "street-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: street\nVersion: 1\n")
+    offered = "far = street_of_a_test:FAR\nodd = street_of_a_test:gain\nlost = no_such_module:ROW\n"
+    (info / "entry_points.txt").write_text(f"[lambo.channels]\n{offered}")
+    (tmp_path / "street_of_a_test.py").write_text(
+        "from lambo_env.cell.propagation import Propagation\n"
+        "def gain(distance, shadowing_db, los, scenario, xp):\n"
+        "    return scenario.reference_gain * distance**-2.0\n"
+        "FAR = Propagation('free space', gain)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = dict(CHANNELS)
+    yield
+    CHANNELS.clear()
+    CHANNELS.update(before)
+    sys.modules.pop("street_of_a_test", None)
+
+
+def test_a_package_brings_a_channel(street: None):
+    scenario = PAPER.replace(channel="far", shadowing_db=0)
+    assert CHANNELS["far"].summary == "free space"
+    seen = pickle.dumps(scenario)
+    del CHANNELS["far"]  # as in a new process, which gets the scenario without checking it
+    drawn = lambo_env.sample_instances(pickle.loads(seen), 2, np.random.default_rng(0))
+    assert np.isfinite(drawn.uplink_bps).all() and "far" in CHANNELS
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "near",
+            "Scenario.channel is 'near'; allowed: one of log-distance, umi, indoor, far, lost",
+        ),
+        ("lost", "entry point 'lost' of lambo.channels is 'no_such_module:ROW'; allowed: what can"),
+        ("odd", "entry point 'odd' of lambo.channels is 'street_of_a_test:gain'; allowed: a Prop"),
+    ],
+)
+def test_a_channel_that_is_none_is_refused(street: None, name: str, told: str):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        PAPER.replace(channel=name)
+    assert name not in CHANNELS
