@@ -10,10 +10,11 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from benchmarks.report import figures
 from lambo_agents.protocol import Solver
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import evaluation_rng
@@ -24,6 +25,9 @@ from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, validate
 from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import measure, one_thread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
     "lambo-s": ("lambo-s", {}),
@@ -100,20 +104,32 @@ def exponents(rows: list[ScalingRow]) -> dict[str, float]:
     return slopes
 
 
-def draw(rows: list[ScalingRow], path: Path) -> None:
-    """Write a figure of seconds over N on logarithmic axes."""
-    from matplotlib.figure import Figure
+def draw(rows: list[ScalingRow], path: Path) -> bool:
+    """Write a figure of seconds over N on logarithmic axes; False, and say so, if none is drawn."""
+    shown = figures.drawn(lambda: {"scaling": figures.picture(_figure(rows))})
+    for picture in shown.values():
+        with files.atomic_writer(path, b"\x89PNG") as file:
+            file.write(picture.png)
+    return bool(shown)
 
-    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
-    axes = figure.subplots()
-    for label, slope in exponents(rows).items():
+
+def _figure(rows: list[ScalingRow]) -> Figure:
+    figure, (axes,) = figures.new(figures.COLUMN, 2.8)
+    marked = zip(exponents(rows).items(), figures.COLOURS, figures.MARKS, strict=False)
+    for (label, slope), colour, mark in marked:
         own = [row for row in rows if row.agent == label]
         sizes, seconds = ([getattr(row, name) for row in own] for name in ("num_ues", "cpu_s"))
-        axes.loglog(sizes, seconds, marker="o", label=f"{label}: N^{slope:.2f}")
-    axes.set(xlabel="UEs, at 15.6 per server", ylabel="CPU time of a decision (s)")
-    axes.legend()
-    with files.atomic_writer(path, b"\x89PNG") as file:
-        figure.savefig(file, format="png", dpi=150)
+        text = f"{label}: N^{slope:.2f}"
+        axes.loglog(sizes, seconds, marker=mark, ms=4, lw=1.2, color=colour, label=text)
+    shown = sorted({row.num_ues for row in rows})
+    axes.set_xticks(shown, [str(size) for size in shown])
+    axes.set_xticks([], minor=True)
+    figures.plain_numbers(axes.yaxis)
+    servers = ", ".join(str(size) for size in sorted({row.num_servers for row in rows}))
+    axes.set(xlabel=f"UEs (with {servers} servers)", ylabel="CPU time of a decision (s)")
+    axes.grid()
+    figure.legend(loc="outside lower center", ncols=2, columnspacing=1.0)
+    return figure
 
 
 def print_scaling(scenario: str = "metro", prompt: str = "minimum latency") -> None:
@@ -122,7 +138,7 @@ def print_scaling(scenario: str = "metro", prompt: str = "minimum latency") -> N
 
     rows = scaling(scenario, prompt)
     slopes = exponents(rows)
-    draw(rows, Path("scaling.png"))
+    drawn = draw(rows, Path("scaling.png"))
     print_table(
         ("agent", "UEs", "servers", "gap % to the bound", "CPU s", "exponent in N", "1,000 cells"),
         [
@@ -137,5 +153,5 @@ def print_scaling(scenario: str = "metro", prompt: str = "minimum latency") -> N
             )
             for row in rows
         ],
-        f"{scenario} and its parts, “{prompt}”; the figure is scaling.png",
+        f"{scenario} and its parts, “{prompt}”{'; the figure is scaling.png' if drawn else ''}",
     )

@@ -31,7 +31,16 @@ function canvas(host, height, label) {
   const width = Math.max(260, Math.round(host.clientWidth || 560));
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
   host.replaceChildren(svg);
-  return { svg, width, add: (...rest) => svg.appendChild(drawn(...rest)) };
+  return { svg, width, add: (...rest) => inside(svg.appendChild(drawn(...rest)), width) };
+}
+
+function inside(node, width) {
+  // a text that would end beyond the drawing is moved into it
+  if (node.tagName !== "text") return node;
+  const box = node.getBBox(), over = Math.max(0, box.x + box.width - width);
+  const shift = box.x < over ? -box.x : -over;
+  if (box.width && shift) node.setAttribute("x", Number(node.getAttribute("x")) + shift);
+  return node;
 }
 
 const colour = (agent) => `var(--c${names.indexOf(agent) % 8})`;
@@ -186,7 +195,7 @@ function showTime(lines) {
     plot.add("line", { x1: 52, x2: plot.width - 6, y1: y.place(value), y2: y.place(value), stroke: "var(--line)" });
     plot.add("text", { x: 48, y: y.place(value) + 4, "text-anchor": "end", class: "soft" }, short(value));
   }
-  plot.add("text", { x: 58, y: height - 3, class: "soft" }, "decision time per instance (ms); up: mean gap (%)");
+  plot.add("text", { x: 58, y: height - 3, class: "soft" }, "ms per instance; up: mean gap (%)");
   const taken = []; // where names stand, so that none covers another
   for (const line of known) {
     const at = y.place(raised(line.gap[0])), [one, many] = [x.place(line.single_ms), x.place(line.batched_ms)];

@@ -197,10 +197,19 @@ def test_the_page_fits_and_can_be_read(browser: Any, folder: Path, width: int, d
     assert browser.run(size) <= width
     low = browser.run(CONTRAST)
     assert low == []
+    assert browser.run(CLIPPED) == []
     named = "(one) => one.labels?.length || one.textContent.trim()"
     inputs = "[...document.querySelectorAll('button, select, input')]"
     assert browser.run(f"return {inputs}.every({named})")
 
+
+# texts of drawings that end beyond them
+CLIPPED = """
+return [...document.querySelectorAll('svg text')].filter((node) => {
+  const [text, drawing] = [node, node.closest('svg')].map((one) => one.getBoundingClientRect());
+  return text.width && (text.right > drawing.right + 1 || text.left < drawing.left - 1);
+}).map((node) => node.textContent);
+"""
 
 # texts whose contrast with what lies behind them is below WCAG's 4.5
 CONTRAST = """
