@@ -1,4 +1,4 @@
-"""``lambo throughput agents|envs|queue|sb3|training|decoding|solvers|scaling|processes``."""
+"""``lambo throughput``: agents, environments, trainings, solvers, decoding, sizes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ class ThroughputOptions:
         "sb3",
         "training",
         "processes",
+        "sizes",
         "decoding",
         "solvers",
         "scaling",
     ] = "agents"
     """Decision times of agents, steps per second of environments, those of the world where tasks
     wait with its replays, steps per second as SB3 sees them, decisions per second of trainings,
-    rollouts per second of a training in one process and in two, LAMBO's decoding beside a plain
-    loop of its layers, time and gap of solvers, or what a decision costs against the size of the
-    problem (with a figure, scaling.png)."""
+    rollouts per second of a training in one process and in two, FLOP and minutes of a training of
+    the paper's sizes, LAMBO's decoding beside a plain loop of its layers, time and gap of solvers,
+    or what a decision costs against the size of the problem (with a figure, scaling.png)."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
@@ -59,6 +60,7 @@ _PRINTERS = {
     "sb3": "benchmarks.speed.sb3:print_sb3_throughput",
     "training": "benchmarks.speed.training:print_training_throughput",
     "processes": "benchmarks.speed.processes:print_processes_throughput",
+    "sizes": "benchmarks.speed.sizes:print_sizes",
     "decoding": "benchmarks.speed.decoding:print_decode_throughput",
     "scaling": "benchmarks.speed.scaling:print_scaling",
 }

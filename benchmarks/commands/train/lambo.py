@@ -94,7 +94,8 @@ def _train_queueing(
     from lambo_env.utils import validate
 
     for name, value in unread.items():
-        validate.check(name, value, value in (None, "cpu", 1), "left out for this recipe")
+        usual = value is not True and value in (None, "cpu", 1)
+        validate.check(name, value, usual, "left out for this recipe")
     told = {} if seed is None else {"seed": seed}
     chosen, path = QueueRecipe.load(recipe, **told), Path(folder)
     with writers(telling, path, path.name, chosen.to_dict()) as tellers:

@@ -79,6 +79,8 @@ def _reach(address: str | None) -> None:
 
 
 def _unreached(address: str | None, error: object) -> str:
+    if address is None:
+        return f"no Ray cluster could be started on this machine ({error})"
     return f"no Ray cluster answers at {address!r} within {REACHED_S:g} s ({error})"
 
 
@@ -94,7 +96,7 @@ def _in_time(address: str | None) -> Iterator[None]:
         if gone.is_alive():
             raise
         raise OSError(_unreached(address, "it is silent")) from error
-    except (ConnectionError, TimeoutError, RuntimeError) as error:
+    except Exception as error:  # Ray raises what it likes, plain exceptions too
         raise OSError(_unreached(address, " ".join(str(error).split()))) from error
     finally:
         gone.cancel()

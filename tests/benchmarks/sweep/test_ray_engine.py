@@ -43,6 +43,19 @@ def test_a_cluster_that_cannot_be_reached_is_named() -> None:
         ray_engine._reach(address)
 
 
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [(None, "could be started on this machine"), ("auto", "answers at 'auto' within")],
+)
+def test_what_ray_raises_at_its_start_is_one_clear_error(address: str | None, told: str) -> None:
+    """Of a node that does not come up in time it says so by a plain Exception."""
+    with (
+        pytest.raises(OSError, match=rf"no Ray cluster {told}.*timed out"),
+        ray_engine._in_time(address),
+    ):
+        raise Exception("The current node timed out\nduring startup.")
+
+
 def test_an_address_needs_the_engine() -> None:
     with pytest.raises(ValueError, match=r"--address is 'auto'; allowed: nothing without"):
         EngineChoice("joblib", "auto")

@@ -281,3 +281,11 @@ def test_model_flop_are_those_of_the_matrix_products() -> None:
         torch.nn.functional.scaled_dot_product_attention(q, q, q)
     assert found[1] == 2 * (2 * 3 * 5 * 5 * 4) * 2
     assert np.isfinite(list(found.values())).all()
+
+
+def test_a_recipe_of_one_core_takes_no_spread_network(tmp_path: Path) -> None:
+    from benchmarks.commands.train.lambo import train
+
+    with pytest.raises(ValueError, match="fully_shard is True; allowed: left out for this recipe"):
+        train(recipe="lambo-q", out=str(tmp_path / "run"), fully_shard=True)
+    assert not (tmp_path / "run").exists()
