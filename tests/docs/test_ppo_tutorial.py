@@ -21,6 +21,7 @@ def test_the_block_is_plain_sb3_with_the_arguments_for_generic_learners():
     body = printed_block()
     assert "from stable_baselines3 import PPO" in body and "model = PPO(" in body
     assert '"observe": "objective", "reward": "relative"' in body and "load(" not in body
+    assert "features_extractor" not in body and 'PPO(\n    "MultiInputPolicy"' in body
 
 
 @pytest.mark.slow
