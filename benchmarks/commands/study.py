@@ -1,4 +1,4 @@
-"""``lambo study ladder|ablations|literal``: trainings side by side."""
+"""``lambo study ladder|ablations|literal|queue-parts``: trainings side by side."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def study(
     """Train every variant with every seed, alike, and print the table of gaps.
 
     Args:
-        names: ladder (sizes), ablations (parts of the method), literal (the paper's own form), or
-            TOML files of such studies.
+        names: ladder (sizes), ablations (parts of the method), literal (the paper's own form),
+            queue-parts (parts of the method where tasks wait), or TOML files of such studies.
         out: Folder of the trainings; the same command goes on with what it holds.
         seeds: Trainings of each variant.
-        instances: Fresh instances that each network is measured on.
+        instances: Fresh instances that each network is measured on; episodes, where tasks wait.
         engine: Where trainings run: this machine (joblib), or a Ray cluster (ray) whose nodes share
             --out.
         address: Of the Ray cluster: host:port of its head, ray://host:port, or auto; left out, one
@@ -32,34 +32,21 @@ def study(
         jobs: Trainings at once; 0: one per core.
     """
     from benchmarks.report.console import print_table
-    from benchmarks.studies.ablations import study as run
-    from benchmarks.studies.ablations import variants
+    from benchmarks.studies.ablations.study import study as run
+    from benchmarks.studies.ablations.study import variants, world_of
 
     where = EngineChoice(engine, address, jobs)
     found = run(names, Path(out), seeds, instances, engine=where)
     for name in names:
-        rows = [
-            table_row(variant.name, variant.about, found[variant.name])
-            for variant in variants(name)
-        ]
-        print_table(
-            HEADER,
-            rows,
-            f"{name}: {seeds} seeds, geometric mean gap in % and 95 % t-interval of its logarithm",
-        )
+        told = variants(name)
+        world = world_of(told[0].recipe.to_dict())
+        rows = [table_row(one.name, one.about, found[one.name]) for one in told]
+        print_table(header(world.TITLES), rows, f"{name}: {seeds} seeds, {world.ABOUT}")
 
 
-HEADER = (
-    "variant",
-    "what",
-    "parameters",
-    "latency",
-    "energy",
-    "mix",
-    "latency, its own shares",
-    "CPU s",
-    "rollouts",
-)
+def header(titles: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns of the table."""
+    return ("variant", "what", "parameters", *titles, "CPU s", "rollouts")
 
 
 def table_row(name: str, about: str, results: list[dict[str, object]]) -> tuple[str, ...]:
@@ -67,16 +54,10 @@ def table_row(name: str, about: str, results: list[dict[str, object]]) -> tuple[
     import statistics
     from typing import Any
 
-    from benchmarks.studies.ablations import summary
+    from benchmarks.studies.ablations.study import summary
 
     rows: Any = results
-    gaps = (f"{gap.mean:.3f} [{gap.low:.3f}, {gap.high:.3f}]" for gap in summary(rows))
-    seconds = statistics.median(row["cpu_s"] for row in rows)
-    return (
-        name,
-        about,
-        f"{rows[0]['parameters']:,}",
-        *gaps,
-        f"{seconds:.0f}",
-        f"{rows[0]['clock']['rollouts']:,}",
-    )
+    means = (f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in summary(rows))
+    clock = rows[0]["clock"]
+    seconds = f"{statistics.median(row['cpu_s'] for row in rows):.0f}"
+    return (name, about, f"{clock['parameters']:,}", *means, seconds, f"{clock['rollouts']:,}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,12 @@ def write_card(
     return card
 
 
-def rows(agent: Any, episodes: int) -> Iterator[Row]:
+def rows(agent: Any, episodes: int, texts: Sequence[str] = PROMPTS) -> Iterator[Row]:
     """Yield one row per scenario and prompt: cost per task beside the rule's, paired by episode."""
     for name in SCENARIOS:
         scenario = load_scenario(name)
         traces = sample_trace(scenario, episodes, evaluation_rng(0, scenario, BLOCK))
-        for text in PROMPTS:
+        for text in texts:
             prompts, outcomes, spent_s = Prompts.of(text, episodes), [], 0.0
             players: tuple[Any, ...] = (make_agent(RULE), agent)
             for player in players:

@@ -3,7 +3,7 @@
 What a copy costs more than the mean of its copies is due to its own draws, however heavy the load.
 
 Shapes: E episodes, C copies, B = C x E rows (copy by copy), T slots, N UEs, J turns, P places,
-K columns, H hidden, V features of the critic.
+K columns, H hidden, G grounds of the weights, V features of the critic.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lambo_agents.queueing.network import QueueNet, QueueSlot, SlotInputs
+from lambo_agents.queueing.network import QueueNet, QueueSlot, SlotInputs, grounds
 from lambo_env.queueing.instances import Trace, local_scales
 from lambo_env.queueing.policies.simulation import Simulation
 from lambo_env.queueing.policies.turns import Floats, Ints
@@ -40,6 +40,7 @@ class Decided(NamedTuple):
     at: int
     ue: Ints  # [B, J]
     there: NDArray[np.bool_]  # [B, J] whether the row has that turn
+    grounds: Floats  # [B, G] of the weights
     slope: Floats  # [B, J, K + H] of the logarithm of the chance, by weights and by the last layer
     seen: Grounds | None  # of some slots
 
@@ -51,6 +52,7 @@ class Played:
     cost: Floats  # [B, T, N] of tasks, 0 where none, in mean tasks that mean UEs run themselves
     state: Tensor  # [B, T, V] that the critic sees at the start of each slot
     share: Floats  # [B]
+    episodes: int  # E
     slots: list[Decided]
 
 
@@ -95,7 +97,7 @@ def play(
         slots.append(decided)
         simulation.serve(place)
     cost = np.nan_to_num(simulation.outcomes().cost) / unit[:, None, None]
-    return Played(cost, torch.stack(states, dim=1), share, slots)
+    return Played(cost, torch.stack(states, dim=1), share, len(traces), slots)
 
 
 def _drawn(slot: QueueSlot, at: int, rng: np.random.Generator, keeps: bool) -> tuple[Ints, Decided]:
@@ -118,7 +120,8 @@ def _drawn(slot: QueueSlot, at: int, rng: np.random.Generator, keeps: bool) -> t
     places = slot.decide(choose)
     slope, *parts = (np.stack(part, axis=1) for part in zip(*turns, strict=True))
     seen = Grounds(slot.inputs, *parts) if keeps else None
-    return places, Decided(at, slot.turns.ue, slot.inputs.there.numpy(), slope, seen)
+    told = grounds(slot.inputs.cell).double().numpy()
+    return places, Decided(at, slot.turns.ue, slot.inputs.there.numpy(), told, slope, seen)
 
 
 def critic_features(inputs: SlotInputs) -> Tensor:

@@ -1,10 +1,12 @@
 """The network of ``lambo-q``: an encoder over a slot's tasks and servers, a decoder turn by turn.
 
 The decoder scores each place of the task whose turn it is: a linear score of the place's columns,
-which starts as the rule's that is imitated, plus what a hidden layer adds to it. The columns count
-the choices of the turns before; what the encoder knows is fixed in the slot.
+which starts as the rule's that is imitated, plus what a hidden layer adds to it. The weights of the
+score follow the prompt and the cell's load. The columns count the choices of the turns before; what
+the encoder knows is fixed in the slot.
 
-Shapes: B slots, J turns, M servers, P = M + 1 places, K columns, F features, D width, H hidden.
+Shapes: B slots, J turns, M servers, P = M + 1 places, K columns, F features, D width, H hidden, G
+grounds of the weights (KNOTS x LOADS).
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ TASK_FEATURES, PLACE_FEATURES, CELL_FEATURES = 6, 4, 8
 # (scores [B, P], columns [B, P, K], hidden layer [B, P, H]) of a turn -> places [B]
 Pick = Callable[[Floats, Floats, Floats], Ints]
 KNOTS = 3  # latency weights 0, 0.5 and 1 that the linear score has weights for
+LOADS = 4  # 1, and what weights are linear in: new tasks, waiting work of UEs and of edge servers
+_USUAL_TASKS, _USUAL_CPU, _USUAL_WORK = 0.3, 0.25, 0.4  # about what `queue` has
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ class QueueNet(nn.Module):
     def __init__(self, config: QueueNetConfig) -> None:
         super().__init__()
         self.config = c = config
-        self.linear = nn.Parameter(torch.zeros(KNOTS, len(COLUMNS)))
+        self.linear = nn.Parameter(torch.zeros(KNOTS * LOADS, len(COLUMNS)))
         self.task = nn.Linear(TASK_FEATURES, c.d_model)
         self.place = nn.Linear(PLACE_FEATURES, c.d_model)
         self.cell = nn.Linear(CELL_FEATURES, c.d_model)
@@ -109,9 +113,9 @@ class QueueNet(nn.Module):
         out: Tensor = self.of_task(x[:, -most:])[:, :, None] + places[:, None]
         return out
 
-    def weights(self, share: Tensor) -> Tensor:
-        """Return the weights of the linear score [B, K] at weights of latency [B]."""
-        return knots(share) @ self.linear
+    def weights(self, cell: Tensor) -> Tensor:
+        """Return the weights of the linear score [B, K] in cells [B, CELL_FEATURES]."""
+        return grounds(cell) @ self.linear
 
     def scores(self, hidden: Tensor, weights: Tensor, columns: Tensor) -> Tensor:
         """Return the scores [..., P] of places.
@@ -126,10 +130,22 @@ class QueueNet(nn.Module):
         return out
 
 
-def knots(share: Tensor) -> Tensor:
-    """Return how much each knot says at weights of latency [B]: [B, KNOTS], linear between."""
+def grounds(cell: Tensor) -> Tensor:
+    """Return what the weights of the linear score are linear in [B, G], in cells.
+
+    The knots of the prompt, linear between them, each times one and the loads; loads are 0 about
+    where `queue` is, and bounded.
+    """
     at = torch.arange(KNOTS) / (KNOTS - 1)
-    return (1 - (share[:, None] - at).abs() * (KNOTS - 1)).clamp(min=0)
+    knots = (1 - (cell[:, :1] - at).abs() * (KNOTS - 1)).clamp(min=0)
+    tasks, cpu, work = (cell[:, k] for k in (3, 4, 5))
+    loads = [
+        torch.ones_like(tasks),
+        2 * (tasks - _USUAL_TASKS),
+        2 * (cpu / (cpu + _USUAL_CPU) - 0.5),
+        2 * (work / (work + _USUAL_WORK) - 0.5),
+    ]
+    return (knots[:, :, None] * torch.stack(loads, dim=1)[:, None]).flatten(1)
 
 
 class QueueSlot:
@@ -147,7 +163,7 @@ class QueueSlot:
         self._columns = PlaceColumns(self.turns, instances.slot_s)
         with torch.inference_mode():
             self._hidden = net.encode(self.inputs).numpy()
-            self._weights = net.weights(torch.as_tensor(share, dtype=torch.float32)).numpy()
+            self._weights = net.weights(self.inputs.cell).numpy()
         self._matrix = net.columns.weight.detach().numpy().T.copy()
         self._out = net.out.detach().numpy()
 

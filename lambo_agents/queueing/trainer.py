@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lambo_agents.queueing.advantages import QueueCritic, Returns, advantages, critic_loss, returns
 from lambo_agents.queueing.episodes import Played, joined, play
-from lambo_agents.queueing.network import KNOTS, QueueNet, QueueSlot, SlotInputs, knots
+from lambo_agents.queueing.network import KNOTS, LOADS, QueueNet, QueueSlot, SlotInputs
 from lambo_agents.queueing.recipe import QueueRecipe
 from lambo_agents.registry import make_agent
 from lambo_env.cell.seeding import training_rng
@@ -45,7 +45,6 @@ class Lessons(NamedTuple):
     place: Tensor  # [S, J]
     chance: Tensor  # [S, J]
     advantage: Tensor  # [S, J]
-    share: Tensor  # [S]
 
 
 class QueueTrainer:
@@ -59,9 +58,9 @@ class QueueTrainer:
             self.actor, self.critic = QueueNet(recipe.shape()), QueueCritic()
             nn.init.normal_(self.actor.out, std=1e-2)
         with torch.no_grad():
-            self.actor.linear.copy_(torch.as_tensor(self._first_weights()))
+            self.actor.linear[::LOADS] = torch.as_tensor(self._first_weights()).float()
         self.mean = {name: w.detach().clone() for name, w in self.actor.state_dict().items()}
-        size = KNOTS * len(COLUMNS) + self.actor.config.hidden
+        size = self.actor.linear.numel() + self.actor.config.hidden
         self.fisher = torch.zeros(size, size, dtype=torch.float64)  # running means, as are
         self.gradient = torch.zeros(size, dtype=torch.float64)
         below = [p for name, p in self.actor.named_parameters() if name not in _LAST]
@@ -88,7 +87,7 @@ class QueueTrainer:
         rng = training_rng(self.recipe.seed, self.scenario, _START_STREAM)
         net, gaps = QueueNet(self.recipe.shape()), []
         with torch.no_grad():
-            net.linear.copy_(torch.as_tensor(np.tile(weights, (KNOTS, 1))))
+            net.linear[::LOADS] = torch.as_tensor(weights).float()
 
         def choose(scores: Floats, columns: Floats, hidden: Floats) -> Ints:
             best = np.sort(scores, axis=1)
@@ -122,8 +121,7 @@ class QueueTrainer:
         better = [
             advantages(played, slot, told, recipe.copies, recipe.discount) for slot in played.slots
         ]
-        there = [part[slot.there] for part, slot in zip(better, played.slots, strict=True)]
-        spread = max(float(np.std(np.concatenate(there))), 1e-9)
+        spread = _spread(played, better)[:, None]
         better = [np.clip(part / spread, -_LARGEST, _LARGEST) for part in better]
         numbers |= self._step_last(played, better)
         if self.step >= recipe.linear_updates:
@@ -171,19 +169,10 @@ class QueueTrainer:
         Kakade, A natural policy gradient (2001): the gradient, over how strongly each direction
         changes chances; shortened where chances would change by more than ``divergence`` nats.
         """
-        share = knots(torch.as_tensor(played.share, dtype=torch.float32)).numpy()
-        size, cut = len(self.gradient), KNOTS * len(COLUMNS)
-        fisher, gradient, count = np.zeros((size, size)), np.zeros(size), 0
-        for slot, part in zip(played.slots, better, strict=True):
-            row, turn = np.nonzero(slot.there)
-            slope = slot.slope[row, turn]
-            linear = (share[row][:, :, None] * slope[:, None, : len(COLUMNS)]).reshape(-1, cut)
-            slope = np.concatenate([linear, slope[:, len(COLUMNS) :]], axis=1)
-            fisher += slope.T @ slope
-            gradient += part[row, turn] @ slope
-            count += row.size
-        self.fisher.lerp_(torch.as_tensor(fisher / count), 1 - _MEMORY)
-        self.gradient.lerp_(torch.as_tensor(gradient / count), 1 - _MEMORY)
+        fisher, gradient = _moments(played, better)
+        size, cut = len(gradient), self.actor.linear.numel()
+        self.fisher.lerp_(torch.as_tensor(fisher), 1 - _MEMORY)
+        self.gradient.lerp_(torch.as_tensor(gradient), 1 - _MEMORY)
         full = 1 - _MEMORY ** (self.step + 1)
         told = self.fisher.numpy() / full
         damped = told + np.diag(_damping(np.diag(told), cut))
@@ -194,9 +183,9 @@ class QueueTrainer:
         divergence = 0.5 * float(step @ told @ step)
         step *= math.sqrt(min(1.0, self.recipe.divergence / max(divergence, 1e-12)))
         with torch.no_grad():
-            self.actor.linear.add_(torch.as_tensor(step[:cut].reshape(KNOTS, -1)))
+            self.actor.linear.add_(torch.as_tensor(step[:cut].reshape(KNOTS * LOADS, -1)))
             self.actor.out.add_(torch.as_tensor(step[cut:]))
-        return {"gain": float(gradient @ step) / count}
+        return {"gain": float(gradient @ step)}
 
     def _step_below(
         self, played: Played, better: list[Floats], rng: np.random.Generator
@@ -223,9 +212,8 @@ class QueueTrainer:
             padded([seen.place for seen, _ in kept]),
             padded([seen.chance for seen, _ in kept]).float(),
             padded([part for _, part in kept]).float(),
-            torch.as_tensor(np.tile(played.share, len(kept)), dtype=torch.float32),
         )
-        order = rng.permutation(len(lessons.share))
+        order = rng.permutation(len(lessons.place))
         numbers: dict[str, float] = {}
         for rows in np.array_split(order, max(1, len(order) // self.recipe.batch)):
             numbers = self._learn(lessons, torch.as_tensor(rows))
@@ -234,7 +222,7 @@ class QueueTrainer:
     def _learn(self, lessons: Lessons, rows: Tensor) -> dict[str, float]:
         """Take one step on some slots; return its numbers."""
         inputs, actor = lessons.inputs.take(rows), self.actor
-        weights = actor.weights(lessons.share[rows])[:, None]
+        weights = actor.weights(inputs.cell)[:, None]
         columns, place = lessons.columns[rows], lessons.place[rows]
         weights = weights.expand(-1, columns.shape[1], -1)
         logs = (-actor.scores(actor.encode(inputs), weights, columns)).log_softmax(-1)
@@ -254,6 +242,44 @@ class QueueTrainer:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         for name, weight in self.actor.state_dict().items():
             self.mean[name].lerp_(weight, 1 - decay)
+
+
+def _spread(played: Played, better: list[Floats]) -> Floats:
+    """Return the standard deviation of each row's episode's advantages [B], all copies together.
+
+    So a light load is as much worth learning as a heavy one, whose costs vary many times as much.
+    """
+    count, square = np.zeros((2, played.share.size))
+    for slot, part in zip(played.slots, better, strict=True):
+        count += slot.there.sum(axis=1)
+        square += (np.where(slot.there, part, 0.0) ** 2).sum(axis=1)
+    copies = played.share.size // played.episodes
+    by_episode = square.reshape(copies, -1).sum(axis=0) / count.reshape(copies, -1).sum(axis=0)
+    return np.tile(np.maximum(np.sqrt(by_episode), 1e-9), copies)
+
+
+def _moments(played: Played, better: list[Floats]) -> tuple[Floats, Floats]:
+    """Return the Fisher matrix and the gradient, per decision, of linear weights and last layer."""
+    cut, ends = len(COLUMNS), played.slots[0].slope.shape[2]
+    wide = played.slots[0].grounds.shape[1]
+    linear, mixed = np.zeros((wide * wide, cut * cut)), np.zeros((wide, cut * (ends - cut)))
+    last = np.zeros((ends - cut, ends - cut))
+    upper, lower, count = np.zeros((wide, cut)), np.zeros(ends - cut), 0
+    for slot, part in zip(played.slots, better, strict=True):
+        slope, told = slot.slope * slot.there[..., None], slot.grounds
+        rows, both = len(slope), (told[:, :, None] * told[:, None]).reshape(len(told), -1)
+        product = slope.swapaxes(1, 2) @ slope
+        linear += both.T @ product[:, :cut, :cut].reshape(rows, -1)
+        mixed += told.T @ product[:, :cut, cut:].reshape(rows, -1)
+        last += product[:, cut:, cut:].sum(axis=0)
+        pull = (part[:, None] @ slope)[:, 0]
+        upper += told.T @ pull[:, :cut]
+        lower += pull[:, cut:].sum(axis=0)
+        count += np.count_nonzero(slot.there)
+    top = linear.reshape(wide, wide, cut, cut).transpose(0, 2, 1, 3).reshape(wide * cut, -1)
+    side = mixed.reshape(wide * cut, -1)
+    fisher = np.block([[top, side], [side.T, last]]) / count
+    return fisher, np.concatenate([upper.reshape(-1), lower]) / count
 
 
 def _damping(diagonal: Floats, cut: int) -> Floats:

@@ -14,9 +14,12 @@ import pytest
 
 pytest.importorskip("torch", reason="LAMBO needs torch")
 
-from benchmarks.commands.study import HEADER, table_row
+from benchmarks.commands.study import header, table_row
 from benchmarks.report.statistics import seeds_interval
-from benchmarks.studies import ablations
+from benchmarks.studies import queue_card
+from benchmarks.studies.ablations import offloading, queueing
+from benchmarks.studies.ablations import study as ablations
+from lambo_agents.queueing import run as queue_run
 
 STUDY = """
 name = "plain"
@@ -39,6 +42,25 @@ rollouts = 2
 name = "one-order"
 about = ""
 deciding = { shuffled = false }
+"""
+
+QUEUE_STUDY = """
+world = "queueing"
+name = "whole"
+about = "as it is"
+updates = 2
+episodes = 2
+copies = 2
+start = "linear-rule"
+network = { d_model = 4, num_heads = 1, hidden = 3 }
+
+[[worlds]]
+scenario = "CELL"
+
+[[variants]]
+name = "bare"
+about = "without the rule"
+without = ["start"]
 """
 
 
@@ -73,15 +95,15 @@ def test_a_study_goes_on_where_it_stopped_and_measures_alike(
     assert first["plain"][0]["recipe"]["seed"] == 0
     assert first["one-order"][1]["recipe"]["phases"][1]["shuffled"] is False
     whole = json.loads((tmp_path / "out" / "plain-0" / "result.json").read_text())
-    assert whole["gap_percent"] == first["plain"][0]["gap_percent"]
+    assert whole["percent"] == first["plain"][0]["percent"]
     (tmp_path / "out" / "one-order-1" / "result.json").write_text("{half")
     again = ablations.study((str(path),), tmp_path / "out", 2, 3, tell=said.append)
     assert again["plain"] == first["plain"]
     # its training was there, only measured anew
-    assert again["one-order"][1]["gap_percent"] == first["one-order"][1]["gap_percent"]
+    assert again["one-order"][1]["percent"] == first["one-order"][1]["percent"]
     row = table_row("plain", "as it is", first["plain"])
-    assert len(row) == len(HEADER)
-    assert f"{math.sqrt(math.prod(r['gap_percent'][0] for r in first['plain'])):.3f} [" in row[3]
+    assert len(row) == len(header(offloading.TITLES))
+    assert f"{math.sqrt(math.prod(r['percent'][0] for r in first['plain'])):.3f} [" in row[3]
 
 
 @pytest.mark.parametrize(
@@ -116,3 +138,22 @@ def test_the_interval_of_a_few_seeds_is_students() -> None:
     assert math.isnan(seeds_interval([1.0]).low)
     with pytest.raises(ValueError, match="seeds_interval"):
         seeds_interval([])
+
+
+def test_a_study_of_the_world_where_tasks_wait_measures_against_the_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, path = tmp_path / "cell.toml", tmp_path / "parts.toml"
+    cell.write_text('world = "queueing"\nnum_slots = 4\nnum_ues = 8\n')
+    monkeypatch.setattr(queue_card, "SCENARIOS", (str(cell),))
+    monkeypatch.setattr(queueing, "TITLES", ("latency", "energy"))
+    monkeypatch.setattr(queue_run, "_MEASURED", ((str(cell), 1.0),))
+    path.write_text(QUEUE_STUDY.replace("CELL", str(cell)))
+    whole, bare = ablations.variants(path)
+    assert whole.recipe.start == "linear-rule" and bare.recipe.start is None
+    found = ablations.study((str(path),), tmp_path / "out", 1, 2, tell=[].append)
+    assert found["whole"][0]["clock"]["rollouts"] == 2 * 2 * 2
+    assert found["whole"][0]["percent"] != found["bare"][0]["percent"]
+    row = table_row("bare", "", found["bare"])
+    assert len(row) == len(header(queueing.TITLES))
+    assert row[3].startswith(f"{found['bare'][0]['percent'][0]:.3f} [")

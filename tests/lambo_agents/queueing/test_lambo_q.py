@@ -12,9 +12,16 @@ from lambo_agents.queueing import checkpoint, run
 from lambo_agents.queueing.advantages import QueueCritic, Returns, advantages, returns
 from lambo_agents.queueing.agent import QueueLambo
 from lambo_agents.queueing.episodes import play
-from lambo_agents.queueing.network import QueueNet, QueueNetConfig, QueueSlot, slot_inputs
+from lambo_agents.queueing.network import (
+    CELL_FEATURES,
+    LOADS,
+    QueueNet,
+    QueueNetConfig,
+    QueueSlot,
+    slot_inputs,
+)
 from lambo_agents.queueing.recipe import QueueRecipe, is_queueing
-from lambo_agents.queueing.trainer import QueueTrainer
+from lambo_agents.queueing.trainer import QueueTrainer, _moments, _spread
 from lambo_env.offloading.scenario import load_scenario as load_paper
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
@@ -27,7 +34,7 @@ RNG = np.random.default_rng
 SMALL = {"d_model": 4, "num_heads": 1, "encoder_ff": 4, "hidden": 3}
 
 
-def network(seed=0, **fields):
+def network(seed=3, **fields):
     """Return a network of random weights."""
     torch.manual_seed(seed)
     net = QueueNet(QueueNetConfig(**{**SMALL, **fields}))
@@ -60,8 +67,8 @@ def test_the_decision_is_that_of_a_plain_loop():
     now = turns(shown)
     columns = PlaceColumns(now, shown.slot_s)
     with torch.no_grad():
-        hidden = net.encode(slot_inputs(shown, now, share))
-        weights = net.weights(torch.as_tensor(share).float())
+        inputs = slot_inputs(shown, now, share)
+        hidden, weights = net.encode(inputs), net.weights(inputs.cell)
 
         def choose(j, finish_s, work_s):
             at = torch.as_tensor(columns.at(j, finish_s, work_s)).float()
@@ -82,11 +89,23 @@ def test_rows_do_not_depend_on_each_other():
 
 
 def test_weights_between_knots_are_linear():
-    net = network()
-    told = net.weights(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]))
-    low, mid, high = net.linear
+    net, cell = network(), torch.rand(5, CELL_FEATURES)
+    cell[:, 0] = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    cell[:, 3:] = cell[0, 3:]
+    told = net.weights(cell)
+    low, mid, high = told[::2]
     want = torch.stack([low, (low + mid) / 2, mid, (mid + high) / 2, high])
-    assert torch.allclose(told, want)
+    assert torch.allclose(told, want, atol=1e-5)
+
+
+def test_weights_follow_the_load_and_stay_bounded():
+    net, cell = network(), torch.zeros(3, CELL_FEATURES)
+    cell[:, 3:6] = torch.tensor([[0.3, 0.25, 0.4], [0.3, 1e9, 1e9], [1.0, 0.0, 0.0]])
+    knots = net.linear.unflatten(0, (-1, LOADS))[0]  # energy alone
+    usual, heavy, light = net.weights(cell)
+    assert torch.allclose(usual, knots[0])
+    assert torch.allclose(heavy, knots[0] + knots[2] + knots[3])
+    assert torch.allclose(light, knots[0] + 1.4 * knots[1] - knots[2] - knots[3], atol=1e-5)
 
 
 def test_a_training_begins_with_the_rules_decisions(small):
@@ -143,7 +162,7 @@ def test_slopes_are_those_of_the_chances():
     traces = sample_trace(scenario, 2, RNG(0))
     played = play(net, scenario, traces, share, RNG(1), copies=1, seen=1.0)
     (decided,) = [slot for slot in played.slots if slot.at == 3]
-    seen, weights = decided.seen, net.weights(torch.as_tensor(share).float())
+    seen, weights = decided.seen, net.weights(decided.seen.inputs.cell)
     hidden = net.encode(seen.inputs)
     for row, turn in np.argwhere(decided.there):
         columns = torch.as_tensor(seen.columns[row, turn])
@@ -166,6 +185,35 @@ def test_the_last_layers_step_gains_by_what_it_is_told(small):
     fisher = trainer.fisher / (1 - 0.7)  # of one update
     divergence = 0.5 * float(moved.double() @ fisher @ moved.double())
     assert numbers["gain"] > 0 and 1e-5 < divergence < 1.001e-3
+
+
+def test_moments_are_sums_over_decisions(small):
+    trainer = QueueTrainer(small)
+    played = trainer._play(RNG(0))
+    better = [RNG(k).normal(size=slot.there.shape) for k, slot in enumerate(played.slots)]
+    fisher, gradient = _moments(played, better)
+    rows = []
+    for slot, part in zip(played.slots, better, strict=True):
+        for row, turn in np.argwhere(slot.there):
+            slope, cut = slot.slope[row, turn], trainer.actor.linear.shape[1]
+            outer = np.outer(slot.grounds[row], slope[:cut]).reshape(-1)
+            rows.append((np.concatenate([outer, slope[cut:]]), part[row, turn]))
+    slopes, parts = (np.array(part) for part in zip(*rows, strict=True))
+    assert np.allclose(fisher, slopes.T @ slopes / len(slopes))
+    assert np.allclose(gradient, parts @ slopes / len(slopes))
+
+
+def test_every_episode_counts_alike(small):
+    trainer = QueueTrainer(small)
+    played = trainer._play(RNG(0))
+    better = [RNG(k).normal(size=slot.there.shape) for k, slot in enumerate(played.slots)]
+    spread = _spread(played, better)
+    for episode in range(3):
+        rows = np.arange(episode, 6, 3)
+        parts = [
+            part[rows][slot.there[rows]] for slot, part in zip(played.slots, better, strict=True)
+        ]
+        assert np.allclose(spread[rows], np.sqrt(np.mean(np.concatenate(parts) ** 2)))
 
 
 def test_the_tail_of_returns_without_a_critic_is_the_discounted_sum():

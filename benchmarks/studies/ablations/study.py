@@ -11,33 +11,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from benchmarks.report.statistics import Interval, seeds_interval
-from benchmarks.studies.model_card import BLOCK, BOUND_GAP, BOUND_LIMIT_S, PROMPTS
-from benchmarks.sweep import bounds, provenance
+from benchmarks.report.statistics import Interval
+from benchmarks.studies.ablations import offloading, queueing
+from benchmarks.sweep import provenance
 from benchmarks.sweep.engines.choice import EngineChoice
-from lambo_agents.acl.config import Recipe
-from lambo_agents.registry import make_agent
-from lambo_env.cell.seeding import decision_rng, evaluation_rng
-from lambo_env.offloading import physics
-from lambo_env.offloading.scenario import load_scenario
-from lambo_env.offloading.slots import sample_instances
-from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import files, jsons, runs, toml, validate
-from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import measure as measure_time
 
-FORMAT = 2  # of a result's file
-LEAST = 1e-3  # percent: bounds are no tighter than 0.01 %
-COLUMNS = (*((text, "optimal") for text in PROMPTS), (PROMPTS[0], "share"))
-FOLDER = Path(__file__).parent / "recipes"
+FORMAT = 3  # of a result's file
+FOLDER = Path(__file__).parents[1] / "recipes"
 STUDIES = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+_OF_VARIANTS = ("name", "about", "deciding", "without")
 Row = dict[str, Any]
 
 
@@ -47,15 +36,20 @@ class Variant:
 
     name: str
     about: str
-    recipe: Recipe
+    recipe: Any  # of its world
+
+
+def world_of(table: Mapping[str, Any]) -> ModuleType:
+    """Return how the networks of a recipe's world are trained and measured."""
+    return queueing if table.get("world") == "queueing" else offloading
 
 
 def variants(source: str | Path) -> tuple[Variant, ...]:
     """Return the variants of a study, the reference first.
 
     A study is a recipe with its name, what it is about, and the tables ``[[variants]]``: name,
-    about, fields of the recipe in place of its own, and under ``deciding`` fields of all phases but
-    reading.
+    about, fields of the recipe in place of its own, ``without``: those that are left at their
+    defaults, and under ``deciding`` fields of all phases but reading.
 
     Args:
         source: of STUDIES, or a TOML file.
@@ -69,18 +63,20 @@ def variants(source: str | Path) -> tuple[Variant, ...]:
     reference = toml.load(path, "study")
     told = reference.pop("variants", [])
     name, about = (reference.pop(key, "reference") for key in ("name", "about"))
-    found = [Variant(name, about, Recipe.from_dict(reference))]
+    recipe = world_of(reference).recipe
+    found = [Variant(name, about, recipe(reference))]
     for entry in told:
-        fields = {k: v for k, v in entry.items() if k not in ("name", "about", "deciding")}
+        fields = {k: v for k, v in entry.items() if k not in _OF_VARIANTS}
+        kept = {k: v for k, v in reference.items() if k not in entry.get("without", ())}
         try:
-            phases = [
-                {**table, **(entry.get("deciding", {}) if table["phase"] != "reading" else {})}
-                for table in fields.pop("phases", reference["phases"])
-            ]
-            recipe = Recipe.from_dict({**reference, "phases": phases, **fields})
+            if "phases" in reference:
+                fields["phases"] = [
+                    {**table, **(entry.get("deciding", {}) if table["phase"] != "reading" else {})}
+                    for table in fields.get("phases", reference["phases"])
+                ]
+            found.append(Variant(entry["name"], entry["about"], recipe({**kept, **fields})))
         except ValueError as error:
             raise ValueError(f"variant {entry.get('name')!r} of {path}: {error}") from error
-        found.append(Variant(entry["name"], entry["about"], recipe))
     return tuple(found)
 
 
@@ -101,7 +97,7 @@ def study(
         names: of STUDIES, or TOML files.
         folder: one sub-folder per training.
         seeds: trainings per variant.
-        instances: fresh ones that a network is measured on.
+        instances: fresh ones that a network is measured on; episodes, where tasks wait.
         tell: called with a line as a training is measured.
         engine: where trainings run, one after the other here unless told otherwise; a cluster's
             nodes share the folder.
@@ -137,13 +133,13 @@ def _study(
     with choice.start(len(tasks)) as engine:
         for (name, seed), row in engine(_one, tasks):
             found[name, seed] = row
-            gaps = ", ".join(f"{row['gap_percent'][k]:.3f}" for k in range(len(COLUMNS)))
-            tell(f"{name}, seed {seed}: gaps {gaps} %, {row['cpu_s']:.0f} s of CPU")
+            percent = ", ".join(f"{value:.3f}" for value in row["percent"])
+            tell(f"{name}, seed {seed}: {percent} %, {row['cpu_s']:.0f} s of CPU")
     return {name: [found[name, seed] for seed in range(seeds)] for name in chosen}
 
 
-def _one(recipe: Recipe, folder: Path, instances: int) -> Row:
-    path = folder / "result.json"
+def _one(recipe: Any, folder: Path, instances: int) -> Row:
+    path, world = folder / "result.json", world_of(recipe.to_dict())
     settings = {
         "format": FORMAT,
         "instances": instances,
@@ -157,46 +153,19 @@ def _one(recipe: Recipe, folder: Path, instances: int) -> Row:
         # none yet, damaged, or of other settings: train (which refuses a folder of another
         # training)
         pass
-    from lambo_agents.acl.run import train
-    from lambo_agents.network import checkpoint
-
-    timing = measure_time(lambda: train(recipe, folder, report=lambda row: None))
-    weights = timing.result
-    aed, meta = checkpoint.load_network(weights)
+    timing = measure_time(lambda: world.train(recipe, folder))
     row = {
         **settings,
-        "parameters": aed.num_parameters,
-        "clock": {name: meta["row"][name] for name in ("step", "rollouts", "labels")},
+        "clock": world.clock(timing.result),
         "cpu_s": float(timing.cpu_s[0]),  # of the last go, where it took several
-        "gap_percent": measure(weights, instances),
+        "percent": world.measure(timing.result, instances),
         "made": provenance.describe(1),
     }
     files.write_text(path, json.dumps(row, indent=1) + "\n")
     return row
 
 
-def measure(weights: Path, count: int) -> list[float]:
-    """Return the mean gap in percent to bounds proven to 0.01 %, greedy, for each of COLUMNS."""
-    scenario = load_scenario("paper")
-    instances = sample_instances(scenario, count, evaluation_rng(0, scenario, BLOCK))
-    found = []
-    for text, allocation in COLUMNS:
-        prompts = Prompts.of(text, count)
-        key = bounds.bound_key(
-            scenario.hash, 0, BLOCK, count, float(prompts.latency_weight[0]), BOUND_GAP
-        )
-        bound = bounds.obtain(instances, text, key, BOUND_GAP, BOUND_LIMIT_S, bounds.cache_folder())
-        agent = make_agent("lambo-s", weights=str(weights), allocation=allocation)
-        decision = agent.decide(instances, prompts, decision_rng(0, scenario.hash, BLOCK))
-        cost = physics.evaluate(instances, decision, prompts.objective(instances)).cost
-        found.append(float(np.mean(gap_percent(cost, bound.lower))))
-    return found
-
-
 def summary(rows: list[Row]) -> list[Interval]:
-    """Return the geometric mean gap over seeds per column, with the interval of its logarithm."""
-    logs = [
-        seeds_interval(np.log([max(row["gap_percent"][k], LEAST) for row in rows]))
-        for k in range(len(COLUMNS))
-    ]
-    return [Interval(*(math.exp(end) for end in (log.mean, log.low, log.high))) for log in logs]
+    """Return the mean over seeds per title of the world, with its interval."""
+    world = world_of(rows[0]["recipe"])
+    return [world.summary([row["percent"][k] for row in rows]) for k in range(len(world.TITLES))]
