@@ -94,8 +94,8 @@ COMMANDS = {
     "curves": ("curves:curves", "Draw what happened in trainings of LAMBO: gaps over updates."),
     "study": (
         "study:study",
-        "Train variants of LAMBO side by side: sizes (ladder), parts of the method (ablations, where tasks wait queue-parts), "
-        "the paper's own form (literal).",
+        "Train variants of LAMBO side by side: sizes (ladder), parts of the method (ablations; "
+        "queue-parts, where tasks wait), the paper's own form (literal).",
     ),
     "train lambo": (
         "train.lambo:train",
