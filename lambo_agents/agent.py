@@ -183,7 +183,10 @@ class LamboAgent:
     def _slots(
         self, arrays: Instances, prompts: Prompts, weights: NDArray[np.float64] | None
     ) -> decode.Slot:
-        slots = decode.slot(arrays, prompts.tokens, self.allocation == "share", self.device)
+        shares = torch.full((arrays.batch_size,), self.allocation == "share")
+        if weights is not None:  # where energy alone counts, more CPU saves nothing: floors do
+            shares &= torch.from_numpy(weights > 0)
+        slots = decode.slot(arrays, prompts.tokens, shares, self.device)
         if weights is None:
             return slots
         told = meaning_of(weights, self.aed.config.prompt_bins).to(self.device)

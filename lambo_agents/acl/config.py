@@ -15,17 +15,19 @@ from typing import Any, Self
 import numpy as np
 
 from lambo_agents.acl.stages import (
+    KINDS,
     STAGES,
+    DecisionStage,
     GradientStage,
     ImitationStage,
     ReadingStage,
     Stage,
     name_of,
+    some_kinds,
 )
 from lambo_agents.network.config import PRESETS, AEDConfig, preset
 from lambo_env.offloading.scenario import Scenario, load_scenario
 from lambo_env.offloading.variation import Variation, counts, factors, known_scenario
-from lambo_env.prompts.objectives import MIX, PAIR
 from lambo_env.utils import rules, toml, validate
 from lambo_env.utils.rules import Ruled, ruled
 
@@ -33,14 +35,6 @@ RECIPES = Path(__file__).parent / "recipes"
 Range = tuple[float, float]
 BASELINES = ("mean", "critic", "both")
 PRECISIONS = ("fp32", "bf16")
-_KINDS = (*PAIR, MIX)
-
-
-def _some_kinds(field: str, value: Any) -> Any:
-    kinds = tuple(value) if isinstance(value, (list, tuple)) else ()
-    known = kinds != () and set(kinds) <= set(_KINDS)
-    validate.check(field, value, known, f"one or more of {', '.join(_KINDS)}")
-    return kinds
 
 
 def _preset_name(field: str, value: str) -> str:
@@ -59,8 +53,9 @@ class World(Ruled):
     scenario: str = ruled("paper", known_scenario)
     """Preset or TOML file."""
 
-    share: float = ruled(1.0, validate.positive)
-    """How many of the updates draw from it, relative to the other worlds' shares."""
+    share: float = ruled(1.0, validate.non_negative)
+    """How many of the updates draw from it, relative to the other worlds' shares; 0: those of
+    phases alone that say so (``world_shares``)."""
 
     num_ues: tuple[int, int] | None = ruled(None, rules.optional(counts))
     """Range of N, even on a logarithmic scale; None keeps the scenario's."""
@@ -122,7 +117,7 @@ class Recipe(Ruled):
     scenario: str = ruled("paper", known_scenario)
     """Preset or TOML file that the gap is measured on while the network trains."""
 
-    kinds: tuple[str, ...] = ruled((*PAIR, MIX), _some_kinds)
+    kinds: tuple[str, ...] = ruled(KINDS, some_kinds)
     """Prompts that batches hold: of latency, energy and mix."""
 
     baseline: str = ruled("mean", rules.one_of(*BASELINES))
@@ -182,6 +177,8 @@ class Recipe(Ruled):
         """Validate every field, and what they say together."""
         super().__post_init__()
         bins = self.shape().prompt_bins
+        shares = [world.share for world in self.worlds]
+        self.check("worlds", sum(shares) > 0, "at least one with a share above 0")
         for index, stage in enumerate(self.phases):
             reads = isinstance(stage, ReadingStage)
             allowed = "a phase that decides: this network has no reader of its own (prompt_bins)"
@@ -190,6 +187,10 @@ class Recipe(Ruled):
             if isinstance(stage, GradientStage) and self.baseline != "critic":
                 allowed = ">= 2 where their mean is the baseline"
                 validate.check(f"{name}.rollouts", stage.rollouts, stage.rollouts > 1, allowed)
+            if isinstance(stage, DecisionStage) and stage.world_shares is not None:
+                fits = len(stage.world_shares) == len(self.worlds)
+                allowed = f"one number per world ({len(self.worlds)})"
+                validate.check(f"{name}.world_shares", stage.world_shares, fits, allowed)
             allowed = f"a multiple of Recipe.shards ({self.shards})"
             even = stage.batch % self.shards == 0
             validate.check(f"{name}.{stage.BATCH}", stage.batch, even, allowed)

@@ -5,6 +5,7 @@ Instances of a family of scenarios, prompts, which of them use the shares, label
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,25 +105,25 @@ def sample_batch(recipe: Recipe, stage: DecisionStage, rng: np.random.Generator)
 
     One world, as it is or varied, training phrasings of all kinds mixed.
     """
-    shares = np.array([world.share for world in recipe.worlds])
+    shares = np.array(stage.world_shares or [world.share for world in recipe.worlds])
     world = recipe.worlds[int(rng.choice(len(shares), p=shares / shares.sum()))]
     scenario = world.draw(rng)
     weight = scenario.num_ues * (11 + len(scenario.server_cpu_hz))
     size = max(_LEAST_INSTANCES, int(stage.instances * min(2.0, _USUAL / weight)))  # as much to do
     instances = sample_instances(scenario, size, rng)
-    prompts = _prompts(recipe, size, rng)
+    prompts = _prompts(recipe, stage.kinds or recipe.kinds, size, rng)
     return Batch(instances, prompts, torch.from_numpy(rng.random(size) < stage.share_rows))
 
 
-def _prompts(recipe: Recipe, size: int, rng: np.random.Generator) -> Prompts:
+def _prompts(recipe: Recipe, kinds: Sequence[str], size: int, rng: np.random.Generator) -> Prompts:
     """Draw what instances are for: training phrasings, or plain shares for a network with meanings.
 
     Such a network is told what its texts say while it learns to decide, so that which phrasings
-    there are changes nothing about its decisions. A third each: latency, energy, any mix of them.
+    there are changes nothing about its decisions. Kinds are drawn evenly; a mix is any.
     """
     if not recipe.shape().prompt_bins:
-        return Prompts.sample(size, rng, kinds=recipe.kinds)
-    kind, mix = rng.integers(len(recipe.kinds), size=size), rng.random(size)
-    weights = np.array([_PURE.get(name, np.nan) for name in recipe.kinds])[kind]
+        return Prompts.sample(size, rng, kinds=kinds)
+    kind, mix = rng.integers(len(kinds), size=size), rng.random(size)
+    weights = np.array([_PURE.get(name, np.nan) for name in kinds])[kind]
     told = np.where(np.isnan(weights), mix, weights)
     return Prompts([_SHARES.format(100 * w, 100 - 100 * w) for w in told], told)

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
+from lambo_env.prompts.objectives import MIX, PAIR
 from lambo_env.utils import rules, validate
 from lambo_env.utils.rules import Ruled, ruled
+
+KINDS = (*PAIR, MIX)
+
+
+def some_kinds(field: str, value: Any) -> tuple[str, ...]:
+    """Return kinds of prompts; one named twice is drawn twice as often."""
+    kinds = tuple(value) if isinstance(value, (list, tuple)) else ()
+    known = kinds != () and all(kind in KINDS for kind in kinds)
+    validate.check(field, value, known, f"one or more of {', '.join(KINDS)}")
+    return kinds
+
+
+def _world_shares(field: str, value: Any) -> tuple[float, ...]:
+    listed = isinstance(value, (list, tuple)) and len(value) > 0
+    allowed = "a number >= 0 per world, one of them above 0"
+    validate.check(field, value, listed, allowed)
+    shares = tuple(validate.non_negative(f"{field}[{k}]", share) for k, share in enumerate(value))
+    validate.check(field, value, sum(shares) > 0, allowed)
+    return shares
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +88,12 @@ class DecisionStage(Stage):
 
     shuffled: bool = ruled(True, validate.boolean)
     """Learn shuffled orders of the UEs too; False: only the order in which the network decides."""
+
+    world_shares: tuple[float, ...] | None = ruled(None, rules.optional(_world_shares))
+    """Shares of the recipe's worlds in these updates; None: the worlds' own."""
+
+    kinds: tuple[str, ...] | None = ruled(None, rules.optional(some_kinds))
+    """Prompts of these updates, of latency, energy and mix; None: the recipe's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

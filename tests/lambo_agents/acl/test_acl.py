@@ -327,7 +327,18 @@ def test_the_paper_form_trains_by_the_same_phases() -> None:
         ({"worlds": ({"num_ues": (9, 3)},)}, r"worlds\[0\]: World.num_ues is \(9, 3\)"),
         ({"worlds": ({"num_ues": (2.5, 3)},)}, r"World.num_ues is \(2.5, 3\); allowed: .*integers"),
         ({"worlds": ({"num_ues": ("a", 3)},)}, r"World.num_ues is \('a', 3\)"),
-        ({"worlds": ({"share": 0},)}, r"worlds\[0\]: World.share is 0"),
+        ({"worlds": ({"share": -1},)}, r"worlds\[0\]: World.share is -1"),
+        ({"worlds": ({"share": 0},)}, r"Recipe.worlds is .*; allowed: at least one"),
+        (
+            {"phases": (IMITATION | {"world_shares": (1, 1)},)},
+            r"phases\[0\].world_shares is \(1.0, 1.0\)",
+        ),
+        (
+            {"phases": (IMITATION | {"world_shares": (0,)},)},
+            r"ImitationStage.world_shares is \(0,\)",
+        ),
+        ({"phases": (IMITATION | {"world_shares": (-1,)},)}, r"world_shares\[0\] is -1"),
+        ({"phases": (IMITATION | {"kinds": ()},)}, r"ImitationStage.kinds is"),
         ({"worlds": ({"scale": 1},)}, r"worlds\[0\]: World.scale: unknown field"),
         ({"network": {"encoder_layers": 0}}, "AEDConfig.encoder_layers is 0"),
         ({"network": {"layers": 2}}, "AEDConfig.layers: unknown field"),
@@ -340,6 +351,21 @@ def test_the_paper_form_trains_by_the_same_phases() -> None:
 def test_a_bad_recipe_says_what_is_wrong(fields: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Recipe.from_dict({"phases": (READING,), **fields})
+
+
+def test_a_phase_may_have_worlds_and_prompts_of_its_own() -> None:
+    recipe = Recipe.from_dict(
+        {
+            "worlds": ({"num_ues": (5, 5)}, {"num_ues": (7, 7), "share": 0}),
+            "kinds": ("latency", "mix"),
+            "phases": (IMITATION, IMITATION | {"world_shares": (0, 1), "kinds": ("energy",)}),
+            "preset": "lambo_xs",
+        }
+    )
+    for stage, num_ues in zip(recipe.phases, (5, 7), strict=True):
+        batch = sample_batch(recipe, stage, np.random.default_rng(0))
+        assert batch.instances.num_ues == num_ues
+        assert (batch.prompts.latency_weight == 0).all() == (num_ues == 7)
 
 
 def test_a_recipe_is_a_shipped_name_or_a_file(tmp_path: Path) -> None:

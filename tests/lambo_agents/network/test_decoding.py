@@ -212,6 +212,24 @@ def test_the_agent_keeps_the_contract() -> None:
     assert not check_agent(LamboAgent(untrained(PAPER), allocation="share")).failures
 
 
+def test_where_energy_alone_counts_shares_are_floors_and_places_those_of_the_closed_form() -> None:
+    instances, _ = problems(4)
+    prompts = Prompts.of(["minimum energy", "minimum latency"] * 2)
+    own, closed = (
+        LamboAgent(untrained(), allocation=allocation).decide(
+            instances, prompts, np.random.default_rng(0)
+        )
+        for allocation in ("share", "optimal")
+    )
+    energy = np.array([True, False, True, False])
+    assert np.array_equal(own.place[energy], closed.place[energy])
+    objective = prompts.objective(instances)
+    costs = [physics.evaluate(instances, decision, objective).cost for decision in (own, closed)]
+    assert np.allclose(costs[0][energy], costs[1][energy])
+    assert (own.cpu_hz[energy] <= closed.cpu_hz[energy] * (1 + 1e-9)).all()
+    assert (own.cpu_hz[energy] < closed.cpu_hz[energy]).any()
+
+
 def test_only_the_text_is_read() -> None:
     instances, _ = problems(3)
     agent = LamboAgent(untrained())
