@@ -120,7 +120,7 @@ def connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "gloo" in str(error) or isinstance(error, distributed.DistError):  # type: ignore[attr-defined]
+        if "gloo" in str(error) or isinstance(error, distributed.DistError):
             raise LostProcessError("another process of this training is gone") from error
         raise
 

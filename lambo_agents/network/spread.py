@@ -51,7 +51,7 @@ def is_spread(tensor: Tensor) -> bool:
 def mine(tensor: Tensor) -> Tensor:
     """Return what this process holds of a tensor, with the same memory."""
     held: Any = tensor
-    return held.to_local() if is_spread(tensor) else tensor  # type: ignore[no-any-return]
+    return held.to_local() if is_spread(tensor) else tensor
 
 
 def whole(part: Tensor, like: Tensor) -> Tensor:
