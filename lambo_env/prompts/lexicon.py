@@ -19,13 +19,15 @@ from lambo_env.prompts.number_words import Symbol
 from lambo_env.prompts.objectives import OBJECTIVES, ObjectiveKind
 
 # classes of an objective's words, those that say more first
-CLASSES = ("want", "zero", "good", "bad", "benefit", "harm", "cost", "loose")
+CLASSES = ("want", "zero", "good", "bad", "stock", "benefit", "harm", "cost", "loose")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th)?|\.\d+|[a-z]+|[^\sa-z\d]")
 _STOPS = frozenset(",;.!?:")
 _CONTRACTED = re.compile(r"(?<=[a-z])n't\b|(?<=[a-z])'(?:s|re|m|ve|d|ll)\b|(?<=s)'")
 _APOSTROPHE_LOST = re.compile(
     r"\b(do|does|did|is|are|was|were|should|would|could|must|need|has|have)nt\b"
 )
+_CHARGED = r"(?:batter(?:y|ies)|(?:phone|handset|device|drone|sensor|laptop|tablet|headset)s?)"
+_PERCENT = r"\d+ ?(?:%|percent|per cent)"
 _SPELLINGS = (
     (r"(minim|maxim|optim|priorit|econom|util|real)iz", r"\1is"),
     (r"\b((?:[a-z]\.){2,})", lambda found: found[0].replace(".", "")),
@@ -39,6 +41,9 @@ _SPELLINGS = (
     (_APOSTROPHE_LOST, r"\1 not"),
     (_CONTRACTED, lambda found: " not" if found[0] == "n't" else ""),
     (r"\?(?=.*[a-z])", " "),  # "Energy? Not important."
+    (r"\bfor (?:every|each|one) (?:point|unit|part|share)(?: of| that)?\b", "1 part"),
+    # how much charge is left is no share
+    (rf"\b{_CHARGED} (?:is|are|was) (?:only |still |already |)(?:at|on|down to) {_PERCENT}(?= ?[,.;:])", ""),
 )
 _NEAR = 0.79  # least likeness of a misspelt word
 _SHORTEST = 4  # letters of a word that may be misspelt
@@ -102,6 +107,10 @@ def _spelt(word: str, known: Lexicon) -> str:
     options = known.words.get(word[:1], ())
     if word in options or len(word) < _SHORTEST or not word.isalpha():
         return word
+    swapped = (word[:k] + word[k + 1] + word[k] + word[k + 2 :] for k in range(1, len(word) - 1))
+    for turned in swapped:  # two letters in the wrong order: "dealy"
+        if turned in options:
+            return turned
     reach = 1 if len(word) < _LONG else 2
     near = [
         option

@@ -10,6 +10,9 @@ from lambo_env.prompts import catalogue as data
 from lambo_env.prompts.lexicon import CLASSES
 from lambo_env.prompts.number_words import Symbol
 
+# what a rule's kind also stands for: what is vague by itself is a cost where something is said of
+# it, a stock is a benefit, what is spent is used
+_WIDER = {"cost": ("loose",), "benefit": ("stock",), "use": ("spend",)}
 MADE = ("want", "zero", "aside", "hurt")  # what rules conclude of an objective
 
 
@@ -58,8 +61,8 @@ def _rule(line: str) -> Rule:
     for item in right:
         kind, _, place = item.partition(":")
         takes.append((kind, int(place) - 1 if place else bearing[0] if bearing else -1))
-    loose = frozenset({"loose"})  # what is vague by itself is a cost where something is said of it
-    return Rule(tuple(item | loose if "cost" in item else item for item in kinds), tuple(takes))
+    wider = [item.union(*(_WIDER[kind] for kind in item if kind in _WIDER)) for item in kinds]
+    return Rule(tuple(wider), tuple(takes))
 
 
 def rewritten(row: Sequence[Symbol]) -> list[Symbol]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Collection, Sequence
 from fractions import Fraction
 
@@ -19,14 +20,16 @@ from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.rewriting import rewritten
 from lambo_env.prompts.shares import RefusedError
 
-_NAMED = frozenset(("cost", "harm", "benefit", "good"))
+_NAMED = frozenset(("cost", "harm", "benefit", "stock", "good"))
 # what may be left over when all rules have been applied
 _HARMLESS = _NAMED | {
-    *("want", "zero", "aside", "stop", "and", "or", "about", "matter", "like", "use", "improve"),
-    *("than", "complain", "fine"),
+    *("want", "zero", "aside", "stop", "and", "or", "about", "matter", "like", "use", "spend"),
+    *("improve", "than", "complain", "fine"),
 }
-_QUIET = ("only_not", "bit", "both", "rather")  # they matter only before the rules
+_QUIET = ("only_not", "bit", "both", "rather", "weight", "pair")  # they matter only before the rules
 _HALF = Fraction(1, 2)
+_NEITHER = ("neither", "none of")
+_CODE = re.compile(r"[{}<>\[\]\\|]|\w\(|://|\w@\w")  # signs that sentences have none of
 
 
 def read(text: str) -> dict[str, Fraction]:
@@ -37,16 +40,19 @@ def read(text: str) -> dict[str, Fraction]:
             what should be small, or contradicts itself.
     """
     row, unknown = lexicon.symbols(text)
+    row = _evened(_bound(_contrasted(row)))
     if not lexicon.objectives_in(row):
-        raise RefusedError("a text that names an objective", sure=not unknown)
+        if not unknown and _even_pair(row):
+            return dict.fromkeys(PAIR, _HALF)
+        code = _CODE.search(text) is not None
+        raise RefusedError("a text that names an objective", sure=code or not unknown)
     if unknown and any(symbol.kind in ("than", "rather") for symbol in row):
         raise RefusedError(f"a comparison of words that are known; '{unknown[0]}' is not")
-    row = _contrasted(row)
     for symbol in row:
         if symbol.kind == "unit":
             shares.refuse(symbol)
     if shares.NUMERIC & {symbol.kind for symbol in row}:
-        return shares.read(row)
+        return shares.read(_corrected(row))
     spoken = [symbol for symbol in row if symbol.kind not in _QUIET]
     after = rewritten([symbol for symbol in spoken if symbol.kind != "equal"])
     if len(after) > 2 and any(symbol.kind == "equal" for symbol in spoken):
@@ -56,14 +62,59 @@ def read(text: str) -> dict[str, Fraction]:
 
 
 def _contrasted(row: Sequence[Symbol]) -> list[Symbol]:
-    """Return the row with "than" as a contrast where "rather" stands before it."""
+    """Return the row with "than" as a kind of its own where "rather" stands before it."""
     seen = [symbol.kind == "rather" for symbol in row]
     return [
-        dataclasses.replace(symbol, kind="than")
+        dataclasses.replace(symbol, kind="sooner_than")
         if symbol.kind == "compare" and any(seen[:k])
         else symbol
         for k, symbol in enumerate(row)
     ]
+
+
+def _bound(row: Sequence[Symbol]) -> list[Symbol]:
+    """Return the row with a relative clause right after what it speaks of: "energy, which ..."."""
+    out: list[Symbol] = []
+    for symbol in row:
+        if symbol.kind != "relative":
+            out.append(symbol)
+        elif len(out) > 2 and out[-1].kind == "stop" and out[-2].objective:
+            out.pop()
+    return out
+
+
+def _evened(row: Sequence[Symbol]) -> list[Symbol]:
+    """Return the row with "neither ... should dominate" as equal, and "dominate" as it matters."""
+    kinds = [symbol.kind for symbol in row]
+    if "outdo" not in kinds:
+        return list(row)
+    end = kinds.index("outdo")
+    denied = [
+        k
+        for k, symbol in enumerate(row[:end])
+        if symbol.words in _NEITHER or (symbol.words == "either" and "not" in kinds[:k])
+    ]
+    if denied and kinds.count("outdo") == 1 and len(lexicon.objectives_in(row)) == 2:
+        lifted = {denied[-1], *(k for k in range(denied[-1]) if kinds[k] in ("not", "like"))}
+        even = dataclasses.replace(row[end], kind="equal")
+        return [even if k == end else s for k, s in enumerate(row) if k not in lifted]
+    return [dataclasses.replace(s, kind="matter") if s.kind == "outdo" else s for s in row]
+
+
+def _even_pair(row: Sequence[Symbol]) -> bool:
+    """Return whether a text calls the two objectives equal that it does not name."""
+    kinds = {symbol.kind for symbol in row}
+    return {"equal", "pair"} <= kinds <= {"equal", "pair", "stop", "about", "matter", "weight"}
+
+
+def _corrected(row: Sequence[Symbol]) -> list[Symbol]:
+    """Return the row without shares that it takes back for others, as in "not 50/50: 80 % ..."."""
+    kinds = [symbol.kind for symbol in row]
+    if kinds[1] in ("not", "no") and kinds[2] in shares.NUMERIC:
+        rest = list(row[kinds.index("stop", 2) :])
+        if len(lexicon.objectives_in(rest)) == 2:
+            return rest
+    return list(row)
 
 
 def _asked(row: Sequence[Symbol], unknown: Sequence[str]) -> set[str]:
@@ -120,7 +171,8 @@ def _even(before: Sequence[Symbol], after: Sequence[Symbol]) -> dict[str, Fracti
     for one, two in itertools.pairwise(before):
         if one.kind in ("not", "no") and two.kind == "equal":
             shares.refuse(one)
-    _refuse_rest([symbol for symbol in after if symbol.kind not in ("not", "no")], spoken)
+    joint = [s for s in after if s.kind != "compare" or not s.words.startswith("as")]
+    _refuse_rest([symbol for symbol in joint if symbol.kind not in ("not", "no")], spoken)
     if len(spoken) != 2:
         raise RefusedError("two objectives for what a text calls equal")
     return dict.fromkeys(shares.in_order(spoken), _HALF)

@@ -18,10 +18,11 @@ from lambo_env.prompts.objectives import PAIR
 NUMERIC = frozenset(
     ("share", "number", "parts", "ratio", "fraction", "times", "mostly", "slightly", "rest")
 )
+_HALF = Fraction(1, 2)
 MOSTLY, SLIGHTLY = Fraction(4, 5), Fraction(3, 5)  # shares that "mostly" and "slightly more" give
 _NUMBERS = ("share", "number", "parts", "ratio", "fraction", "times")
 _LETTERS = {
-    "M": ("want", "cost", "harm", "benefit", "good", "loose"),
+    "M": ("want", "cost", "harm", "benefit", "stock", "good", "loose"),
     "V": ("share", "number"),
     "Q": ("parts",),
     "R": ("ratio",),
@@ -33,24 +34,27 @@ _LETTERS = {
     "J": ("slightly",),
     ",": ("stop",),
     "&": ("and", "or"),
-    "<": ("than", "compare", "equal", "lean"),
+    "<": ("than", "sooner_than", "compare", "equal", "lean", "lean_less"),
 }
 _LETTER = {kind: letter for letter, kinds in _LETTERS.items() for kind in kinds}
 _BROKEN = frozenset(
-    ("not", "no", "dismiss", "moot", "zero", "bad", "vague", "foreign", "waste", "complain", "fine")
+    (
+        *("not", "no", "dismiss", "moot", "zero", "bad", "vague", "foreign", "waste", "complain"),
+        *("fine", "perceive"),
+    )
 )
 # forms of mixes, _ for what may stand between; the first that fits counts
 _FORMS = {
     "pair": ("V,?M_V,?M", "M,?V_M,?V", "M_M,?V_V", "V_V,?M_M"),
     "rest": ("V,?M_Z,?M", "M,?V_Z,?M", "M,?V_M,?Z", "V,?M_M,?Z"),
     "rest_first": ("Z,?M_V,?M", "M,?Z_M,?V", "Z,?M_M,?V", "M,?Z_V,?M"),
-    "parts": ("Q,?M_Q,?M", "M,?Q_M,?Q"),
+    "parts": ("Q,?M_Q,?M", "M,?Q_M,?Q", "Q,?M_V,?M", "Q,?M_M,?V"),
     "ratio": ("R,?M_M", "M_M,?R", "M,?R<*M"),
     "times": ("MT<*M", "T<?M<+M"),
     "mostly": ("HM_IM", "HM_MI", "MH_MI", "MH_IM"),
     "little": ("IM_HM", "MI_HM", "IM_MH"),
     "slightly": ("JM<+M", "MJ<*M"),
-    "alone": ("V,?M", "M,?V"),
+    "alone": ("V,?M", "M,?V", "R,?M"),
 }
 _BETWEEN = "[,&<]*"
 _PATTERNS = [
@@ -81,6 +85,7 @@ def refuse(symbol: Symbol, alone: bool = False) -> None:
         "foreign": f"objectives of the table alone; '{symbol.words}' is none",
         "unit": f"weights; '{symbol.words}' is a limit",
         "lean": "a text that says how much more, such as 'twice as important'",
+        "lean_less": "a text that says how much less, such as 'half as important'",
         "vague": f"a text that leaves nothing open; '{symbol.words}' does",
     }
     left = f"a text whose every part is understood; '{symbol.words}' is left over"
@@ -111,7 +116,9 @@ def read(row: Sequence[Symbol]) -> dict[str, Fraction]:
         for name, pattern in _PATTERNS:
             if found := pattern.fullmatch(letters):
                 part = row_kept[found.start(1) : found.end(1)]
-                if asked == {symbol.objective for symbol in part if symbol.objective}:
+                open_yet = name == "alone" and any(symbol.kind == "fraction" for symbol in part)
+                said = {symbol.objective for symbol in part if symbol.objective}
+                if asked == said and not open_yet:
                     return _alone(part, row) if name == "alone" else _shares(name, part)
     raise RefusedError("one objective, or two with their shares")
 
@@ -136,10 +143,17 @@ def _merged(row: Sequence[Symbol]) -> list[Symbol]:
 def _alone(part: Sequence[Symbol], row: Sequence[Symbol]) -> dict[str, Fraction]:
     """Return what one share says: all, or in a text of nothing else the other one's too."""
     number, named = sorted(part, key=lambda symbol: symbol.kind not in _NUMBERS)[:2]
-    if number.kind == "share" and number.value == 1:
+    kinds = [symbol.kind for symbol in row if symbol.kind != "stop"]
+    called = "weight" in kinds and number.kind in ("share", "number")
+    if number.value == 1 and (number.kind == "share" or called):
         return {named.objective: Fraction(1)}
-    plain = len(row) == 4 and row[1] is number and named.kind != "benefit"  # "5% battery" is none
-    if number.kind != "share" or not plain or not 0 < number.value < 1:
+    about = [kind for kind in kinds if kind in ("about", "like", "weight")]
+    charge = named.kind in ("benefit", "stock") and not {"about", "weight"} & {*about}
+    plain = len(kinds) - len(about) == 2 and not charge  # "5% battery" asks for nothing
+    of_all = number.kind == "share" and (about or row[1] is number)
+    in_favour = number.kind == "ratio" and "about" in about and number.value > _HALF
+    inside = 0 <= number.value < 1 if called else 0 < number.value < 1
+    if not (plain and inside and (called or of_all or in_favour)):
         raise RefusedError("the other objective's share too, as in '70% latency, rest energy'")
     if named.objective not in PAIR:
         raise RefusedError(f"the share of {' or '.join(PAIR)} too")
