@@ -100,8 +100,8 @@ class TextReader:
             shown = f"{texts[row]!r} (row {row}, read with confidence {confidence[row]:.2f})"
             raise ValueError(
                 f"{agent}.decide(prompts) is {shown}; allowed: a text that asks for less "
-                f"{' or '.join(PAIR)}, with confidence >= {least:g} "
-                f"({agent}(min_confidence=0) decides under any)"
+                f"{' or '.join(PAIR)}, with confidence >= {least:g}"
+                f"{_reason(texts[row])} ({agent}(min_confidence=0) decides under any)"
             )
         return weights
 
@@ -119,6 +119,15 @@ class TextReader:
         found = self.by_network(open_to_it) if open_to_it else ((), ())
         answers = dict(zip(open_to_it, zip(*map(list, found), strict=True), strict=True))
         return [answers[text] if (row := ruled[text]) is None else row for text in texts]
+
+
+def _reason(text: str) -> str:
+    """Return what the rules would allow in place of a text that they refuse too."""
+    try:
+        grammar.understood(text)
+    except ValueError as error:
+        return f"; by the rules: {str(error).rpartition('; allowed: ')[2]}"
+    return ""
 
 
 @functools.lru_cache(maxsize=_KEPT)

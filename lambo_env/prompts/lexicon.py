@@ -24,10 +24,11 @@ _TOKEN = re.compile(r"\d+(?:\.\d+)?(?:st|nd|rd|th)?|\.\d+|[a-z]+|[^\sa-z\d]")
 _STOPS = frozenset(",;.!?:")
 _CONTRACTED = re.compile(r"(?<=[a-z])n't\b|(?<=[a-z])'(?:s|re|m|ve|d|ll)\b|(?<=s)'")
 _APOSTROPHE_LOST = re.compile(
-    r"\b(do|does|did|is|are|was|were|should|would|could|must|need|has|have)nt\b"
+    r"\b(do|does|did|is|are|was|were|should|would|could|must|need|has|have)"
+    r"(?:nt'?|'nt|n'|'t|n '?t)(?![a-z'])"
 )
 _CHARGED = r"(?:batter(?:y|ies)|(?:phone|handset|device|drone|sensor|laptop|tablet|headset)s?)"
-_PERCENT = r"\d+ ?(?:%|percent|per cent)"
+_AT = r"(?:is|are|was) (?:only |still |already |)(?:at|on|down to)"
 _SPELLINGS = (
     (r"(minim|maxim|optim|priorit|econom|util|real)iz", r"\1is"),
     (r"\b((?:[a-z]\.){2,})", lambda found: found[0].replace(".", "")),
@@ -35,16 +36,27 @@ _SPELLINGS = (
     (r"\b(min|max|approx|resp)\.", r"\1"),
     (r"\bavg\.?", "average"),
     (r"\b(?:teh|hte)\b", "the"),
+    (r"\b(?:nto|ont|nott|ot|nt|snot)\b", "not"),
+    (r"\b(?:dno'?t|odn't|dn't|on't|dotn)\b", "do not"),
     ("favor", "favour"),
-    (r"\b(?:can't|cant|cannot)\b", "can not"),
-    (r"\bwon'?t\b", "will not"),
+    (r"\b(?:can't|cant'?|ca'nt|ca't|cannot)\b|\bcan'(?![a-z])", "can not"),
+    (r"\b(?:won'?t'?|wo'nt|wo't)\b|\bwon'(?![a-z])", "will not"),
     (_APOSTROPHE_LOST, r"\1 not"),
     (_CONTRACTED, lambda found: " not" if found[0] == "n't" else ""),
     (r"\?(?=.*[a-z])", " "),  # "Energy? Not important."
     (r"\bfor (?:every|each|one) (?:point|unit|part|share)(?: of| that)?\b", "1 part"),
     # how much charge is left is no share
-    (rf"\b{_CHARGED} (?:is|are|was) (?:only |still |already |)(?:at|on|down to) {_PERCENT}(?= ?[,.;:])", ""),
+    (rf"\b{_CHARGED} {_AT} \d+ ?(?:%|percent|per cent)(?= ?[,.;:])", ""),
 )
+# a word that is joined to one of these by mistake is read where it is one of the weighty ones
+_SMALL = frozenset(
+    (
+        *("a", "an", "the", "and", "or", "but", "is", "are", "was", "do", "does", "of", "in", "on"),
+        *("to", "for", "at", "as", "by", "not", "no"),
+    )
+)
+_WEIGHTY = ("good", "bad", "stock", "benefit", "harm", "cost")
+_NAME = 5  # letters of a name that is found in a word without its space
 _NEAR = 0.79  # least likeness of a misspelt word
 _SHORTEST = 4  # letters of a word that may be misspelt
 _LONG = 8  # letters of a word in which two may be wrong
@@ -107,9 +119,9 @@ def _spelt(word: str, known: Lexicon) -> str:
     options = known.words.get(word[:1], ())
     if word in options or len(word) < _SHORTEST or not word.isalpha():
         return word
-    swapped = (word[:k] + word[k + 1] + word[k] + word[k + 2 :] for k in range(1, len(word) - 1))
-    for turned in swapped:  # two letters in the wrong order: "dealy"
-        if turned in options:
+    for k in range(len(word) - 1):  # two letters in the wrong order: "dealy"
+        turned = word[:k] + word[k + 1] + word[k] + word[k + 2 :]
+        if turned in known.words.get(turned[0], ()):
             return turned
     reach = 1 if len(word) < _LONG else 2
     near = [
@@ -121,10 +133,25 @@ def _spelt(word: str, known: Lexicon) -> str:
     return best[0] if best else word
 
 
+def _parted(word: str, known: Lexicon) -> tuple[str, ...]:
+    """Return the word as it was meant, or two words that lost the space between them."""
+    spelt = _spelt(word, known)
+    if spelt in known.words.get(spelt[:1], ()) or not word.isalpha():
+        return (spelt,)
+    for k in range(1, len(word)):
+        for part, other in ((word[:k], word[k:]), (word[k:], word[:k])):
+            kind = known.phrases.get((part,), Symbol("")).kind
+            small = other in _SMALL and kind in (*_WEIGHTY, "not", "no")
+            long = len(part) >= _NAME and len(other) >= _SHORTEST and kind in _WEIGHTY
+            if small or (long and other in known.words.get(other[0], ())):
+                return word[:k], word[k:]
+    return (spelt,)
+
+
 def symbols(text: str) -> tuple[list[Symbol], list[str]]:
     """Return a text's symbols, between two stops, and the words that nothing is known of."""
     known = lexicon()
-    words = [_spelt(word, known) for word in _TOKEN.findall(folded(text))]
+    words = [part for word in _TOKEN.findall(folded(text)) for part in _parted(word, known)]
     row, unknown, at = [Symbol("stop")], [], 0
     while at < len(words):
         start = at

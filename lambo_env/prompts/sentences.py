@@ -26,7 +26,8 @@ _HARMLESS = _NAMED | {
     *("want", "zero", "aside", "stop", "and", "or", "about", "matter", "like", "use", "spend"),
     *("improve", "than", "complain", "fine"),
 }
-_QUIET = ("only_not", "bit", "both", "rather", "weight", "pair")  # they matter only before the rules
+# they matter only before the rules
+_QUIET = ("only_not", "bit", "both", "rather", "weight", "pair")
 _HALF = Fraction(1, 2)
 _NEITHER = ("neither", "none of")
 _CODE = re.compile(r"[{}<>\[\]\\|]|\w\(|://|\w@\w")  # signs that sentences have none of
@@ -41,18 +42,15 @@ def read(text: str) -> dict[str, Fraction]:
     """
     row, unknown = lexicon.symbols(text)
     row = _evened(_bound(_contrasted(row)))
-    if not lexicon.objectives_in(row):
-        if not unknown and _even_pair(row):
-            return dict.fromkeys(PAIR, _HALF)
-        code = _CODE.search(text) is not None
-        raise RefusedError("a text that names an objective", sure=code or not unknown)
-    if unknown and any(symbol.kind in ("than", "rather") for symbol in row):
-        raise RefusedError(f"a comparison of words that are known; '{unknown[0]}' is not")
     for symbol in row:
         if symbol.kind == "unit":
             shares.refuse(symbol)
+    if not lexicon.objectives_in(row):
+        return _unnamed(row, sure=not unknown, code=_CODE.search(text) is not None)
+    if unknown and any(symbol.kind in ("than", "rather") for symbol in row):
+        raise RefusedError(f"a comparison of words that are known; '{unknown[0]}' is not")
     if shares.NUMERIC & {symbol.kind for symbol in row}:
-        return shares.read(_corrected(row))
+        return shares.read(_corrected(row), text)
     spoken = [symbol for symbol in row if symbol.kind not in _QUIET]
     after = rewritten([symbol for symbol in spoken if symbol.kind != "equal"])
     if len(after) > 2 and any(symbol.kind == "equal" for symbol in spoken):
@@ -101,10 +99,13 @@ def _evened(row: Sequence[Symbol]) -> list[Symbol]:
     return [dataclasses.replace(s, kind="matter") if s.kind == "outdo" else s for s in row]
 
 
-def _even_pair(row: Sequence[Symbol]) -> bool:
-    """Return whether a text calls the two objectives equal that it does not name."""
+def _unnamed(row: Sequence[Symbol], sure: bool, code: bool) -> dict[str, Fraction]:
+    """Return even shares where a text calls "both objectives" equal, which it does not name."""
     kinds = {symbol.kind for symbol in row}
-    return {"equal", "pair"} <= kinds <= {"equal", "pair", "stop", "about", "matter", "weight"}
+    known = {"equal", "pair"} <= kinds <= {"equal", "pair", "stop", "about", "matter", "weight"}
+    if known and sure:
+        return dict.fromkeys(PAIR, _HALF)
+    raise RefusedError("a text that names an objective", sure=sure or code)
 
 
 def _corrected(row: Sequence[Symbol]) -> list[Symbol]:

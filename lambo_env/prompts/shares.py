@@ -18,6 +18,8 @@ from lambo_env.prompts.objectives import PAIR
 NUMERIC = frozenset(
     ("share", "number", "parts", "ratio", "fraction", "times", "mostly", "slightly", "rest")
 )
+_BOUNDS = "shares from 0% to 100%"
+_NEGATIVE = re.compile(r"(?<![\w.%-])(?<!\w )-\d[\d.]* ?%?")
 _HALF = Fraction(1, 2)
 MOSTLY, SLIGHTLY = Fraction(4, 5), Fraction(3, 5)  # shares that "mostly" and "slightly more" give
 _NUMBERS = ("share", "number", "parts", "ratio", "fraction", "times")
@@ -94,12 +96,15 @@ def refuse(symbol: Symbol, alone: bool = False) -> None:
     )
 
 
-def read(row: Sequence[Symbol]) -> dict[str, Fraction]:
+def read(row: Sequence[Symbol], text: str = "") -> dict[str, Fraction]:
     """Return the shares of two objectives that sum to 1.
 
     Raises:
-        RefusedError: the row has no form of a mix, or shares that do not sum to 1.
+        RefusedError: the row has no form of a mix, shares that do not sum to 1, or the text a
+            number below 0.
     """
+    if negative := _NEGATIVE.search(text):
+        raise RefusedError(f"{_BOUNDS}; '{negative[0]}' is none", sure=True)
     for symbol in (settled := _settled(row)):
         if symbol.kind in _BROKEN:
             refuse(symbol)
@@ -147,6 +152,8 @@ def _alone(part: Sequence[Symbol], row: Sequence[Symbol]) -> dict[str, Fraction]
     called = "weight" in kinds and number.kind in ("share", "number")
     if number.value == 1 and (number.kind == "share" or called):
         return {named.objective: Fraction(1)}
+    if number.kind == "share" and number.value > 1:
+        raise RefusedError(f"{_BOUNDS}; {float(100 * number.value):g}% is none", sure=True)
     about = [kind for kind in kinds if kind in ("about", "like", "weight")]
     charge = named.kind in ("benefit", "stock") and not {"about", "weight"} & {*about}
     plain = len(kinds) - len(about) == 2 and not charge  # "5% battery" asks for nothing
@@ -166,7 +173,7 @@ def _shares(form: str, part: Sequence[Symbol]) -> dict[str, Fraction]:
         raise RefusedError("two different objectives; this names one of them twice")
     share = _first(form, [symbol for symbol in part if symbol.kind in _NUMBERS])
     if not 0 <= share <= 1:
-        raise RefusedError("shares from 0% to 100%, not both of them 0")
+        raise RefusedError(f"{_BOUNDS}, not both of them 0", sure=True)
     shares = {first: share, second: 1 - share}
     return {name: shares[name] for name in in_order(shares)}
 

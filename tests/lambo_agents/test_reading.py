@@ -29,7 +29,8 @@ def test_read_answers_texts_and_refuses_what_is_no_text() -> None:
     assert (found.confidence >= 0.5).all()
     assert lambo_agents.read("minimise l\u00e4tency").latency_weight.tolist() == [1.0]
     unclear = ("hello", "maximise latency", "80 % latency, 40 % energy", "energy below 2 J",
-               "minimise and maximise latency")  # fmt: skip
+               "minimise and maximise latency", "10 ms", "150% latency", "infinite latency",
+               "-10% latency, 110% energy", "better SINR", "<p></p>")  # fmt: skip
     assert (lambo_agents.read(unclear).confidence < 0.5).all()
     for text in ("", "x" * 161, "minimum\nlatency", "minimum \u5ef6\u8fdf"):
         with pytest.raises(ValueError, match=r"Prompts\.texts"):
@@ -42,6 +43,9 @@ def test_lambo_refuses_a_text_that_is_not_clear_unless_told_otherwise() -> None:
     prompts = Prompts(["minimum latency", "maximise latency"], [1.0, 1.0])
     with pytest.raises(ValueError, match=r"'maximise latency' \(row 1, read with confidence 0\.00"):
         LamboAgent().decide(instances, prompts, rng)
+    wrong = Prompts(["minimum latency", "80 % latency, 40 % energy"], [1.0, 1.0])
+    with pytest.raises(ValueError, match="by the rules: shares that sum to 100%"):
+        LamboAgent().decide(instances, wrong, rng)
     LamboAgent(min_confidence=0).decide(instances, prompts, rng)
     with pytest.raises(ValueError, match="min_confidence"):
         LamboAgent(min_confidence=1.5)

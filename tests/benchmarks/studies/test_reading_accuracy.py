@@ -15,8 +15,8 @@ from benchmarks.studies import reading_accuracy
 DATA = Path(__file__).parents[2] / "data"
 ROWS = [
     row
-    for name in ("prompts.jsonl", "prompts-fresh.jsonl", "prompts-third.jsonl")
-    for row in reading_accuracy.load(DATA / name)
+    for name in ("", "-fresh", "-third", "-fourth")
+    for row in reading_accuracy.load(DATA / f"prompts{name}.jsonl")
 ]
 
 

@@ -75,8 +75,8 @@ def test_no_sentence_of_the_tests_teaches() -> None:
     data = Path(__file__).parents[2] / "data"
     rows = (
         json.loads(line)["text"]
-        for name in ("prompts.jsonl", "prompts-fresh.jsonl", "prompts-third.jsonl")
-        for line in (data / name).read_text(encoding="utf-8").splitlines()
+        for name in ("", "-fresh", "-third", "-fourth")
+        for line in (data / f"prompts{name}.jsonl").read_text(encoding="utf-8").splitlines()
     )  # short ones and mixes in numbers are met by chance
     long = (text for text in rows if len(text.split()) > 5 and not re.search(r"\d", text))
     asked = {grammar.normalise(text) for text in long}

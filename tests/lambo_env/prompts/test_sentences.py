@@ -1,6 +1,6 @@
 """Sentences by rules: what they are read as, what is refused, and none as its opposite.
 
-``tests/data/prompts.jsonl`` was written before the rules, the other two after them.
+``tests/data/prompts.jsonl`` was written before the rules, the others after them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from lambo_env.prompts.objectives import OBJECTIVES, PAIR, ObjectiveKind, regist
 DATA = Path(__file__).parents[2] / "data"
 ROWS = [
     json.loads(line)
-    for name in ("prompts.jsonl", "prompts-fresh.jsonl", "prompts-third.jsonl")
-    for line in (DATA / name).read_text(encoding="utf-8").splitlines()
+    for name in ("", "-fresh", "-third", "-fourth")
+    for line in (DATA / f"prompts{name}.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 PROPER = [row for row in ROWS if row["latency_weight"] is not None]
 
@@ -84,6 +84,34 @@ def test_texts_without_an_objective_are_refused() -> None:
         ("turn off energy saving", {None, 1.0}),
         ("turn off low latency mode", {None, 0.0}),
         ("latency is not the only problem, energy is too", {None, 0.5}),
+        ("make sure users do not notice lag, and save power", {None, 0.5}),
+        ("let users not see any delay", {None, 1.0}),
+        ("rather wait than burn power", {0.0}),
+        ("rather some delay than wasted energy", {0.0}),
+        ("rather dead batteries than delays", {1.0}),
+        ("rather delay than energy", {None}),
+        ("rather use energy than latency", {None}),
+        ("rather spend power than time", {1.0}),
+        ("spend time instead of energy", {0.0}),
+        ("delays rather than burning power", {None, 0.0}),
+        ("we would rather burn a few joules than keep users waiting", {1.0}),
+        ("use more battery", {None}),
+        ("take less time, use more battery", {None, 1.0}),
+        ("latency can be as low as you want", {None, 1.0}),
+        ("either latency or energy should dominate", {None}),
+        ("don't let latency dominate", {None, 0.0}),
+        ("treat both users the same", {None}),
+        ("balance both", {None}),
+        ("latency is more important than energy, and latency is irrelevant", {None}),
+        ("not 70% latency, 30% energy", {None}),
+        ("1:4 in favour of delay", {None}),
+        ("consume as little bandwidth as possible", {None}),
+        ("improve the QoE by lowering jitter", {None}),
+        ("infinite latency", {None}),
+        ("th egoal is low ping", {None, 1.0}),
+        ("prioritise sped over battery life", {None, 1.0}),
+        ("make the phone batteries last onger", {None, 0.0}),
+        ("infinite battery life", {None, 0.0}),
     ],
 )
 def test_a_trap_is_never_read_as_its_opposite(text: str, expected: set[float | None]) -> None:
@@ -107,6 +135,21 @@ def test_a_trap_is_never_read_as_its_opposite(text: str, expected: set[float | N
         "not {1}. {0}.",
         "keep the {0} low; {1} does not count",
         "{1} may go up as long as {0} goes down",
+        "users don't notice the {1}, they notice the {0}",
+        "they notice the {0}, they don't notice the {1}",
+        "{0} matters more than {1}, which is irrelevant",
+        "{1}, which does not matter, may rise; cut the {0}",
+        "{0} >> {1}, {1} has zero weight",
+        "{1} doesn't count; {0} is more important than {1}",
+        "{0} matters more than anything else, {1} counts for nothing",
+        "no compromise on {0}; {1} doesn't count",
+        "{1} can be as high as you want, keep {0} down",
+        "do not waste {0}; {1} may be wasted",
+        "I would trade any {1} for lower {0}",
+        "never trade {0} for lower {1}",
+        "{1} isn't what I'm after, {0} is",
+        "rather spend {1} than {0}",
+        "I'd sooner waste {1} than {0}",
     ],
 )
 def test_contrasts_hold_both_ways_round(text: str, first: str) -> None:
@@ -130,6 +173,21 @@ def test_contrasts_hold_both_ways_round(text: str, first: str) -> None:
         ("mostly {0}, a bit of {1}", 0.8),
         ("slightly more {0} than {1}", 0.6),
         ("don't forget {1}: 70% {0}, 30% {1}", 0.7),
+        ("{0} weight 0.9", 0.9),
+        ("weight of {0} is 15 %", 0.15),
+        ("give {0} a weight of 3/4", 0.75),
+        ("4:1 in favour of {0}", 0.8),
+        ("80% in favour of {0}", 0.8),
+        ("{0} gets 80%", 0.8),
+        ("not 50/50: 80% {0} and 20% {1}", 0.8),
+        ("not 70% {1} but 70% {0}, the rest {1}", 0.7),
+        ("for every point {1} gets, {0} should get three", 0.75),
+        ("for each unit of {1} put four on {0}", 0.8),
+        ("as much weight on {0} as on {1}", 0.5),
+        ("neither {0} nor {1} should dominate", 0.5),
+        ("neither of the two, {0} and {1}, should be favoured", 0.5),
+        ("I don't want either favoured, {0} and {1} count the same", 0.5),
+        ("treat both objectives alike, {0} and {1}", 0.5),
     ],
 )
 def test_numbers_in_digits_and_words_are_shares(text: str, share: float) -> None:
@@ -137,6 +195,82 @@ def test_numbers_in_digits_and_words_are_shares(text: str, share: float) -> None
         assert parse_weights(text.format(first, second)) == pytest.approx(
             {first: share, second: 1 - share}, abs=1e-12
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("weight of {0} = 1", {0: 1.0}),
+        ("{0} with a weight of 0", {1: 1.0}),
+        ("{0} has zero weight", {1: 1.0}),
+    ],
+)
+def test_a_weight_of_one_or_zero_is_for_one_alone(text: str, expected: dict[int, float]) -> None:
+    for pair in (PAIR, PAIR[::-1]):
+        answer = {pair[place]: share for place, share in expected.items()}
+        assert parse_weights(text.format(pair[0])) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("weigh both objectives the same", 0.5),
+        ("the two goals have equal importance", 0.5),
+        ("players shouldn't see any lag", 1.0),
+        ("we want to see fast responses", 1.0),
+        ("users report lag", 1.0),
+        ("use as little of the battery as you can", 0.0),
+        ("don't use much battery", 0.0),
+        ("let the devices draw as little as possible", 0.0),
+        ("our phones die by noon", 0.0),
+        ("I don't mind waiting as long as the phones last", 0.0),
+        ("my phone is at 5 %, save power", 0.0),
+        ("my phone is at 80%, be quick", 1.0),
+        ("plug-in devices, so be fast", 1.0),
+        ("QoE: cut the lag", 1.0),
+        ("improve the QoS by using less energy", 0.0),
+        ("we run a trading floor, minimise latency", 1.0),
+        ("latency budget is what limits us, so go as low as you can on it", 1.0),
+    ],
+)
+def test_a_kind_of_sentence_is_read(text: str, expected: float) -> None:
+    assert weight(text) == expected
+
+
+@pytest.mark.parametrize("word", ["latency", "delay", "energy", "battery", "power", "joules"])
+def test_two_letters_in_the_wrong_order_change_nothing(word: str) -> None:
+    expected = parse_weights(f"{word} matters")
+    for k in range(len(word) - 1):
+        swapped = word[:k] + word[k + 1] + word[k] + word[k + 2 :]
+        assert parse_weights(f"{swapped} matters") == expected, swapped
+
+
+@pytest.mark.parametrize("first", PAIR)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{1} isnot a concern",
+        "{1} is nota concern",
+        "{1} is nt a concern",
+        "{0} at any {1}cost",
+        "minimise {0}instead of {1}",
+        "ignore {1}and minimise {0}",
+        "dno't ignore the {0}, it is the only thing that counts",
+    ],
+)
+def test_a_lost_space_turns_no_meaning_round(text: str, first: str) -> None:
+    assert parse_weights(text.format(first, PAIR[first == PAIR[0]])) == {first: 1.0}
+
+
+@pytest.mark.parametrize("text", ["reduce manpower", "powerpoint please", "breakfast is ready"])
+def test_a_word_that_only_holds_an_objective_is_none(text: str) -> None:
+    assert weight(text) is None
+
+
+@pytest.mark.parametrize("slip", ["don'", "do't", "do'nt", "dont'", "don 't", "dont", "do nto"])
+def test_a_misspelt_negation_stays_one(slip: str) -> None:
+    assert parse_weights(f"I {slip} care about latency") == {"energy": 1.0}
+    assert parse_weights(f"{slip} save energy, save time") == {"latency": 1.0}
 
 
 @given(st.integers(0, 2**32 - 1))
