@@ -3,7 +3,7 @@
 from lambo_agents.registry import AgentSpec
 
 # About, of local search, in all trainings that made shipped weights; a file counts its last alone.
-LABELS = {"lambo-s": 1_194_000}
+LABELS = {"lambo-s": 1_299_000, "lambo-xs": 30_000}
 
 LAMBO_S = AgentSpec(
     name="lambo-s",
@@ -11,6 +11,14 @@ LAMBO_S = AgentSpec(
     extra="torch",
     labels_used=LABELS["lambo-s"],
     summary="Reads the prompts' text and the slot's observation columns.",
+)
+LAMBO_XS = AgentSpec(
+    name="lambo-xs",
+    entry_point="lambo_agents.agent:LamboAgent",
+    kwargs={"weights": "lambo-xs"},
+    extra="torch",
+    labels_used=LABELS["lambo-xs"],
+    summary="A student of lambo-s, a quarter of its numbers in bytes.",
 )
 LAMBO_S_ALEF = AgentSpec(
     name="lambo-s+alef",
