@@ -275,7 +275,7 @@ def _moments(played: Played, better: list[Floats]) -> tuple[Floats, Floats]:
         pull = (part[:, None] @ slope)[:, 0]
         upper += told.T @ pull[:, :cut]
         lower += pull[:, cut:].sum(axis=0)
-        count += np.count_nonzero(slot.there)
+        count += int(np.count_nonzero(slot.there))
     top = linear.reshape(wide, wide, cut, cut).transpose(0, 2, 1, 3).reshape(wide * cut, -1)
     side = mixed.reshape(wide * cut, -1)
     fisher = np.block([[top, side], [side.T, last]]) / count
