@@ -67,7 +67,7 @@ class Processes:
         if self.count == 1:
             return list(numbers)
         sent = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        with _connected():
+        with connected():
             distributed.all_reduce(sent, how)
         return sent.tolist()
 
@@ -95,7 +95,7 @@ ALONE = Processes()
 
 def _sum(tensors: list[Tensor]) -> None:
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    with _connected():
+    with connected():
         distributed.all_reduce(flat)
     parts = flat.split([tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
@@ -103,26 +103,22 @@ def _sum(tensors: list[Tensor]) -> None:
 
 
 @contextlib.contextmanager
-def _connected() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # what gloo and nccl raise
-        raise LostProcessError("another process of this training is gone") from error
+def connected(computes: bool = False) -> Iterator[None]:
+    """Say that a process is gone where sending fails.
 
-
-@contextlib.contextmanager
-def connected() -> Iterator[None]:
-    """Tell a process that is gone from other errors of what computes and sends at once.
+    Args:
+        computes: whether what is done computes too, so that errors may be none of sending.
 
     Raises:
         LostProcessError: another process is gone.
     """
     try:
         yield
-    except RuntimeError as error:
-        if "gloo" in str(error) or isinstance(error, distributed.DistError):
-            raise LostProcessError("another process of this training is gone") from error
-        raise
+    except RuntimeError as error:  # what gloo and nccl raise
+        sent = "gloo" in str(error) or isinstance(error, distributed.DistError)
+        if computes and not sent:
+            raise
+        raise LostProcessError("another process of this training is gone") from error
 
 
 @contextlib.contextmanager
@@ -146,7 +142,7 @@ def joined(device: str) -> Iterator[Processes]:
         allowed = f"a device that each process has one of: there are {gpus} GPUs here"
         validate.check("Recipe.device", device, local < gpus and device == "cuda", allowed)
         torch.cuda.set_device(local)
-    with _connected():
+    with connected():
         distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
     yield Processes(rank, count, "cuda" if cuda else "cpu")
     distributed.destroy_process_group()

@@ -102,7 +102,7 @@ class Trainer(Learner):
             parameter.requires_grad_(reads)
         for parameter in self.parameters:
             parameter.grad = None
-        with connected():
+        with connected(computes=True):
             numbers = self._accumulate(now.stage)
         self.processes.sum_gradients([p for p in self.parameters if not is_spread(p)])
         norm = self._clip()
