@@ -18,7 +18,7 @@ LAMBO_XS = AgentSpec(
     kwargs={"weights": "lambo-xs"},
     extra="torch",
     labels_used=LABELS["lambo-xs"],
-    summary="A student of lambo-s, a quarter of its numbers in bytes.",
+    summary="A student of lambo-s: a third of its numbers, as 8-bit integers.",
 )
 LAMBO_S_ALEF = AgentSpec(
     name="lambo-s+alef",
