@@ -39,9 +39,12 @@ _SPELLINGS = (
     (r"\b(?:nto|ont|nott|ot|nt|snot)\b", "not"),
     (r"\b(?:dno'?t|odn't|dn't|on't|dotn)\b", "do not"),
     ("favor", "favour"),
+    (r"\bcant (?=(?:olerat|ak|rad|reat)(?:e|ed|ing)\b)", "can t"),
     (r"\b(?:can't|cant'?|ca'nt|ca't|cannot)\b|\bcan'(?![a-z])", "can not"),
     (r"\b(?:won'?t'?|wo'nt|wo't)\b|\bwon'(?![a-z])", "will not"),
     (_APOSTROPHE_LOST, r"\1 not"),
+    (r"n't(?=[a-z])", " not "),
+    (r"\b(?:n|on|no) ?need\b", "no need"),
     (_CONTRACTED, lambda found: " not" if found[0] == "n't" else ""),
     (r"\?(?=.*[a-z])", " "),  # "Energy? Not important."
     (r"\bfor (?:every|each|one) (?:point|unit|part|share)(?: of| that)?\b", "1 part"),
@@ -52,7 +55,7 @@ _SPELLINGS = (
 _SMALL = frozenset(
     (
         *("a", "an", "the", "and", "or", "but", "is", "are", "was", "do", "does", "of", "in", "on"),
-        *("to", "for", "at", "as", "by", "not", "no"),
+        *("to", "for", "at", "as", "by", "not", "no", "be"),
     )
 )
 _WEIGHTY = ("good", "bad", "stock", "benefit", "harm", "cost")
@@ -114,15 +117,38 @@ def lexicon() -> Lexicon:
     return _lexicon(tuple(OBJECTIVES.values()))
 
 
+def _knows(word: str, known: Lexicon) -> bool:
+    return word in known.words.get(word[:1], ())
+
+
+def _spaced(words: list[str], known: Lexicon) -> list[str]:
+    """Return the words with a space moved, or left out, where only so both sides are known."""
+    out = words[:1]
+    for word in words[1:]:
+        one = out[-1]
+        if word.isalpha() and one.isalpha() and not (_knows(word, known) and _knows(one, known)):
+            splits = ((one[:-1], one[-1] + word), (one + word[0], word[1:]), (one + word, ""))
+            for left, right in splits:
+                if left and _knows(left, known) and (not right or _knows(right, known)):
+                    out[-1], word = left, right
+                    break
+        if word:
+            out.append(word)
+    return out
+
+
 def _spelt(word: str, known: Lexicon) -> str:
     """Return the word that a misspelt one was meant to be, or itself."""
     options = known.words.get(word[:1], ())
-    if word in options or len(word) < _SHORTEST or not word.isalpha():
+    if _knows(word, known) or len(word) < _SHORTEST or not word.isalpha():
         return word
     for k in range(len(word) - 1):  # two letters in the wrong order: "dealy"
         turned = word[:k] + word[k + 1] + word[k] + word[k + 2 :]
-        if turned in known.words.get(turned[0], ()):
+        if _knows(turned, known):
             return turned
+    for first in known.words:  # the first letter lost: "atency"
+        if _knows(first + word, known):
+            return first + word
     reach = 1 if len(word) < _LONG else 2
     near = [
         option
@@ -135,15 +161,19 @@ def _spelt(word: str, known: Lexicon) -> str:
 
 def _parted(word: str, known: Lexicon) -> tuple[str, ...]:
     """Return the word as it was meant, or two words that lost the space between them."""
+    if not _knows(word, known):
+        for k in range(1, len(word)):
+            if {word[:k], word[k:]} <= _SMALL:
+                return word[:k], word[k:]
     spelt = _spelt(word, known)
-    if spelt in known.words.get(spelt[:1], ()) or not word.isalpha():
+    if _knows(spelt, known) or not word.isalpha():
         return (spelt,)
     for k in range(1, len(word)):
         for part, other in ((word[:k], word[k:]), (word[k:], word[:k])):
             kind = known.phrases.get((part,), Symbol("")).kind
             small = other in _SMALL and kind in (*_WEIGHTY, "not", "no")
             long = len(part) >= _NAME and len(other) >= _SHORTEST and kind in _WEIGHTY
-            if small or (long and other in known.words.get(other[0], ())):
+            if small or (long and _knows(other, known)):
                 return word[:k], word[k:]
     return (spelt,)
 
@@ -151,7 +181,8 @@ def _parted(word: str, known: Lexicon) -> tuple[str, ...]:
 def symbols(text: str) -> tuple[list[Symbol], list[str]]:
     """Return a text's symbols, between two stops, and the words that nothing is known of."""
     known = lexicon()
-    words = [part for word in _TOKEN.findall(folded(text)) for part in _parted(word, known)]
+    words = _spaced(_TOKEN.findall(folded(text)), known)
+    words = [part for word in words for part in _parted(word, known)]
     row, unknown, at = [Symbol("stop")], [], 0
     while at < len(words):
         start = at

@@ -28,6 +28,8 @@ _HARMLESS = _NAMED | {
 }
 # they matter only before the rules
 _QUIET = ("only_not", "bit", "both", "rather", "weight", "pair")
+# where an unknown word could turn the meaning round
+_WEIGHED = ("than", "rather", "sell", "whatever")
 _HALF = Fraction(1, 2)
 _NEITHER = ("neither", "none of")
 _CODE = re.compile(r"[{}<>\[\]\\|]|\w\(|://|\w@\w")  # signs that sentences have none of
@@ -47,7 +49,7 @@ def read(text: str) -> dict[str, Fraction]:
             shares.refuse(symbol)
     if not lexicon.objectives_in(row):
         return _unnamed(row, sure=not unknown, code=_CODE.search(text) is not None)
-    if unknown and any(symbol.kind in ("than", "rather") for symbol in row):
+    if unknown and any(symbol.kind in _WEIGHED for symbol in row):
         raise RefusedError(f"a comparison of words that are known; '{unknown[0]}' is not")
     if shares.NUMERIC & {symbol.kind for symbol in row}:
         return shares.read(_corrected(row), text)
