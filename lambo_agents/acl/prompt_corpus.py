@@ -20,11 +20,13 @@ from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import MAX_CHARS, Prompts
 
 LESS, NONE, MORE = range(3)  # what a text asks for, as ``prompt_encoder.ASKS``
+_ASKS = {"none": NONE, "more": MORE}  # of the files of phrases/spoken/; of others less
 _KINDS = ("bad", "good", "adjective", "adverb", "clause")
 # kinds of texts and how often each is drawn
 _DRAWN = {
     "catalogue": 8, "composed": 10, "one": 16, "contrast": 26, "even": 5, "times": 5, "parts": 7,
     "ratio": 3, "mixture": 12, "degree": 1.5, "lean": 1, "more": 1.5, "none": 20, "more_of": 10,
+    "spoken": 40,
 }  # fmt: skip
 _DISMISS = 0.2  # share of composed texts that also dismiss the other quantity
 _AROUND = 0.35  # chance of words before, and of words after
@@ -272,6 +274,8 @@ def _contracted(text: str, rng: np.random.Generator) -> str:
 def _drawn(kind: str, rng: np.random.Generator) -> tuple[str, float, bool, int]:
     if kind == "mixture":
         return (*mixture("train", rng, _wordings()), LESS)
+    if kind == "spoken":
+        return _spoken(rng)
     if kind not in ("catalogue", "composed"):
         return sentence(kind, rng)
     latency = bool(rng.random() < 0.5)
@@ -279,6 +283,25 @@ def _drawn(kind: str, rng: np.random.Generator) -> tuple[str, float, bool, int]:
     known = phrases("train", own)
     text = known[int(rng.random() * len(known))] if kind == "catalogue" else compose(own, rng)
     return text, float(latency), latency, LESS
+
+
+@functools.cache
+def _sayings() -> tuple[tuple[str, str], ...]:
+    """Return whole sentences, each with its file: an objective, none or more."""
+    return tuple((name, text) for name in (*PAIR, *_ASKS) for text in lines("spoken", name))
+
+
+def _spoken(rng: np.random.Generator) -> tuple[str, float, bool, int]:
+    """Return a sentence that somebody said as a whole, at times with words around it."""
+    every, common = _sayings(), words("sentences")
+    name, text = every[int(rng.random() * len(every))]
+    if rng.random() < _AROUND / 2:
+        text = f"{_pick(common, 'polite', rng)} {text}"
+    if rng.random() < _AROUND / 2:
+        text = f"{text} {_pick(common, 'after', rng)}"
+    latency = name == PAIR[0] if name in PAIR else bool(rng.random() < 0.5)
+    weight = float(latency) if name in PAIR else 0.5
+    return text, weight, latency, _ASKS.get(name, LESS)
 
 
 def sample(count: int, rng: np.random.Generator) -> Texts:

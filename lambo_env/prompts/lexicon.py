@@ -35,6 +35,7 @@ _SPELLINGS = (
     (r"(?<=[a-z])-(?=[a-z])|_", " "),
     (r"\b(min|max|approx|resp)\.", r"\1"),
     (r"\bavg\.?", "average"),
+    (r"\bno\. ?(?=\d)", "number "),
     (r"\b(?:teh|hte)\b", "the"),
     (r"\b(?:nto|ont|nott|ot|nt|snot)\b", "not"),
     (r"\b(?:dno'?t|odn't|dn't|on't|dotn)\b", "do not"),
@@ -49,7 +50,10 @@ _SPELLINGS = (
     (r"\?(?=.*[a-z])", " "),  # "Energy? Not important."
     (r"\bfor (?:every|each|one) (?:point|unit|part|share)(?: of| that)?\b", "1 part"),
     # how much charge is left is no share
-    (rf"\b{_CHARGED} {_AT} \d+ ?(?:%|percent|per cent)(?= ?[,.;:])", ""),
+    (
+        rf"\b{_CHARGED} (?:{_AT}|at) \d+ ?(?:%|percent|per cent)(?: charge| battery)?(?= ?[,.;:])",
+        "",
+    ),
 )
 # a word that is joined to one of these by mistake is read where it is one of the weighty ones
 _SMALL = frozenset(
@@ -179,7 +183,7 @@ def _parted(word: str, known: Lexicon) -> tuple[str, ...]:
 
 
 def symbols(text: str) -> tuple[list[Symbol], list[str]]:
-    """Return a text's symbols, between two stops, and the words that nothing is known of."""
+    """Return a text's symbols, between two stops, and its words that nothing is known of."""
     known = lexicon()
     words = _spaced(_TOKEN.findall(folded(text)), known)
     words = [part for word in words for part in _parted(word, known)]
@@ -189,6 +193,7 @@ def symbols(text: str) -> tuple[list[Symbol], list[str]]:
         found, at = _next(words, at, known)
         if found.kind == "unknown":
             unknown.append(found.words)
+            row.append(found)
         elif found.kind in ("", "counted", "numbered"):
             continue
         elif found.kind != "number" or not _counts(words, start, at, known):

@@ -11,6 +11,7 @@ from lambo_env.prompts import catalogue as data
 
 _DIGITS = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _JOINTS = ((":",), ("/",), ("to",), ("out", "of"), ("-",), ("against",), ("zu",))
+_PERCENTAGE = 20  # a ratio's parts are below
 _PARTED = 100  # a count of parts is below
 
 
@@ -83,6 +84,8 @@ def _of(value: Fraction, words: list[str], then: int) -> Found:
         "times": ("times", value),
         "shares": ("parts", value),
     }
+    if after == "x" and value < 1:  # "0.3 x latency"
+        return Symbol("number", value=value), then + 1
     for name, (kind, meant) in kinds.items():
         if after in _list(name):
             return Symbol(kind, value=meant, words=after), then + 1
@@ -103,11 +106,17 @@ def _ratio(value: Fraction, words: list[str], then: int) -> Found:
         if joint == ("out", "of"):
             share = value / other if other else Fraction(2)
             return Symbol("share", value=share, words="of"), end
-        share = value / (value + other) if value + other else Fraction(-1)
+        total = value + other
+        share = value / total if total and not _percentages(value, other) else Fraction(-1)
         kind = "fraction" if joint == ("/",) else "ratio"
         end += words[end : end + 1] == ["%"]
         return Symbol(kind, value=share, words=f"{value}/{other}"), end
     return None
+
+
+def _percentages(one: Fraction, two: Fraction) -> bool:
+    """Return whether two numbers look like percentages, and do not sum to 100."""
+    return min(one, two) >= _PERCENTAGE and one + two != 100
 
 
 def _part(words: list[str], at: int) -> Found:
@@ -134,6 +143,8 @@ def _cardinal(words: list[str], at: int) -> tuple[Fraction, int] | None:
     if word not in _cardinals():
         return None
     value, then = _cardinals()[word], at + 1
+    if words[then : then + 3] == ["and", "a", "half"]:
+        return Fraction(2 * value + 1, 2), then + 3
     if word == "zero" and following == ["point"] and at + 2 < len(words):
         tenths = _cardinals().get(words[at + 2], 10)
         return (Fraction(tenths, 10), at + 3) if tenths < 10 else None

@@ -30,8 +30,24 @@ _HARMLESS = _NAMED | {
 _QUIET = ("only_not", "bit", "both", "rather", "weight", "pair")
 # where an unknown word could turn the meaning round
 _WEIGHED = ("than", "rather", "sell", "whatever")
+# what says of an unknown thing that it counts, or that it does not
+_JUDGING = {
+    *("about", "matter", "moot", "like", "dismiss", "fine", "complain", "not", "no", "avoid"),
+    *("reduce", "raise", "save", "waste", "sell"),
+}
+_JOINTS = ("and", "both", "only_not")  # of two objectives that are asked for alike
+_CLAUSE_ENDS = (":", ";", ".", "!", "but", "so")
 _HALF = Fraction(1, 2)
 _NEITHER = ("neither", "none of")
+_WORD = re.compile(r"[A-Za-z]+")
+# a longer text that only names an objective, without one of these, tells of it
+_TERSE, _ASKING = 4, ("purpose", "only_not")
+_QUESTION = re.compile(
+    r"^\W*(who|what|when|where|which|do(es)?|did|is|are|was|were|has|had|have|how (many|much))\b"
+    r".*\?",
+    re.IGNORECASE,
+)
+_ACTIONS = {"reduce", "save", "improve", "raise", "good", "use"}  # what a question may ask for
 _CODE = re.compile(r"[{}<>\[\]\\|]|\w\(|://|\w@\w")  # signs that sentences have none of
 
 
@@ -43,6 +59,10 @@ def read(text: str) -> dict[str, Fraction]:
             what should be small, or contradicts itself.
     """
     row, unknown = lexicon.symbols(text)
+    _refuse_unclear(row, text)
+    told = len({*_WORD.findall(text)}) > _TERSE and all(s.kind not in _ASKING for s in row)
+    joined = any(symbol.kind in _JOINTS for symbol in row)
+    row = [symbol for symbol in row if symbol.kind not in ("unknown", "purpose")]
     row = _evened(_bound(_contrasted(row)))
     for symbol in row:
         if symbol.kind == "unit":
@@ -52,13 +72,32 @@ def read(text: str) -> dict[str, Fraction]:
     if unknown and any(symbol.kind in _WEIGHED for symbol in row):
         raise RefusedError(f"a comparison of words that are known; '{unknown[0]}' is not")
     if shares.NUMERIC & {symbol.kind for symbol in row}:
-        return shares.read(_corrected(row), text)
+        return _mixed(_corrected(row), text)
     spoken = [symbol for symbol in row if symbol.kind not in _QUIET]
     after = rewritten([symbol for symbol in spoken if symbol.kind != "equal"])
     if len(after) > 2 and any(symbol.kind == "equal" for symbol in spoken):
         return _even(spoken, after)
-    asked = _asked(after, unknown)
+    asked = _asked(after, unknown, told, joined)
     return {name: Fraction(1, len(asked)) for name in shares.in_order(asked)}
+
+
+def _refuse_unclear(row: Sequence[Symbol], text: str) -> None:
+    """Refuse a question that asks for nothing to be done, and what judges an unknown thing."""
+    if _QUESTION.search(text) and not _ACTIONS & {symbol.kind for symbol in row}:
+        raise RefusedError("a text that asks for less of something, and no other question")
+    for clause in _clauses(row):
+        unknown = next((symbol.words for symbol in clause if symbol.kind == "unknown"), None)
+        judged = _JUDGING & {symbol.kind for symbol in clause}
+        if unknown and judged and not lexicon.objectives_in(clause):
+            raise RefusedError(
+                f"words that are known where something is judged; '{unknown}' is not"
+            )
+
+
+def _clauses(row: Sequence[Symbol]) -> list[Sequence[Symbol]]:
+    """Return what stands between two stops each."""
+    stops = [k for k, symbol in enumerate(row) if symbol.kind == "stop"]
+    return [row[a + 1 : b] for a, b in itertools.pairwise(stops)]
 
 
 def _contrasted(row: Sequence[Symbol]) -> list[Symbol]:
@@ -110,18 +149,41 @@ def _unnamed(row: Sequence[Symbol], sure: bool, code: bool) -> dict[str, Fractio
     raise RefusedError("a text that names an objective", sure=sure or code)
 
 
+def _mixed(row: Sequence[Symbol], text: str) -> dict[str, Fraction]:
+    """Return the shares of a row, or of the one clause of it that has all its numbers."""
+    try:
+        return shares.read(row, text)
+    except RefusedError as refused:
+        ends = [k for k, symbol in enumerate(row) if symbol.words in _CLAUSE_ENDS]
+        clauses = [row[a : b + 1] for a, b in itertools.pairwise([0, *ends, len(row) - 1])]
+        told = [c for c in clauses if shares.NUMERIC & {symbol.kind for symbol in c}]
+        if refused.sure or len(clauses) == 1 or len(told) != 1:
+            raise
+        if len(lexicon.objectives_in(told[0])) != 2:
+            raise
+        return shares.read(told[0], text)
+
+
 def _corrected(row: Sequence[Symbol]) -> list[Symbol]:
     """Return the row without shares that it takes back for others, as in "not 50/50: 80 % ..."."""
     kinds = [symbol.kind for symbol in row]
-    if kinds[1] in ("not", "no") and kinds[2] in shares.NUMERIC:
+    if kinds[1] in ("not", "no") and kinds[2] in (*shares.NUMERIC, "equal"):
         rest = list(row[kinds.index("stop", 2) :])
-        if len(lexicon.objectives_in(rest)) == 2:
+        spoken = len(lexicon.objectives_in(rest))
+        if spoken == 2 or (spoken == 1 and rest[0].words == "but"):
             return rest
     return list(row)
 
 
-def _asked(row: Sequence[Symbol], unknown: Sequence[str]) -> set[str]:
-    """Return the one or two objectives that a rewritten row asks for."""
+def _asked(row: Sequence[Symbol], unknown: Sequence[str], told: bool, joined: bool) -> set[str]:
+    """Return the one or two objectives that a rewritten row asks for.
+
+    Args:
+        row: what the rules have made of a text.
+        unknown: its words that nothing is known of.
+        told: whether it may tell of an objective and not ask for it.
+        joined: whether it can ask for two.
+    """
     wanted, named, dismissed = (
         {symbol.objective for symbol in row if symbol.kind in kinds}
         for kinds in (("want",), _NAMED, ("zero", "aside"))
@@ -132,9 +194,11 @@ def _asked(row: Sequence[Symbol], unknown: Sequence[str]) -> set[str]:
     if wanted and named - wanted:
         raise RefusedError(f"a text that says what it wants of {' and '.join(named - wanted)}")
     if not wanted:
+        if told and not dismissed and all(symbol.kind != "good" for symbol in row):
+            raise RefusedError("a text that asks for something, and does not only name it")
         wanted = _by_name(row, named, dismissed, unknown)
-    joined = len(wanted) == 2 and not dismissed and all(symbol.kind != "or" for symbol in row)
-    if len(wanted) != 1 and not (joined and not unknown):
+    both = len(wanted) == 2 and joined and not (dismissed or unknown)
+    if len(wanted) != 1 and not (both and all(symbol.kind != "or" for symbol in row)):
         nothing = not (wanted or named or unknown)
         raise RefusedError("one objective, or two with their shares", sure=nothing)
     return wanted

@@ -47,7 +47,7 @@ _BROKEN = frozenset(
 )
 # forms of mixes, _ for what may stand between; the first that fits counts
 _FORMS = {
-    "pair": ("V,?M_V,?M", "M,?V_M,?V", "M_M,?V_V", "V_V,?M_M"),
+    "pair": ("V,?M_V,?M", "M,?V_M,?V", "M_M,?V_V", "V_V,?M_M", "M,?V_V,?M", "V,?M_M,?V"),
     "rest": ("V,?M_Z,?M", "M,?V_Z,?M", "M,?V_M,?Z", "V,?M_M,?Z"),
     "rest_first": ("Z,?M_V,?M", "M,?Z_M,?V", "Z,?M_M,?V", "M,?Z_V,?M"),
     "parts": ("Q,?M_Q,?M", "M,?Q_M,?Q", "Q,?M_V,?M", "Q,?M_M,?V"),

@@ -70,7 +70,10 @@ def test_a_text_is_read_once_until_the_weights_change() -> None:
     aed = copy.deepcopy(checkpoint.load_network(checkpoint.weights_path("lambo-s"))[0])
     reader, calls = TextReader(aed.prompt), []
     aed.prompt.reader.register_forward_hook(lambda *_: calls.append(1))  # type: ignore[union-attr]
-    texts = ["we watch films on trains", "please hurry"]  # the rules leave the first to the network
+    texts = [
+        "we watch zebras on trains",
+        "please hurry",
+    ]  # the rules leave the first to the network
     first = reader(texts)
     assert np.array_equal(first, reader(texts))
     assert len(calls) == 1

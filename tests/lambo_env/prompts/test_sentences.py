@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +21,11 @@ from lambo_env.prompts.objectives import OBJECTIVES, PAIR, ObjectiveKind, regist
 DATA = Path(__file__).parents[2] / "data"
 ROWS = [
     json.loads(line)
-    for name in ("", "-fresh", "-third", "-fourth")
+    for name in ("", "-fresh", "-third", "-fourth", "-fifth")
     for line in (DATA / f"prompts{name}.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 PROPER = [row for row in ROWS if row["latency_weight"] is not None]
+WORDY = [row for row in PROPER if not any(char.isdigit() for char in row["text"])]
 
 
 def weight(text: str) -> float | None:
@@ -112,6 +114,35 @@ def test_texts_without_an_objective_are_refused() -> None:
         ("prioritise sped over battery life", {None, 1.0}),
         ("make the phone batteries last onger", {None, 0.0}),
         ("infinite battery life", {None, 0.0}),
+        ("n need to hurry", {0.0}),
+        ("on need to save energy", {1.0}),
+        ("prioritise dela yover energy", {1.0}),
+        ("do not sacrifice atency for energy", {1.0}),
+        ("I don'tc are about energy", {1.0}),
+        ("offload whateve rsaves the handsets energy", {0.0}),
+        ("offload whatever foobars the handsets energy", {None}),
+        ("be as economical with energy as possible", {0.0}),
+        ("beas economical with energy as possible", {0.0}),
+        ("Energy is no concern of ours delay is.", {1.0}),
+        ("latency first last and always", {1.0}),
+        ("under no circumstances slow down a task to spare the battery", {1.0}),
+        ("earlier we tuned for battery life; now switch to response time", {None, 1.0}),
+        ("my son worries about ping; I worry about the foobar", {None, 0.0}),
+        ("pour joules down the drain", {None}),
+        ("be wasteful with power", {None}),
+        ("I solely want slowness", {None}),
+        ("is energy counted at the device?", {None}),
+        ("he works for a battery maker", {None}),
+        ("delay is unimportant and so is power", {None}),
+        ("split it 70/70 between delay and power", {None}),
+        ("65-55 latency to energy, in percent", {None}),
+        ("latency 90%, 10% energy", {0.9}),
+        (
+            "nurses want results, but the sensors run on cells: 65% for latency, 35% for energy",
+            {0.65},
+        ),
+        ("cost = 0.3 x latency + 0.7 x energy", {0.3}),
+        ("not 50/50 but 70/30 towards delay", {None, 0.7}),
     ],
 )
 def test_a_trap_is_never_read_as_its_opposite(text: str, expected: set[float | None]) -> None:
@@ -273,17 +304,29 @@ def test_a_misspelt_negation_stays_one(slip: str) -> None:
     assert parse_weights(f"{slip} save energy, save time") == {"latency": 1.0}
 
 
+def check_slips(row: dict[str, Any], at: int) -> None:
+    """Check a text with the letter before a place lost, and with the two around it swapped."""
+    text = row["text"]
+    for slipped in (
+        text[: at - 1] + text[at:],
+        text[: at - 1] + text[at] + text[at - 1] + text[at + 1 :],
+    ):
+        found = weight(slipped) if slipped.strip() else None
+        assert found is None or (found - 0.5) * (row["latency_weight"] - 0.5) >= 0, slipped
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_a_slip_of_the_keyboard_turns_no_meaning_round(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    row = PROPER[int(rng.integers(len(PROPER)))]
-    text, at = row["text"], int(rng.integers(1, len(row["text"])))
-    slips = (text[:at] + text[at + 1 :], text[: at - 1] + text[at] + text[at - 1] + text[at + 1 :])
-    for slipped in slips:
-        if any(char.isdigit() for char in text) or not slipped.strip():
-            continue
-        found = weight(slipped)
-        assert found is None or (found - 0.5) * (row["latency_weight"] - 0.5) >= 0, slipped
+    row = WORDY[int(rng.integers(len(WORDY)))]
+    check_slips(row, int(rng.integers(1, len(row["text"]))))
+
+
+@pytest.mark.slow
+def test_no_slip_of_the_keyboard_turns_any_meaning_round() -> None:
+    for row in WORDY:
+        for at in range(1, len(row["text"])):
+            check_slips(row, at)
 
 
 def test_the_files_of_the_lexicon_are_whole() -> None:
