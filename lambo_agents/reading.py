@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env.prompts import grammar
+from lambo_env.prompts import grammar, lexicon
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.prompts.shares import RefusedError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lambo_agents.network.prompt_encoder import PromptSummary
 
 _KEPT = 4096  # texts of a reader that are remembered
+_NAMELESS = 0.1  # odds that a text without any word of an objective asks for something
 _NEAR = 1  # steps of 5 % beside the likeliest share that count as the same answer
 
 Floats = NDArray[np.float64]
@@ -117,8 +118,22 @@ class TextReader:
         ruled = {text: by_rules(text) for text in texts}
         open_to_it = [text for text, answer in ruled.items() if answer is None]
         found = self.by_network(open_to_it) if open_to_it else ((), ())
-        answers = dict(zip(open_to_it, zip(*map(list, found), strict=True), strict=True))
+        answers = {
+            text: (weight, sure if _named(text) else _nameless(sure))
+            for text, weight, sure in zip(open_to_it, *map(list, found), strict=True)
+        }
         return [answers[text] if (row := ruled[text]) is None else row for text in texts]
+
+
+def _named(text: str) -> bool:
+    """Return whether a text has a word that the rules know of an objective."""
+    return bool(lexicon.objectives_in(lexicon.symbols(text)[0]))
+
+
+def _nameless(confidence: float) -> float:
+    """Return a confidence by the odds that a text without such a word asks for something."""
+    asked = _NAMELESS * confidence
+    return asked / (asked + 1 - confidence) if confidence < 1 else 1.0
 
 
 def _reason(text: str) -> str:

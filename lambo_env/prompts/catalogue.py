@@ -3,7 +3,8 @@
 The folders under ``phrases/`` are splits. ``frozen`` is what environments draw from, by position:
 its lines and their order are part of the registered ids. ``train`` holds further training phrases.
 ``held_out`` is what no training sees. ``nouns`` holds what a mix may call an objective, ``words``
-the lists that training texts are composed of, ``spoken`` whole ones that people may say. A line that begins with # is a comment.
+the lists that training texts are composed of, ``spoken`` whole ones that people may say. A line
+that begins with # is a comment.
 
 In the wordings of a mix ``{A}`` and ``{B}`` are the two quantities in either order, ``{pa}`` and
 ``{pb}`` their shares in percent, ``{fa}`` and ``{fb}`` as fractions, ``{ra}`` and ``{rb}`` as a

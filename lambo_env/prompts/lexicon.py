@@ -45,7 +45,7 @@ _SPELLINGS = (
     (r"\b(?:won'?t'?|wo'nt|wo't)\b|\bwon'(?![a-z])", "will not"),
     (_APOSTROPHE_LOST, r"\1 not"),
     (r"n't(?=[a-z])", " not "),
-    (r"\b(?:n|on|no) ?need\b", "no need"),
+    (r"\b(?:n|o|on|no) ?need\b", "no need"),
     (_CONTRACTED, lambda found: " not" if found[0] == "n't" else ""),
     (r"\?(?=.*[a-z])", " "),  # "Energy? Not important."
     (r"\bfor (?:every|each|one) (?:point|unit|part|share)(?: of| that)?\b", "1 part"),

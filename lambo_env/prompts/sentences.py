@@ -36,6 +36,7 @@ _JUDGING = {
     *("reduce", "raise", "save", "waste", "sell"),
 }
 _JOINTS = ("and", "both", "only_not")  # of two objectives that are asked for alike
+_ONLY = ("only", "solely", "nothing but")  # said twice, it contradicts itself
 _CLAUSE_ENDS = (":", ";", ".", "!", "but", "so")
 _HALF = Fraction(1, 2)
 _NEITHER = ("neither", "none of")
@@ -61,7 +62,8 @@ def read(text: str) -> dict[str, Fraction]:
     row, unknown = lexicon.symbols(text)
     _refuse_unclear(row, text)
     told = len({*_WORD.findall(text)}) > _TERSE and all(s.kind not in _ASKING for s in row)
-    joined = any(symbol.kind in _JOINTS for symbol in row)
+    exclusive = sum(symbol.words in _ONLY for symbol in row) > 1
+    joined = any(symbol.kind in _JOINTS for symbol in row) and not exclusive
     row = [symbol for symbol in row if symbol.kind not in ("unknown", "purpose")]
     row = _evened(_bound(_contrasted(row)))
     for symbol in row:

@@ -21,7 +21,7 @@ from lambo_env.prompts.objectives import OBJECTIVES, PAIR, ObjectiveKind, regist
 DATA = Path(__file__).parents[2] / "data"
 ROWS = [
     json.loads(line)
-    for name in ("", "-fresh", "-third", "-fourth", "-fifth")
+    for name in ("", "-fresh", "-third", "-fourth", "-fifth", "-sixth")
     for line in (DATA / f"prompts{name}.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 PROPER = [row for row in ROWS if row["latency_weight"] is not None]
@@ -137,6 +137,8 @@ def test_texts_without_an_objective_are_refused() -> None:
         ("split it 70/70 between delay and power", {None}),
         ("65-55 latency to energy, in percent", {None}),
         ("latency 90%, 10% energy", {0.9}),
+        ("only latency matters and only energy matters", {None}),
+        ("high power draw is acceptable as long as the drones respond fast", {1.0}),
         (
             "nurses want results, but the sensors run on cells: 65% for latency, 35% for energy",
             {0.65},
