@@ -46,6 +46,8 @@ _SPELLINGS = (
     (_APOSTROPHE_LOST, r"\1 not"),
     (r"n't(?=[a-z])", " not "),
     (r"\b(?:n|o|on|no) ?need\b", "no need"),
+    (r"^ever\b", "never"),
+    (r"\b(go|goes|going|gone|went) lat\b", r"\1 flat"),
     (_CONTRACTED, lambda found: " not" if found[0] == "n't" else ""),
     (r"\?(?=.*[a-z])", " "),  # "Energy? Not important."
     (r"\bfor (?:every|each|one) (?:point|unit|part|share)(?: of| that)?\b", "1 part"),
@@ -59,7 +61,7 @@ _SPELLINGS = (
 _SMALL = frozenset(
     (
         *("a", "an", "the", "and", "or", "but", "is", "are", "was", "do", "does", "of", "in", "on"),
-        *("to", "for", "at", "as", "by", "not", "no", "be"),
+        *("to", "for", "at", "as", "by", "not", "no", "be", "that", "it"),
     )
 )
 _WEIGHTY = ("good", "bad", "stock", "benefit", "harm", "cost")
@@ -150,9 +152,9 @@ def _spelt(word: str, known: Lexicon) -> str:
         turned = word[:k] + word[k + 1] + word[k] + word[k + 2 :]
         if _knows(turned, known):
             return turned
-    for first in known.words:  # the first letter lost: "atency"
-        if _knows(first + word, known):
-            return first + word
+    whole = [first + word for first in known.words if _knows(first + word, known)]
+    if len(whole) == 1:  # the first letter lost: "atency"
+        return whole[0]
     reach = 1 if len(word) < _LONG else 2
     near = [
         option
@@ -175,7 +177,7 @@ def _parted(word: str, known: Lexicon) -> tuple[str, ...]:
     for k in range(1, len(word)):
         for part, other in ((word[:k], word[k:]), (word[k:], word[:k])):
             kind = known.phrases.get((part,), Symbol("")).kind
-            small = other in _SMALL and kind in (*_WEIGHTY, "not", "no")
+            small = other in _SMALL and kind in (*_WEIGHTY, "loose", "not", "no")
             long = len(part) >= _NAME and len(other) >= _SHORTEST and kind in _WEIGHTY
             if small or (long and _knows(other, known)):
                 return word[:k], word[k:]

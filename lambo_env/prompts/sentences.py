@@ -29,7 +29,7 @@ _HARMLESS = _NAMED | {
 # they matter only before the rules
 _QUIET = ("only_not", "bit", "both", "rather", "weight", "pair")
 # where an unknown word could turn the meaning round
-_WEIGHED = ("than", "rather", "sell", "whatever")
+_WEIGHED = {"than", "rather", "sell", "whatever"}
 # what says of an unknown thing that it counts, or that it does not
 _JUDGING = {
     *("about", "matter", "moot", "like", "dismiss", "fine", "complain", "not", "no", "avoid"),
@@ -71,9 +71,10 @@ def read(text: str) -> dict[str, Fraction]:
             shares.refuse(symbol)
     if not lexicon.objectives_in(row):
         return _unnamed(row, sure=not unknown, code=_CODE.search(text) is not None)
-    if unknown and any(symbol.kind in _WEIGHED for symbol in row):
+    kinds = {symbol.kind for symbol in row}
+    if unknown and (kinds & _WEIGHED or {"raise", "reduce"} <= kinds):
         raise RefusedError(f"a comparison of words that are known; '{unknown[0]}' is not")
-    if shares.NUMERIC & {symbol.kind for symbol in row}:
+    if shares.NUMERIC & kinds:
         return _mixed(_corrected(row), text)
     spoken = [symbol for symbol in row if symbol.kind not in _QUIET]
     after = rewritten([symbol for symbol in spoken if symbol.kind != "equal"])
