@@ -21,12 +21,13 @@ from lambo_env.prompts.prompts import MAX_CHARS, Prompts
 
 LESS, NONE, MORE = range(3)  # what a text asks for, as ``prompt_encoder.ASKS``
 _ASKS = {"none": NONE, "more": MORE}  # of the files of phrases/spoken/; of others less
+_SPOKEN = {"latency": 0.4, "energy": 0.4, "none": 0.15, "more": 0.05}  # how often each is drawn
 _KINDS = ("bad", "good", "adjective", "adverb", "clause")
 # kinds of texts and how often each is drawn
 _DRAWN = {
     "catalogue": 8, "composed": 10, "one": 16, "contrast": 26, "even": 5, "times": 5, "parts": 7,
     "ratio": 3, "mixture": 12, "degree": 1.5, "lean": 1, "more": 1.5, "none": 20, "more_of": 10,
-    "spoken": 40,
+    "spoken": 30,
 }  # fmt: skip
 _DISMISS = 0.2  # share of composed texts that also dismiss the other quantity
 _AROUND = 0.35  # chance of words before, and of words after
@@ -285,16 +286,11 @@ def _drawn(kind: str, rng: np.random.Generator) -> tuple[str, float, bool, int]:
     return text, float(latency), latency, LESS
 
 
-@functools.cache
-def _sayings() -> tuple[tuple[str, str], ...]:
-    """Return whole sentences, each with its file: an objective, none or more."""
-    return tuple((name, text) for name in (*PAIR, *_ASKS) for text in lines("spoken", name))
-
-
 def _spoken(rng: np.random.Generator) -> tuple[str, float, bool, int]:
     """Return a sentence that somebody said as a whole, at times with words around it."""
-    every, common = _sayings(), words("sentences")
-    name, text = every[int(rng.random() * len(every))]
+    common = words("sentences")
+    name = list(_SPOKEN)[int(np.searchsorted(np.cumsum(list(_SPOKEN.values())), rng.random()))]
+    text = _pick({name: lines("spoken", name)}, name, rng)
     if rng.random() < _AROUND / 2:
         text = f"{_pick(common, 'polite', rng)} {text}"
     if rng.random() < _AROUND / 2:

@@ -153,8 +153,9 @@ def _spelt(word: str, known: Lexicon) -> str:
         if _knows(turned, known):
             return turned
     whole = [first + word for first in known.words if _knows(first + word, known)]
-    if len(whole) == 1:  # the first letter lost: "atency"
-        return whole[0]
+    telling = [word for word in whole if known.phrases.get((word,), Symbol("")).kind in _WEIGHTY]
+    if len(telling or whole) == 1:  # the first letter lost: "atency"
+        return (telling or whole)[0]
     reach = 1 if len(word) < _LONG else 2
     near = [
         option

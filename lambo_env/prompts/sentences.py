@@ -88,6 +88,9 @@ def _refuse_unclear(row: Sequence[Symbol], text: str) -> None:
     """Refuse a question that asks for nothing to be done, and what judges an unknown thing."""
     if _QUESTION.search(text) and not _ACTIONS & {symbol.kind for symbol in row}:
         raise RefusedError("a text that asks for less of something, and no other question")
+    for one, two in itertools.pairwise(row):
+        if one.kind == "dismiss" and two.kind == "unknown":
+            raise RefusedError(f"words that are known after '{one.words}'; '{two.words}' is not")
     for clause in _clauses(row):
         unknown = next((symbol.words for symbol in clause if symbol.kind == "unknown"), None)
         judged = _JUDGING & {symbol.kind for symbol in clause}
