@@ -1,4 +1,4 @@
-"""``lambo throughput``: agents, environments, trainings, solvers, decoding, sizes."""
+"""``lambo throughput``: agents, environments, trainings, engines, solvers, decoding, sizes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class ThroughputOptions:
         "sb3",
         "training",
         "processes",
+        "engines",
         "sizes",
         "decoding",
         "solvers",
@@ -32,9 +33,10 @@ class ThroughputOptions:
     ] = "agents"
     """Decision times of agents, steps per second of environments, those of the world where tasks
     wait with its replays, steps per second as SB3 sees them, decisions per second of trainings,
-    rollouts per second of a training in one process and in two, FLOP and minutes of a training of
-    the paper's sizes, LAMBO's decoding beside a plain loop of its layers, time and gap of solvers,
-    or what a decision costs against the size of the problem (with a figure, scaling.png)."""
+    rollouts per second of a training in one process and in two, the same cells by joblib and by
+    Ray, FLOP and minutes of a training of the paper's sizes, LAMBO's decoding beside a plain loop
+    of its layers, time and gap of solvers, or what a decision costs against the size of the
+    problem (with a figure, scaling.png)."""
     _: dataclasses.KW_ONLY
     agents: str | None = None
     """Only these agents, separated by commas (default: all)."""
@@ -60,6 +62,7 @@ _PRINTERS = {
     "sb3": "benchmarks.speed.sb3:print_sb3_throughput",
     "training": "benchmarks.speed.training:print_training_throughput",
     "processes": "benchmarks.speed.processes:print_processes_throughput",
+    "engines": "benchmarks.speed.engines:print_engine_throughput",
     "sizes": "benchmarks.speed.sizes:print_sizes",
     "decoding": "benchmarks.speed.decoding:print_decode_throughput",
     "scaling": "benchmarks.speed.scaling:print_scaling",

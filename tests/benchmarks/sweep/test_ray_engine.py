@@ -45,7 +45,7 @@ def test_a_cluster_that_cannot_be_reached_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("address", "told"),
-    [(None, "could be started on this machine"), ("auto", "answers at 'auto' within")],
+    [(None, "could be started on this machine"), ("auto", "answers at 'auto'")],
 )
 def test_what_ray_raises_at_its_start_is_one_clear_error(address: str | None, told: str) -> None:
     """Of a node that does not come up in time it says so by a plain Exception."""
@@ -116,3 +116,13 @@ def test_a_sweep_on_two_nodes_has_the_table_of_one_machine(cluster: Any, tmp_pat
     assert summary.played == len(_table(tmp_path / "here"))
     assert _table(tmp_path / "there") == _table(tmp_path / "here")
     assert run_sweep(sweep, tmp_path / "there", engine=choice).played == 0
+
+
+@pytest.mark.slow
+def test_both_engines_are_timed_on_the_same_cells() -> None:
+    pytest.importorskip("ray", reason="the engine needs ray")
+    from benchmarks.speed.engines import engine_speeds
+
+    speeds = engine_speeds("tiny", cell_s=0.05, rounds=2)
+    assert [speed.name for speed in speeds] == ["joblib", "ray"]
+    assert all(len(speed.round_s) == 2 and min(speed.round_s) > 0 for speed in speeds)
