@@ -20,6 +20,7 @@ TARGETS = ("onnx", "pt2")
 PRECISIONS = ("fp32", "int8")
 # the decoder's passes must not see steps to come, which ranges over all steps would show them
 _FLOATING = ("decide",)
+_OF = "graphs are made of lambo-s, lambo-xs and checkpoints that `lambo train` wrote"
 
 
 def export(
@@ -51,8 +52,11 @@ def export(
     validate.check("precision", precision, fits, f"fp32 for {target}")
     where = check_folder(folder)
     write = _writer(target, precision)
-    path = checkpoint.weights_path(weights)
-    aed, meta = checkpoint.load_network(path)
+    try:
+        path = checkpoint.weights_path(weights)
+        aed, meta = checkpoint.load_network(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_OF}") from error
     graphs.check_config(aed.config, target)
     network = graphs.packed(aed) if target == "onnx" else aed
     digests = {}

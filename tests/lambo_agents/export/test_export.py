@@ -99,6 +99,16 @@ def test_a_target_or_network_that_does_not_fit_is_refused(tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("weights", ["lambo-q", "droo", "maskable-ppo", "lambo-m"])
+def test_an_agent_that_has_no_graphs_is_refused(tmp_path: Path, weights: str) -> None:
+    pytest.importorskip("torch", reason="export needs torch")
+    from lambo_agents.export.export import export
+
+    with pytest.raises(ValueError, match=rf"{weights}.*; graphs are made of lambo-s, lambo-xs and"):
+        export(weights, "onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
     for module in ("torch", "onnx", "onnxscript", "onnxruntime"):
