@@ -37,6 +37,7 @@ _PROMPT_WEIGHT = 3.0
 _COST_WEIGHT = 10.0
 _LEAST_LOG = -20.0  # of a probability in the imitation loss
 _LEAST_SPREAD = 3e-4  # of an instance's mean cost
+_TABLE_SCALE = 0.1  # of a deep network's embeddings, drawn as N(0, 1), to begin with
 _LARGEST_REGRET = 4.0  # standard deviations
 
 Loss = tuple[Tensor, dict[str, float]]
@@ -110,12 +111,19 @@ def _draw_anew(actor: AED, seed: int) -> None:
 
 @torch.no_grad()
 def _calm(actor: AED) -> None:
-    """Scale down what each residual branch adds, so that the sum over a stack keeps its size."""
+    """Scale down what would drown the UEs' columns in a deep stack.
+
+    What each residual branch adds, so that the sum over a stack keeps its size; and the tables of
+    characters, positions and token types, so that all parts of a token begin about as large.
+    """
     for stack in (actor.encoder, actor.decoder):
         ends = [part for name, part in stack.named_modules() if name.endswith((".out", ".down"))]
         for end in ends:
             for weight in end.parameters():
                 weight /= math.sqrt(len(ends))
+    for table in actor.modules():
+        if isinstance(table, nn.Embedding):
+            table.weight *= _TABLE_SCALE
 
 
 class Phase(Generic[Kind]):

@@ -40,6 +40,19 @@ def test_a_deep_stack_adds_as_much_as_a_shallow_one() -> None:
     assert growth(120, deep=False) > 3 * growth(6, deep=False)
 
 
+def test_the_columns_of_a_ue_are_not_drowned() -> None:
+    """What tells UEs apart begins about as large as what all tokens share."""
+
+    def shared_over_own(deep: bool) -> float:
+        actor = Trainer(recipe(deep, network=NARROW), make_agent("local-search")).actor
+        ues = torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            own = actor.servers.embed(ues, torch.ones(4, 4)).ues.std(1).mean()
+        return float(actor.types.weight.detach().std() / own)
+
+    assert shared_over_own(deep=True) < 1 < 3 < shared_over_own(deep=False)
+
+
 @pytest.mark.parametrize("name", ["lambo-m", "lambo-l"])
 def test_the_narrow_recipes_are_as_deep(name: str) -> None:
     shape, narrow = (Recipe.load(each).shape() for each in (name, f"{name}-narrow"))
