@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _refuse(f"out of memory: {error}; allowed: what this machine holds")
     except WorkerDiedError as error:
-        _refuse(f"{error}; run the same command again, with fewer --jobs")
+        _refuse(f"{error}; {error.way_out}")
         return 1
     except KeyboardInterrupt as error:
         print("lambo: interrupted; the same command continues where it stopped", file=sys.stderr)

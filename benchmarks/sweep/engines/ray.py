@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sweep.engines.engine import WorkerDiedError
+from benchmarks.sweep.engines.engine import NodeLacksError, WorkerDiedError
 from lambo_env.utils.tasks import Engine, KeyedTasks
 from lambo_env.utils.timing import one_thread
 
@@ -22,7 +22,8 @@ _SILENT_S = 60.0  # in which it then has to answer
 _RETRIES = 3  # of a task whose worker or node is gone
 _AHEAD = 2  # tasks per core that wait for theirs
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_CLIENT = "ray://"
+_CLIENT, _HERE = "ray://", "local"  # the latter starts a cluster, whatever runs already
+_AUTHENTICATION = "RAY_AUTH_MODE"  # which Ray does not find out for an address
 _PRIORITY = {"worker_niceness": 0}  # joblib's; Ray's 15 waits for all else on a busy machine
 
 
@@ -39,7 +40,8 @@ def start_engine(address: str | None, jobs: int, modules: Iterable[str] = ()) ->
     Raises:
         ImportError: Ray is missing.
         OSError: the cluster cannot be reached.
-        WorkerDiedError: a node lacks this package, or lost a task again and again.
+        NodeLacksError: a node lacks this package.
+        WorkerDiedError: a task was lost again and again.
     """
     try:
         import ray
@@ -51,15 +53,16 @@ def start_engine(address: str | None, jobs: int, modules: Iterable[str] = ()) ->
     environment: dict[str, Any] = {"env_vars": dict.fromkeys(_THREADS, "1")}
     if sent := [path for name in modules if (path := _source(name))]:
         environment["py_modules"] = sent
+    own: dict[str, Any] = {}
+    if address in (None, _HERE):
+        own = {"num_cpus": jobs or None, "include_dashboard": False, "_system_config": _PRIORITY}
     with _in_time(address):
         ray.init(
-            address,
-            num_cpus=None if address else jobs or None,
+            address or _HERE,
             runtime_env=environment,
             log_to_driver=False,
-            include_dashboard=None if address else False,
             logging_level=logging.ERROR,
-            _system_config=None if address else _PRIORITY,
+            **own,
         )
     try:
         yield _Engine(ray, jobs)
@@ -69,7 +72,7 @@ def start_engine(address: str | None, jobs: int, modules: Iterable[str] = ()) ->
 
 def _reach(address: str | None) -> None:
     """Refuse an address where nothing listens."""
-    if address in (None, "auto", "local"):
+    if address in (None, "auto", _HERE):
         return
     host, _, port = str(address).removeprefix(_CLIENT).rpartition(":")
     if not host or not port.isdecimal():
@@ -84,7 +87,9 @@ def _reach(address: str | None) -> None:
 def _unreached(address: str | None, error: object) -> str:
     if address is None:
         return f"no Ray cluster could be started on this machine ({error})"
-    return f"no Ray cluster answers at {address!r} ({error})"
+    told = _AUTHENTICATION in os.environ
+    token = "" if told else f"; {_AUTHENTICATION}=token if it asks for one"
+    return f"no Ray cluster answers at {address!r} ({error}){token}"
 
 
 @contextlib.contextmanager
@@ -152,7 +157,7 @@ class _Engine:
             missing = isinstance(error.cause, ImportError) or "ModuleNotFoundError" in str(error)
             if missing:
                 text = str(error).strip().splitlines()[-1]
-                raise WorkerDiedError(f"a node lacks what this one has: {text}") from error
+                raise NodeLacksError(f"a node lacks what this one has: {text}") from error
             raise
         except self.ray.exceptions.RayError as error:
             kind, kept = type(error).__name__, "what is finished is kept"

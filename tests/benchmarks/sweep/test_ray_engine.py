@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from benchmarks.sweep.config import load_sweep
 from benchmarks.sweep.engines import ray as ray_engine
 from benchmarks.sweep.engines.choice import EngineChoice
+from benchmarks.sweep.engines.engine import NodeLacksError
 from benchmarks.sweep.results import CellResult
 from benchmarks.sweep.runner import run_sweep
 
@@ -94,6 +96,23 @@ def test_a_lost_node_costs_no_task(cluster: Any) -> None:
             if len(answers) == 3:
                 cluster.remove_node(node, allow_graceful=False)
     assert answers == {k: k * k for k in range(12)}
+
+
+@pytest.mark.slow
+def test_a_node_that_lacks_a_module_is_told(cluster: Any) -> None:
+    """Of a function that is sent by its name, as the suite's own are."""
+    gone = types.ModuleType("only_here")
+    exec("def answer(number): return number", vars(gone))
+    sys.modules["only_here"] = gone
+    try:
+        with (
+            EngineChoice("ray", cluster.address).start(1) as engine,
+            pytest.raises(NodeLacksError, match="No module named 'only_here'") as raised,
+        ):
+            list(engine(vars(gone)["answer"], [(0, (0,))]))
+        assert "on every node" in raised.value.way_out
+    finally:
+        del sys.modules["only_here"]
 
 
 @pytest.mark.slow
