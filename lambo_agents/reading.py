@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lambo_agents.network.prompt_encoder import PromptSummary
 
 _KEPT = 4096  # texts of a reader that are remembered
-_NAMELESS = 0.1  # odds that a text without any word of an objective asks for something
+_NAMELESS = 0.05  # odds that a text without any word of an objective asks for something
 _NEAR = 1  # steps of 5 % beside the likeliest share that count as the same answer
 
 Floats = NDArray[np.float64]

@@ -36,7 +36,13 @@ _JUDGING = {
     *("reduce", "raise", "save", "waste", "sell"),
 }
 _JOINTS = ("and", "both", "only_not")  # of two objectives that are asked for alike
-_ONLY = ("only", "solely", "nothing but")  # said twice, it contradicts itself
+_ONLY = (
+    "only",
+    "solely",
+    "nothing but",
+    "all of the weight on",
+    "all the weight on",
+)  # said twice, it contradicts itself
 _CLAUSE_ENDS = (":", ";", ".", "!", "but", "so")
 _HALF = Fraction(1, 2)
 _NEITHER = ("neither", "none of")
