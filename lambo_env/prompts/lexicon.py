@@ -73,10 +73,11 @@ _LONG = 8  # letters of a word in which two may be wrong
 
 @dataclasses.dataclass(frozen=True)
 class Lexicon:
-    """All phrases with what they mean, and all words that occur in them by first letter."""
+    """All phrases with what they mean, and all words of them, by first letter and at once."""
 
     phrases: dict[tuple[str, ...], Symbol]
     words: dict[str, tuple[str, ...]]
+    every: frozenset[str]
     longest: int
 
 
@@ -112,10 +113,12 @@ def _lexicon(rows: tuple[ObjectiveKind, ...]) -> Lexicon:
     for text in (*data.lines("lexicon", "phrases"), *single):
         phrases.setdefault(tuple(_TOKEN.findall(folded(text))), Symbol(""))
     every = {word for phrase in phrases for word in phrase if word.isalpha()}
+    every.update(number_words.words())
     spelt: dict[str, list[str]] = {}
-    for word in sorted(every | set(number_words.words())):
+    for word in sorted(every):
         spelt.setdefault(word[0], []).append(word)
-    return Lexicon(phrases, {k: tuple(v) for k, v in spelt.items()}, max(map(len, phrases)))
+    by_letter = {letter: tuple(words) for letter, words in spelt.items()}
+    return Lexicon(phrases, by_letter, frozenset(every), max(map(len, phrases)))
 
 
 def lexicon() -> Lexicon:
@@ -123,19 +126,15 @@ def lexicon() -> Lexicon:
     return _lexicon(tuple(OBJECTIVES.values()))
 
 
-def _knows(word: str, known: Lexicon) -> bool:
-    return word in known.words.get(word[:1], ())
-
-
 def _spaced(words: list[str], known: Lexicon) -> list[str]:
     """Return the words with a space moved, or left out, where only so both sides are known."""
     out = words[:1]
     for word in words[1:]:
         one = out[-1]
-        if word.isalpha() and one.isalpha() and not (_knows(word, known) and _knows(one, known)):
+        if word.isalpha() and one.isalpha() and not (word in known.every and one in known.every):
             splits = ((one[:-1], one[-1] + word), (one + word[0], word[1:]), (one + word, ""))
             for left, right in splits:
-                if left and _knows(left, known) and (not right or _knows(right, known)):
+                if left and left in known.every and (not right or right in known.every):
                     out[-1], word = left, right
                     break
         if word:
@@ -146,13 +145,13 @@ def _spaced(words: list[str], known: Lexicon) -> list[str]:
 def _spelt(word: str, known: Lexicon) -> str:
     """Return the word that a misspelt one was meant to be, or itself."""
     options = known.words.get(word[:1], ())
-    if _knows(word, known) or len(word) < _SHORTEST or not word.isalpha():
+    if word in known.every or len(word) < _SHORTEST or not word.isalpha():
         return word
     for k in range(len(word) - 1):  # two letters in the wrong order: "dealy"
         turned = word[:k] + word[k + 1] + word[k] + word[k + 2 :]
-        if _knows(turned, known):
+        if turned in known.every:
             return turned
-    whole = [first + word for first in known.words if _knows(first + word, known)]
+    whole = [first + word for first in known.words if first + word in known.every]
     telling = [word for word in whole if known.phrases.get((word,), Symbol("")).kind in _WEIGHTY]
     if len(telling or whole) == 1:  # the first letter lost: "atency"
         return (telling or whole)[0]
@@ -168,19 +167,19 @@ def _spelt(word: str, known: Lexicon) -> str:
 
 def _parted(word: str, known: Lexicon) -> tuple[str, ...]:
     """Return the word as it was meant, or two words that lost the space between them."""
-    if not _knows(word, known):
+    if word not in known.every:
         for k in range(1, len(word)):
             if {word[:k], word[k:]} <= _SMALL:
                 return word[:k], word[k:]
     spelt = _spelt(word, known)
-    if _knows(spelt, known) or not word.isalpha():
+    if spelt in known.every or not word.isalpha():
         return (spelt,)
     for k in range(1, len(word)):
         for part, other in ((word[:k], word[k:]), (word[k:], word[:k])):
             kind = known.phrases.get((part,), Symbol("")).kind
             small = other in _SMALL and kind in (*_WEIGHTY, "loose", "not", "no")
             long = len(part) >= _NAME and len(other) >= _SHORTEST and kind in _WEIGHTY
-            if small or (long and _knows(other, known)):
+            if small or (long and other in known.every):
                 return word[:k], word[k:]
     return (spelt,)
 
