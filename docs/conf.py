@@ -49,6 +49,7 @@ napoleon_numpy_docstring = False
 
 
 INTERVAL = re.compile(r"(?<=\d) (?=\[)|(?<=,) (?=[^\[\]]*\])")  # of "0.13 [0.11, 0.15]"
+LONG_WORD = re.compile(r'<span class="pre">([^<]{16,})</span>')  # of inline code
 
 
 def _inline(writer: Any, node: nodes.math) -> None:
@@ -69,7 +70,20 @@ def _keep_intervals(app: Sphinx, doctree: nodes.document, name: str) -> None:
             text.parent.replace(text, nodes.Text(kept))
 
 
+def _broken(word: re.Match[str]) -> str:
+    marks = "[./:]" if "." in word[1] and len(word[1]) <= 40 else "[./:_]"
+    parts = re.sub(rf"({marks}+)(?=[a-z])", r"\1<wbr>", word[1])
+    return f'<span class="pre long">{parts}</span>'
+
+
+def _break_names(app: Sphinx, page: str, template: str, context: Any, doctree: Any) -> None:
+    """Let a long name in code break after a dot or a slash, and only there."""
+    if "body" in context:
+        context["body"] = LONG_WORD.sub(_broken, context["body"])
+
+
 def setup(app: Sphinx) -> None:
     """Show equations as MathML, which browsers draw themselves: nothing is fetched."""
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     app.connect("doctree-resolved", _keep_intervals)
+    app.connect("html-page-context", _break_names)

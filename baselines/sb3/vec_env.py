@@ -137,8 +137,13 @@ class NativeVecEnv(VecEnv):
 
         A row that ended shows its next episode's first observation.
         """
+        kept = list(self._origin), self._begun.copy(), list(self._since)
         self._since.append(np.array(self._actions))
-        seen, rewards, dones, _, infos = self.venv.step(self._actions)
+        try:
+            seen, rewards, dones, _, infos = self.venv.step(self._actions)
+        except Exception:
+            self._origin, self._begun, self._since = kept
+            raise
         self._returns += rewards
         self._lengths += 1
         out = (rewards / self._scale).astype(np.float32)

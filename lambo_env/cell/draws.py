@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,18 @@ class Draws(NamedTuple):
     uniforms: Array  # [B, size]
     normals: Array  # [B, size]
     rngs: Sequence[np.random.Generator]  # one per row, or one for all
+
+
+@contextlib.contextmanager
+def rewound_on_error(rngs: Sequence[np.random.Generator]) -> Iterator[None]:
+    """Give the generators the states of before back, where the block fails."""
+    states = [rng.bit_generator.state for rng in rngs]
+    try:
+        yield
+    except Exception:
+        for rng, state in zip(rngs, states, strict=True):
+            rng.bit_generator.state = state
+        raise
 
 
 def draw(

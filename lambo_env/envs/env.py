@@ -65,11 +65,16 @@ class WorldEnv(Shell, gym.Env[Observation, Any]):
                 it is.
         """
         given = self.arguments.check_options(checked_options(options), 1)
+        before = self._np_random, self._np_random_seed
         if seed is not None:
             self._np_random, self._np_random_seed = seeding.np_random(
                 validate.integer("seed", seed, low=0)
             )
-        self._batch.reset(self._row, [self.np_random], **given)
+        try:
+            self._batch.reset(self._row, [self.np_random], **given)
+        except Exception:
+            self._np_random, self._np_random_seed = before
+            raise
         self._playing = True
         return self._seen({})
 

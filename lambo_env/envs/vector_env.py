@@ -6,6 +6,7 @@ the attributes of this module are the registered ids.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -170,9 +171,14 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         seeds = self._checked_seeds(seed)
         if self._rngs is None:
             self._generators()
+        before = self._rngs, self._seeds
         if seeds is not None:
             self._seed(seeds, rows)
-        self._start(rows, **given)
+        try:
+            self._start(rows, **given)
+        except Exception:
+            self._rngs, self._seeds = before
+            raise
         self._playing = True
         infos: Infos = {}
         self._add_mask(infos, rows)
@@ -213,7 +219,8 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         Rows that ended before are reset instead in NextStep mode, their action ignored.
 
         Raises:
-            ValueError: an action outside the space; the state stays as it is.
+            ValueError: an action outside the space, or what a caller's source or reward returned;
+                the state stays as it is.
             ResetNeeded: before ``reset``, or for ended rows in Disabled mode.
         """
         if not self._playing:
@@ -226,15 +233,13 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
             )
         rows = self._all_rows if resets is None else np.flatnonzero(~self._over)
         decoded = self.arguments.decode(self._actions.many(actions, rows, self.num_envs))
-        rewards: Any = None
-        infos: Infos = {}
-        if rows.size:
-            rewards, finished = self._batch.step(rows, *decoded, self._generators())
-            infos = self._close(finished)
-        if resets is not None:
-            acted, rewards = rewards, np.zeros(self.num_envs)
-            rewards[rows] = 0.0 if acted is None else acted
-            self._start(resets)
+        over, steps = self._over.copy(), self._steps.copy()
+        try:
+            with self._kept_on_error(rows):
+                rewards, infos = self._played(rows, decoded, resets)
+        except Exception:
+            self._over, self._steps = over, steps
+            raise
         self._add_mask(infos, self._all_rows)
         terminated, truncated = self._over.copy(), np.zeros(self.num_envs, dtype=bool)
         if self._limit is not None:
@@ -245,6 +250,26 @@ class WorldVectorEnv(Shell, VectorEnv[Observation, Any, NDArray[Any]]):
         if "final_info" in infos:  # SameStep: the rows that ended run again
             terminated, self._over = self._over, np.zeros(self.num_envs, dtype=bool)
         return self._seen(), rewards, terminated, truncated, infos
+
+    def _kept_on_error(self, rows: Ints) -> contextlib.AbstractContextManager[None]:
+        """Return what puts a batch back that runs a caller's own code."""
+        keep = getattr(self._batch, "kept_on_error", None)
+        return keep(rows, self._generators()) if keep else contextlib.nullcontext()
+
+    def _played(
+        self, rows: Ints, decoded: tuple[Any, ...], resets: Ints | None
+    ) -> tuple[NDArray[Any], Infos]:
+        """Step ``rows`` and begin ``resets`` anew; return the rewards [B] and the infos."""
+        rewards: Any = None
+        infos: Infos = {}
+        if rows.size:
+            rewards, finished = self._batch.step(rows, *decoded, self._generators())
+            infos = self._close(finished)
+        if resets is not None:
+            acted, rewards = rewards, np.zeros(self.num_envs)
+            rewards[rows] = 0.0 if acted is None else acted
+            self._start(resets)
+        return rewards, infos
 
     def step_rows(self, rows: Ints, actions: Any) -> NDArray[np.float64]:
         """Play some rows alone, whose episodes go on; return their rewards [R].

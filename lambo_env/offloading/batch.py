@@ -9,14 +9,16 @@ the draws is batched. The batch owns its arrays: what it hands out is fresh unle
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lambo_env.cell.draws import draw
+from lambo_env.cell.draws import draw, rewound_on_error
 from lambo_env.offloading import dynamics, physics
 from lambo_env.offloading.instances import LOCAL, Decision, Instances, Objective, Outcome
 from lambo_env.offloading.masks import legal_places
@@ -125,9 +127,10 @@ class EpisodeBatch:
 
         ``instances`` and ``prompts`` [R] replace what is drawn all the same.
         """
-        some = self._some(rows)
-        draws = draw([rngs[row] for row in rows], rows.size, self.slots.first_draws, extra=1)
-        inherited, drawn = self.slots.first(draws)
+        some, own = self._some(rows), [rngs[row] for row in rows]
+        with rewound_on_error(() if self._overwrite else own):
+            draws = draw(own, rows.size, self.slots.first_draws, extra=1)
+            inherited, drawn = self.slots.first(draws)
         if prompts is None:
             prompts = self.texts.take(self.texts.pick(draws.uniforms[:, -1]))
         self.prompts = prompts if some.everyone else self.prompts.put(rows, prompts)
@@ -193,9 +196,10 @@ class EpisodeBatch:
         last = self._ending(some, ue, at)
         if last is not None:
             try:
-                finished, following = self._finish(rows[last], rngs)
-                if callable(self._reward):
-                    reward[last] = self._own_reward(finished)
+                with rewound_on_error(() if self._overwrite else rngs):
+                    finished, following = self._finish(rows[last], rngs)
+                    if callable(self._reward):
+                        reward[last] = self._own_reward(finished)
             except Exception:
                 slot.state = before
                 raise
@@ -207,12 +211,40 @@ class EpisodeBatch:
             self._go_on(following)
         return reward, finished
 
+    def kept_on_error(
+        self, rows: dynamics.Ints, rngs: Generators
+    ) -> contextlib.AbstractContextManager[None]:
+        """Return what leaves all episodes and generators as they were, where a caller's code fails.
+
+        For whoever steps ``rows`` and then begins ended ones anew, as one step.
+        """
+        if self._overwrite:
+            return contextlib.nullcontext()
+        some = self._some(rows)
+        ends = not some.everyone or self._is_last(some, self.slot.state.ue).any()
+        return self._kept(rngs) if ends else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _kept(self, rngs: Generators) -> Iterator[None]:
+        written = {"slot": dataclasses.replace(self.slot), "_seen": copy.deepcopy(self._seen)}
+        kept = {**vars(self), **written}
+        try:
+            with rewound_on_error(rngs):
+                yield
+        except Exception:
+            vars(self).update(kept)
+            raise
+
     def _ending(self, rows: Rows, ue: dynamics.Ints, at: int | None) -> dynamics.Bools | None:
         """Return whose slot ends with the UE [R] that they decided; None where nobody's does."""
         if at is not None:
             return ue == self._last if at == self._last else None
-        last = ue == self._last
+        last = self._is_last(rows, ue)
         return last if np.count_nonzero(last) else None
+
+    def _is_last(self, rows: Rows, ue: dynamics.Ints) -> dynamics.Bools:
+        """Return whether the slot of ``rows`` ends with UE [R]."""
+        return ue == self._last
 
     def _finish(self, rows: dynamics.Ints, rngs: Generators) -> tuple[Finished, _Following | None]:
         """Score the slots of ``rows`` and draw the next one where there is one."""

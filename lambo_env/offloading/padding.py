@@ -129,7 +129,8 @@ class PaddedBatch(EpisodeBatch):
         def opened(at: dynamics.Ints, count: int) -> Opening:
             mine, wanted = of_size(instances.take(at), count), prompts.take(at)
             index = rows.index[at]
-            self._local_cost[index] = physics.all_local_cost(mine, wanted)
+            cost = physics.all_local_cost(mine, wanted)
+            self._local_cost = self._some(index).put(self._local_cost, cost)
             part = super(PaddedBatch, self)._opened(self._some(index), None, mine, wanted)
             tables, state = self._wide(part.tables, _TABLES), self._wide(part.state, _STATE)
             return part._replace(tables=tables, state=state)
@@ -149,11 +150,15 @@ class PaddedBatch(EpisodeBatch):
 
     def _ending(self, rows: Rows, ue: dynamics.Ints, at: int | None) -> dynamics.Bools | None:
         slot = self.slot
-        last = ue + 1 == rows.take(slot.inherited.num_ues)
+        last = self._is_last(rows, ue)
         if not last.any():
             return None
         after = np.where(last, self.slots.num_ues, rows.take(slot.state.ue))
         slot.state = slot.state._replace(ue=rows.put(slot.state.ue, after))  # past the absent
+        return last
+
+    def _is_last(self, rows: Rows, ue: dynamics.Ints) -> dynamics.Bools:
+        last: dynamics.Bools = ue + 1 == rows.take(self.slot.inherited.num_ues)
         return last
 
     def _outcome(self, rows: Rows) -> dict[str, NDArray[Any]]:

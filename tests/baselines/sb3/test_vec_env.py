@@ -282,6 +282,48 @@ def test_sources_rewards_and_masks_of_ones_own_go_through():
     assert rewards.tolist() == pytest.approx([-i["outcome"]["latency_s"].max() for i in infos])
 
 
+@pytest.mark.parametrize("reward", ["relative", "own"])
+def test_a_callers_code_that_fails_leaves_the_rows_as_they_were(reward: str):
+    """A source and a reward function, each broken for one call in mid-episode and at its end."""
+
+    class Flaky:
+        num_ues, num_servers = 6, 4
+        broken = False
+
+        def sample(self, batch_size: int, rng: np.random.Generator) -> Any:
+            drawn = sample_instances(load_scenario("tiny"), batch_size, rng)
+            return drawn.replace(cycles=drawn.cycles * np.nan) if self.broken else drawn
+
+        def __call__(self, outcome: Any, instances: Any, objective: Any) -> Any:
+            return outcome.cost[:, None] if self.broken else outcome.cost
+
+    ours, whole = Flaky(), Flaky()
+
+    def made(flaky: Flaky) -> Any:
+        kwargs = {"scenario": flaky} if reward == "relative" else {"scenario": "tiny"}
+        paid = reward if reward == "relative" else flaky
+        return as_sb3("LAMBO-MEC-Association-v0", 3, reward=paid, num_slots=2, **kwargs)
+
+    env, twin = made(ours), made(whole)
+    env.seed(0), twin.seed(0)
+    np.testing.assert_equal(env.reset(), twin.reset())
+    allowed = r"Instances.cycles\[0, 0\] is nan|reward function returned \(shape, dtype\)"
+    for step in range(30):
+        actions = np.array([step % 5, 1, 0])
+        ours.broken = step % 6 == 5
+        if ours.broken:
+            with pytest.raises(ValueError, match=allowed):
+                env.step(actions)
+        ours.broken = False
+        (seen, paid, dones, infos), other = env.step(actions), twin.step(actions)
+        np.testing.assert_equal((seen, paid, dones), other[:3])
+        for info, told in zip(infos, other[3], strict=True):
+            for name in {"episode", "outcome"} & set(info):
+                same = {key: info[name][key] for key in set(info[name]) - {"t"}}
+                np.testing.assert_equal(same, {key: told[name][key] for key in same})
+    np.testing.assert_equal(env.state(), twin.state())
+
+
 def test_a_model_trained_on_normalised_observations_is_played_on_them():
     venv = as_sb3("LAMBO-MEC-Association-v0", 4, scenario="tiny", observe="objective")
     scaled = VecNormalize(venv, norm_reward=False)

@@ -1,5 +1,7 @@
 """Rewards, masks, prompts and sources of a caller's own, single and vector alike."""
 
+import re
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -153,13 +155,11 @@ def test_a_source_that_fails_leaves_the_episode_as_it_was(env_id, broken, text):
     for _ in range(5):
         env.step(action), twin.step(action)
     site.returns = broken
-    state = env.np_random.bit_generator.state
     with pytest.raises(ValueError, match=text):
         env.step(action)
     with pytest.raises(ValueError, match=text):
         env.reset()
     site.returns = whole.returns
-    env.np_random.bit_generator.state = state
     for _ in range(7):
         same(env.step(action), twin.step(action), "step")
 
@@ -185,3 +185,96 @@ def test_a_reward_of_the_wrong_shape_leaves_the_episode_as_it_was(env_id, answer
     other, last, *_, told = twin.step(action)
     same((seen, info), (other, told), "what is seen")
     assert paid == pytest.approx(total + last)
+
+
+BROKEN = [
+    (
+        lambda _: sample_instances(TINY.replace(num_ues=7), 1, RNG),
+        r"\(1, 7, 4\); allowed: \(1, 6, 4",
+    ),
+    (lambda drawn: drawn.replace(cycles=drawn.cycles * np.nan), r"Instances.cycles\[0, 0\] is nan"),
+    (
+        lambda drawn: {"cycles": 1},
+        "what source.sample returned is {'cycles': 1}; allowed: Instances",
+    ),
+]
+
+
+class Third:
+    """A source or a reward that works, but for one call out of three while it is on."""
+
+    num_ues, num_servers = TINY.num_ues, TINY.num_servers
+
+    def __init__(self, returns):
+        self.returns, self.on, self.calls = returns, False, 0
+
+    def _broken(self):
+        self.calls += self.on
+        return self.on and self.calls % 3 == 0
+
+    def sample(self, batch_size, rng):
+        drawn = sample_instances(TINY, batch_size, rng)
+        return self.returns(drawn) if self._broken() else drawn
+
+    def __call__(self, outcome, instances, objective):
+        return np.zeros(7) if self._broken() else outcome.cost
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+@pytest.mark.parametrize("num_slots", [1, 2])
+@pytest.mark.parametrize(("returns", "text"), [*BROKEN, (None, "reward function returned")])
+@pytest.mark.parametrize("sizes", [None, (6, 6)])
+def test_rows_go_on_as_before_after_a_callers_code_failed(
+    env_id, mode, num_slots, returns, text, sizes
+):
+    """In the middle, at an episode's end, at the next one's beginning: nothing is lost."""
+    ours, whole = Third(returns), Third(returns)
+
+    def made(third):
+        kwargs = {"scenario": third} if returns else {"scenario": "tiny", "reward": third}
+        kwargs |= {"num_slots": num_slots, "autoreset_mode": mode, "num_ues": sizes}
+        return gym.make_vec(env_id, 3, **kwargs)
+
+    env, twin, refused = made(ours), made(whole), 0
+    env.reset(seed=0), twin.reset(seed=0)
+    env.action_space.seed(0)
+    for step in range(26):
+        actions = env.action_space.sample()
+        ours.on = True
+        try:
+            seen = env.step(actions)
+        except ValueError as error:
+            assert re.search(text, str(error))
+            refused, ours.on = refused + 1, False
+            seen = env.step(actions)
+        same(seen, twin.step(actions), f"step {step}")
+        if step == 13:  # rows out of step
+            ours.on, half = False, np.array([True, False, True])
+            for one in (env, twin) if mode == "NextStep" else ():
+                one.reset(options={"reset_mask": half})
+    ours.on, before = True, env.np_random_seed
+    ours.calls = 2
+    if returns:
+        with pytest.raises(ValueError, match=text):
+            env.reset(seed=9)
+        assert env.np_random_seed == before
+    ours.on = False
+    for _ in range(8):
+        actions = env.action_space.sample()
+        same(env.step(actions), twin.step(actions), "after a refused reset")
+    assert refused
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_a_refused_reset_leaves_the_generator_to_the_episode(env_id):
+    ours, whole = Third(BROKEN[1][0]), Third(None)
+    env, twin = (gym.make(env_id, scenario=third, num_slots=3) for third in (ours, whole))
+    env.reset(seed=0), twin.reset(seed=0)
+    action = env.action_space.sample()
+    for _ in range(13):
+        same(env.step(action), twin.step(action), "step")
+        ours.on, ours.calls = True, 2
+        with pytest.raises(ValueError, match=BROKEN[1][1]):
+            env.reset(seed=7)
+        ours.on = False
