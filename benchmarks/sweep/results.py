@@ -313,9 +313,10 @@ def opened(folder: Path) -> Iterator[Store]:
     """Yield the store of ``folder``, held against other runs.
 
     Raises:
-        ValueError: another run holds it, the path is a file, or the files in it are damaged or
-            foreign.
+        ValueError: another run holds it, the path is a file, it is the folder of a training or of
+            another command, or the files in it are damaged or foreign.
     """
+    runs.check_no_other_command(folder, "bench")
     if (folder / MANIFEST).exists():
         read_manifest(folder)
     if (folder / RESULTS).exists():

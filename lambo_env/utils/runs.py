@@ -61,6 +61,22 @@ def opened(
         yield
 
 
+def check_no_other_command(folder: Path, command: str) -> None:
+    """Refuse a folder that another command keeps its options in; nothing is written.
+
+    Raises:
+        ValueError: naming the folder and the command that it belongs to.
+    """
+    if not (folder / OPTIONS).is_file():
+        return
+    try:
+        owner = f"`lambo {jsons.loads((folder / OPTIONS).read_text(encoding='utf-8'))['command']}`"
+    except (ValueError, TypeError, KeyError):
+        owner = "another command"
+    allowed = f"a folder of `lambo {command}`, or a new one; {owner} wrote this one's {OPTIONS}"
+    validate.check("--out", str(folder), False, allowed)
+
+
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Hold ``folder`` against other runs, and remove what a killed run left half written.

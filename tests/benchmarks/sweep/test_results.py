@@ -36,6 +36,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.parametrize(
+    ("kept", "owner"),
+    [('{"command": "train lambo", "seed": 0}', "`lambo train lambo`"), ("{", "another command")],
+)
+def test_the_folder_of_another_command_is_refused_and_left_as_it_is(
+    kept: str, owner: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    Path(tmp_path, "sweep.toml").write_text(SWEEP)
+    other = tmp_path / "training"
+    other.mkdir()
+    Path(other, "run.json").write_text(kept)
+    assert cli.main(["bench", str(tmp_path / "sweep.toml"), f"--out={other}", "--jobs=1"]) != 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "--out is" in told
+    assert f"a folder of `lambo bench`, or a new one; {owner} wrote this one's run.json" in told
+    assert [path.name for path in other.iterdir()] == ["run.json"]
+
+
 def changed(value: Any) -> Iterator[Any]:
     """Yield copies of a JSON value with one part gone or replaced by nonsense, at any depth."""
     parts = value.items() if isinstance(value, dict) else enumerate(value)
