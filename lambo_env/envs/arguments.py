@@ -35,6 +35,11 @@ OBSERVE = ("prompt", "objective")
 MASK = ("info", "observation")
 MASK_KEY = "action_mask"
 REWARD = ("cost", "relative")
+_REWARDS = "'cost', 'relative' or a function (outcome, instances, objective) -> cost [B]"
+_SOURCES = (
+    "a preset's name, a .toml path, a mapping of fields, a Scenario, or an object with num_ues, "
+    "num_servers and sample(batch_size, rng) -> Instances"
+)
 RENDER_MODES = ["human", "rgb_array", "ansi"]
 
 
@@ -144,6 +149,7 @@ class EnvArguments:
         object.__setattr__(self, "texts", texts)
         object.__setattr__(self, "num_slots", validate.integer("num_slots", self.num_slots))
         if not callable(self.reward):
+            validate.check("reward", self.reward, isinstance(self.reward, str), _REWARDS)
             validate.known(self.reward, REWARD, "reward")
         if self.num_ues is not None:
             object.__setattr__(self, "num_ues", _size_range(self.num_ues))
@@ -300,7 +306,11 @@ def cell_space(
 
 def _source(given: Source) -> Scenario | InstanceSource:
     """Return a scenario, or the object that samples instances as it is."""
-    return given if callable(getattr(given, "sample", None)) else load_scenario(given)  # type: ignore[arg-type, return-value]
+    if callable(getattr(given, "sample", None)):
+        return given  # type: ignore[return-value]
+    told = isinstance(given, str | os.PathLike | Mapping | Scenario)
+    validate.check("scenario", given, told, _SOURCES)
+    return load_scenario(given)  # type: ignore[arg-type]
 
 
 def _size_range(given: Any) -> tuple[int, int]:

@@ -278,3 +278,15 @@ def test_a_refused_reset_leaves_the_generator_to_the_episode(env_id):
         with pytest.raises(ValueError, match=BROKEN[1][1]):
             env.reset(seed=7)
         ours.on = False
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ({"reward": 3}, r"reward is 3; allowed: 'cost', 'relative' or a function"),
+        ({"scenario": object()}, r"scenario is <object .*sample\(batch_size, rng\) -> Instances"),
+    ],
+)
+def test_what_is_neither_name_nor_function_nor_source_is_refused(argument, told):
+    with pytest.raises(ValueError, match=told):
+        gym.make("LAMBO-MEC-v0", **argument)
