@@ -18,9 +18,8 @@ from benchmarks.report.tables import (
     AgentLine,
     Results,
     Table,
-    bound_cells,
-    cells_of,
     compare_agents,
+    rows_of,
 )
 
 Pair = tuple[Any, ...]
@@ -100,10 +99,7 @@ def latex_of(tables: Sequence[Table], origin: str) -> str:
 
 def _tabular(table: Table) -> str:
     at = [(*HEADER, *EXTRA).index(name) for name in _PRINTED]
-    lines = [cells_of(line) for line in table.lines]
-    if table.bound is not None:
-        lines.append(bound_cells(table))
-    rows = [" & ".join(_latex(row[k]) for k in at) + r" \\" for row in lines]
+    rows = [" & ".join(_latex(row[k]) for k in at) + r" \\" for row in rows_of(table)]
     if table.bound is not None:
         rows.insert(-1, r"\midrule")
     head = " & ".join(map(_latex, _PRINTED)) + r" \\"

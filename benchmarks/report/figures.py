@@ -94,6 +94,7 @@ def _figures(tables: Sequence[Table]) -> Iterator[tuple[str, str, str | None, Fi
             table,
             scenario=plain(table.scenario),
             lines=[dataclasses.replace(line, agent=plain(line.agent)) for line in table.lines],
+            not_trained=tuple(map(plain, table.not_trained)),
         )
         for table in tables
     ]
@@ -155,13 +156,15 @@ def queues(lines: Sequence[tuple[str, Sequence[float], Sequence[float]]], slot_s
 def bars(table: Table) -> Figure:
     """Return a bar per agent with its 95 % interval, and below how far above the bound it is.
 
-    The bars are the paper's figures 5 and 6; the distances are on a logarithmic axis, for among
-    good agents bars tell nothing apart. Without bounds there are bars alone.
+    Agents that are not trained have their row, and no bar. The bars are the paper's figures 5 and
+    6; the distances are on a logarithmic axis, for among good agents bars tell nothing apart.
+    Without bounds there are bars alone.
     """
     lines = table.lines
     gaps = [line.gap_percent for line in lines]
     count = 1 if all(gap is None for gap in gaps) else 2
-    figure, panels = new(COLUMN, count * (0.16 * len(lines) + 0.75), count)
+    names = [*(line.agent for line in lines), *table.not_trained]
+    figure, panels = new(COLUMN, count * (0.16 * len(names) + 0.75), count)
     rows = range(len(lines))
     colours = [LEARNED if line.parameters else PLAIN for line in lines]
     costs = panels[0]
@@ -193,10 +196,12 @@ def bars(table: Table) -> Figure:
         axes.set_xlabel("mean gap to the certified bound (%)")
         plain_numbers(axes.xaxis)
     for axes in panels:
-        axes.set_ylim(len(lines) - 0.4, -1.2)
+        axes.set_ylim(len(names) - 0.4, -1.2)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
-        axes.set_yticks(rows, [line.agent for line in lines])
+        axes.set_yticks(range(len(names)), names)
+        for y in range(len(lines), len(names)):
+            _beside(axes, axes.get_xlim()[0], y, "not trained")
     return figure
 
 

@@ -22,11 +22,11 @@ from benchmarks.report.tables import (
     HEADER,
     Results,
     Table,
-    bound_cells,
     cells_of,
     compare_agents,
     gap_text,
     interval_text,
+    rows_of,
     tabulate,
 )
 from lambo_env.utils import files, validate
@@ -50,12 +50,6 @@ _HOW = (
 def titled(table: Table) -> str:
     """Return a table's heading."""
     return f"“{table.prompt}” on {table.scenario} ({table.scenario_hash})"
-
-
-def rows_of(table: Table) -> list[tuple[str, ...]]:
-    """Return a table's rows of texts, the certified bound last."""
-    rows = [cells_of(line) for line in table.lines]
-    return [*rows, bound_cells(table)] if table.bound is not None else rows
 
 
 def notes_of(table: Table) -> list[str]:

@@ -84,6 +84,7 @@ class Table:
     bound: float | None
     unproven: int  # instances whose bound did not reach the gap asked for
     notes: list[str]
+    not_trained: tuple[str, ...] = ()  # agents without results
 
 
 def load(folder: Path) -> Results:
@@ -160,6 +161,7 @@ def _table(results: Results, scenario: str, prompt: str) -> Table:
         bound=float(np.mean(bound)) if np.all(np.isfinite(bound)) else None,
         unproven=int(np.sum(~proven)),
         notes=_notes(lines),
+        not_trained=tuple(map(str, results.manifest["sweep"].get("not_trained", ()))),
     )
 
 
@@ -293,7 +295,12 @@ def cells_of(line: AgentLine) -> tuple[str, ...]:
     )
 
 
-def bound_cells(table: Table) -> tuple[str, ...]:
-    """Return the texts of the certified bound's line."""
-    value = f"{digits(table.bound)} {table.unit}".strip()
-    return ("certified bound", value, *[DASH] * (len(HEADER) + len(EXTRA) - 2))
+def rows_of(table: Table) -> list[tuple[str, ...]]:
+    """Return a table's rows of texts: agents, those not trained, the certified bound last."""
+    rows = [cells_of(line) for line in table.lines]
+    others = [DASH] * (len(HEADER) + len(EXTRA) - 2)
+    rows += [(agent, "not trained", *others) for agent in table.not_trained]
+    if table.bound is not None:
+        value = f"{digits(table.bound)} {table.unit}".strip()
+        rows.append(("certified bound", value, *others))
+    return rows

@@ -88,6 +88,12 @@ def _counts(field: str, values: Sequence[Any]) -> tuple[int, ...]:
     return tuple(count(field, value) for value in values)
 
 
+def _labels(field: str, values: Any) -> tuple[str, ...]:
+    texts = isinstance(values, (list, tuple)) and all(isinstance(v, str) and v for v in values)
+    validate.check(field, values, texts, "a list of names")
+    return tuple(values)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep(Ruled):
     """What ``lambo bench`` plays.
@@ -105,6 +111,7 @@ class Sweep(Ruled):
     root: int = ruled(0, count)  # of all seed sequences
     bound_gap: float = ruled(1e-4, validate.positive)  # relative, to which the bounds are proven
     bound_limit_s: float = ruled(60.0, validate.positive)  # an instance
+    not_trained: tuple[str, ...] = ruled((), _labels)  # agents that reports name without results
 
     def __post_init__(self) -> None:
         """Validate every field."""
@@ -126,7 +133,8 @@ class Sweep(Ruled):
     def with_agents(self, labels: Sequence[str]) -> Sweep:
         """Return the sweep of these agents; a name that the sweep lacks is a registered agent's."""
         own = {agent.label: agent for agent in self.agents}
-        return self.replace(agents=tuple(own.get(label, AgentEntry(label)) for label in labels))
+        chosen = tuple(own.get(label, AgentEntry(label)) for label in labels)
+        return self.replace(agents=chosen, not_trained=())
 
     def cells(self, versions: Mapping[str, str]) -> list[SweepCell]:
         """Return the cells in a fixed order, agents innermost; ``versions`` by agent name."""

@@ -304,3 +304,16 @@ def test_latex_prints_names_as_they_are(put):
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     unescaped = [re.sub(r"\\.", "", line).count("&") for line in rows]
     assert columns == 1 and len(rows) == 3 and set(unescaped) == {5}
+
+
+def test_an_agent_that_is_not_trained_has_a_row_without_numbers(put):
+    folder = put(row("a"), row("b"))
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["sweep"]["not_trained"] = ["lambo-m"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    for table in summary.tabulate(summary.load(folder)):
+        name, told, *others = summary.rows_of(table)[len(table.lines)]
+        assert (name, told, {*others}) == ("lambo-m", "not trained", {summary.DASH})
+    write_report(summary.load(folder), folder / "report.md", figures=False)
+    assert "lambo-m & not trained" in (folder / "report.tex").read_text()
+    assert "| lambo-m | not trained |" in (folder / "report.md").read_text()
