@@ -37,7 +37,8 @@ _SPELLINGS = (
     (r"\bavg\.?", "average"),
     (r"\bno\. ?(?=\d)", "number "),
     (r"\b(?:teh|hte)\b", "the"),
-    (r"\b(?:nto|ont|nott|ot|nt|snot)\b", "not"),
+    (r"\b(?:ont|nott|nt|snot)\b", "not"),
+    (r"\b(do|does|did|should|must|can|could|would|will|need) (?:nto|ot)\b", r"\1 not"),
     (r"\b(?:dno'?t|odn't|dn't|on't|dotn)\b", "do not"),
     ("favor", "favour"),
     (r"\bcant (?=(?:olerat|ak|rad|reat)(?:e|ed|ing)\b)", "can t"),
@@ -45,7 +46,7 @@ _SPELLINGS = (
     (r"\b(?:won'?t'?|wo'nt|wo't)\b|\bwon'(?![a-z])", "will not"),
     (_APOSTROPHE_LOST, r"\1 not"),
     (r"n't(?=[a-z])", " not "),
-    (r"\b(?:n|o|on|no) ?need\b", "no need"),
+    (r"\b(?:(?:n|o|on) |no ?)need\b", "no need"),
     (r"^ever\b", "never"),
     (r"\b(go|goes|going|gone|went) lat\b", r"\1 flat"),
     (_CONTRACTED, lambda found: " not" if found[0] == "n't" else ""),
@@ -66,6 +67,21 @@ _SMALL = frozenset(
 )
 _WEIGHTY = ("good", "bad", "stock", "benefit", "harm", "cost")
 _NAME = 5  # letters of a name that is found in a word without its space
+# words of other languages, which no misspelt English one is read as
+_FOREIGN = frozenset(
+    (
+        *("statt", "das", "die", "der", "dem", "den", "und", "oder", "nicht", "kein", "keine"),
+        *("nur", "zeit", "ist"),
+    )
+)
+# a word like one of these, but none of them, could turn a sentence round
+_TURNING = (
+    *("not", "none", "never", "stop", "quit", "than", "even", "only", "less", "more", "rather"),
+    *("instead", "apart", "half", "three", "four", "five", "seven", "eight", "nine", "times"),
+    *("twice", "while", "since", "without", "ignore", "least", "last", "what", "when", "does"),
+    *("time", "delay", "power", "fast", "slow", "high", "long", "lost", "wasted"),
+)
+_CLOSE = 0.74  # likeness to one of them
 _NEAR = 0.79  # least likeness of a misspelt word
 _SHORTEST = 4  # letters of a word that may be misspelt
 _LONG = 8  # letters of a word in which two may be wrong
@@ -115,7 +131,7 @@ def _lexicon(rows: tuple[ObjectiveKind, ...]) -> Lexicon:
     every = {word for phrase in phrases for word in phrase if word.isalpha()}
     every.update(number_words.words())
     spelt: dict[str, list[str]] = {}
-    for word in sorted(every):
+    for word in sorted(every - _FOREIGN):
         spelt.setdefault(word[0], []).append(word)
     by_letter = {letter: tuple(words) for letter, words in spelt.items()}
     return Lexicon(phrases, by_letter, frozenset(every), max(map(len, phrases)))
@@ -126,12 +142,46 @@ def lexicon() -> Lexicon:
     return _lexicon(tuple(OBJECTIVES.values()))
 
 
+def slipped(word: str) -> bool:
+    """Return whether an unknown word may be a misspelt one that turns a sentence round.
+
+    It is very short, close to such a word, or has a word that says something glued to another.
+    """
+    known = lexicon()
+    if not word.isalpha():
+        return False
+    if len(word) < _SHORTEST or difflib.get_close_matches(word, _TURNING, 1, _CLOSE):
+        return True
+    parts = ((word[:k], word[k:]) for k in range(3, len(word) - 2))
+    return any(
+        one in known.every and two in known.every and (_says(one, known) or _says(two, known))
+        for one, two in parts
+    )
+
+
+@functools.cache
+def _bare() -> frozenset[str]:
+    return frozenset(word for line in data.lines("lexicon", "bare") for word in line.split())
+
+
+def tells(text: str, row: Iterable[Symbol]) -> bool:
+    """Return whether a text has words, beside its symbols, that a bare wish has none of."""
+    said = {word for symbol in row for word in symbol.words.split()}
+    words = {word for word in _TOKEN.findall(folded(text)) if word.isalpha()}
+    return not words - said <= _bare()
+
+
+def _says(word: str, known: Lexicon) -> bool:
+    return known.phrases.get((word,), Symbol("")).kind not in ("", "counted", "numbered")
+
+
 def _spaced(words: list[str], known: Lexicon) -> list[str]:
     """Return the words with a space moved, or left out, where only so both sides are known."""
     out = words[:1]
     for word in words[1:]:
         one = out[-1]
-        if word.isalpha() and one.isalpha() and not (word in known.every and one in known.every):
+        whole = all(_spelt(part, known) in known.every for part in (word, one))
+        if word.isalpha() and one.isalpha() and not whole:
             splits = ((one[:-1], one[-1] + word), (one + word[0], word[1:]), (one + word, ""))
             for left, right in splits:
                 if left and left in known.every and (not right or right in known.every):

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Sequence
 from fractions import Fraction
 
-from lambo_env.prompts import lexicon, shares
+from lambo_env.prompts import guards, lexicon, shares
 from lambo_env.prompts.number_words import Symbol
 from lambo_env.prompts.objectives import PAIR
 from lambo_env.prompts.rewriting import rewritten
@@ -30,11 +30,6 @@ _HARMLESS = _NAMED | {
 _QUIET = ("only_not", "bit", "both", "rather", "weight", "pair")
 # where an unknown word could turn the meaning round
 _WEIGHED = {"than", "rather", "sell", "whatever"}
-# what says of an unknown thing that it counts, or that it does not
-_JUDGING = {
-    *("about", "matter", "moot", "like", "dismiss", "fine", "complain", "not", "no", "avoid"),
-    *("reduce", "raise", "save", "waste", "sell"),
-}
 _JOINTS = ("and", "both", "only_not")  # of two objectives that are asked for alike
 _ONLY = (
     "only",
@@ -46,15 +41,9 @@ _ONLY = (
 _CLAUSE_ENDS = (":", ";", ".", "!", "but", "so")
 _HALF = Fraction(1, 2)
 _NEITHER = ("neither", "none of")
-_WORD = re.compile(r"[A-Za-z]+")
-# a longer text that only names an objective, without one of these, tells of it
-_TERSE, _ASKING = 4, ("purpose", "only_not")
-_QUESTION = re.compile(
-    r"^\W*(who|what|when|where|which|do(es)?|did|is|are|was|were|has|had|have|how (many|much))\b"
-    r".*\?",
-    re.IGNORECASE,
-)
-_ACTIONS = {"reduce", "save", "improve", "raise", "good", "use"}  # what a question may ask for
+_ASKING = ("purpose", "only_not")  # where one of these stands, a name is a wish
+_CHOICE = ("choose", "pick", "opt", "go for", "going for")
+_VERSUS = ("vs", "versus")  # leaves open which
 _CODE = re.compile(r"[{}<>\[\]\\|]|\w\(|://|\w@\w")  # signs that sentences have none of
 
 
@@ -66,10 +55,8 @@ def read(text: str) -> dict[str, Fraction]:
             what should be small, or contradicts itself.
     """
     row, unknown = lexicon.symbols(text)
-    _refuse_unclear(row, text)
-    told = len({*_WORD.findall(text)}) > _TERSE and all(s.kind not in _ASKING for s in row)
-    exclusive = sum(symbol.words in _ONLY for symbol in row) > 1
-    joined = any(symbol.kind in _JOINTS for symbol in row) and not exclusive
+    guards.refuse_unclear(row, text)
+    told = lexicon.tells(text, row) and all(symbol.kind not in _ASKING for symbol in row)
     row = [symbol for symbol in row if symbol.kind not in ("unknown", "purpose")]
     row = _evened(_bound(_contrasted(row)))
     for symbol in row:
@@ -81,35 +68,23 @@ def read(text: str) -> dict[str, Fraction]:
     if unknown and (kinds & _WEIGHED or {"raise", "reduce"} <= kinds):
         raise RefusedError(f"a comparison of words that are known; '{unknown[0]}' is not")
     if shares.NUMERIC & kinds:
+        guards.refuse_measured(row, text)
         return _mixed(_corrected(row), text)
+    return _plain(row, unknown, told)
+
+
+def _plain(row: Sequence[Symbol], unknown: Sequence[str], told: bool) -> dict[str, Fraction]:
+    """Return the even shares of the one or two objectives that a row without numbers asks for."""
+    if any(symbol.words in _VERSUS for symbol in row):
+        raise RefusedError("one objective, or two with their shares")
     spoken = [symbol for symbol in row if symbol.kind not in _QUIET]
     after = rewritten([symbol for symbol in spoken if symbol.kind != "equal"])
     if len(after) > 2 and any(symbol.kind == "equal" for symbol in spoken):
-        return _even(spoken, after)
+        return _even(spoken, after, unknown)
+    exclusive = sum(symbol.words in _ONLY for symbol in row) > 1
+    joined = any(symbol.kind in _JOINTS for symbol in row) and not exclusive
     asked = _asked(after, unknown, told, joined)
     return {name: Fraction(1, len(asked)) for name in shares.in_order(asked)}
-
-
-def _refuse_unclear(row: Sequence[Symbol], text: str) -> None:
-    """Refuse a question that asks for nothing to be done, and what judges an unknown thing."""
-    if _QUESTION.search(text) and not _ACTIONS & {symbol.kind for symbol in row}:
-        raise RefusedError("a text that asks for less of something, and no other question")
-    for one, two in itertools.pairwise(row):
-        if one.kind == "dismiss" and two.kind == "unknown":
-            raise RefusedError(f"words that are known after '{one.words}'; '{two.words}' is not")
-    for clause in _clauses(row):
-        unknown = next((symbol.words for symbol in clause if symbol.kind == "unknown"), None)
-        judged = _JUDGING & {symbol.kind for symbol in clause}
-        if unknown and judged and not lexicon.objectives_in(clause):
-            raise RefusedError(
-                f"words that are known where something is judged; '{unknown}' is not"
-            )
-
-
-def _clauses(row: Sequence[Symbol]) -> list[Sequence[Symbol]]:
-    """Return what stands between two stops each."""
-    stops = [k for k, symbol in enumerate(row) if symbol.kind == "stop"]
-    return [row[a + 1 : b] for a, b in itertools.pairwise(stops)]
 
 
 def _contrasted(row: Sequence[Symbol]) -> list[Symbol]:
@@ -244,14 +219,24 @@ def _by_name(
     return named
 
 
-def _even(before: Sequence[Symbol], after: Sequence[Symbol]) -> dict[str, Fraction]:
-    """Return even shares of the two objectives that a text calls equal."""
+def _even(
+    before: Sequence[Symbol], after: Sequence[Symbol], unknown: Sequence[str]
+) -> dict[str, Fraction]:
+    """Return even shares of the two objectives that a text calls equal, each named once."""
+    if unknown:
+        raise RefusedError(f"words that are known; '{unknown[0]}' is not")
     spoken = lexicon.objectives_in(after)
     for one, two in itertools.pairwise(before):
         if one.kind in ("not", "no") and two.kind == "equal":
             shares.refuse(one)
     joint = [s for s in after if s.kind != "compare" or not s.words.startswith("as")]
     _refuse_rest([symbol for symbol in joint if symbol.kind not in ("not", "no")], spoken)
-    if len(spoken) != 2:
-        raise RefusedError("two objectives for what a text calls equal")
+    wanted = {symbol.objective for symbol in after if symbol.kind == "want"}
+    alone = len(wanted) == 1 and any(
+        symbol.kind in ("reduce", "save", "good") or symbol.words.startswith(_CHOICE)
+        for symbol in before
+    )
+    again = sum(symbol.objective != "" for symbol in before) > 2
+    if len(spoken) != 2 or alone or again:
+        raise RefusedError("two objectives for what a text calls equal, and neither alone")
     return dict.fromkeys(shares.in_order(spoken), _HALF)
