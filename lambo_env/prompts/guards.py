@@ -9,7 +9,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from lambo_env.prompts import lexicon
+from lambo_env.prompts import lexicon, spelling
 from lambo_env.prompts.number_words import Symbol
 from lambo_env.prompts.shares import RefusedError
 
@@ -77,8 +77,9 @@ def refuse_unclear(row: Sequence[Symbol], text: str) -> None:
 
 
 def _refuse_slips(row: Sequence[Symbol]) -> None:
+    known = lexicon.lexicon()
     for symbol in row:
-        if symbol.kind == "unknown" and lexicon.slipped(symbol.words):
+        if symbol.kind == "unknown" and spelling.slipped(symbol.words, known):
             raise RefusedError(f"words that are known; '{symbol.words}' may be a slip")
     for one, two in itertools.pairwise(row):
         if one.kind == "dismiss" and two.kind == "unknown":
