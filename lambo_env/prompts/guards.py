@@ -18,6 +18,7 @@ _JUDGING = {
     *("about", "matter", "moot", "like", "dismiss", "fine", "complain", "not", "no", "avoid"),
     *("reduce", "raise", "save", "waste", "sell"),
 }
+_SO = ("so", ":")  # after a clause that only gives a reason
 _QUESTION = re.compile(
     r"^\W*((who|when|where|does|do (you|we|they|i)|did|is|are|was|were|has|had|have (you|we|they)|"
     r"how (many|much|long|fast|is|are|does|do))\b(?!.*\b(possible|way)\b).*\?|"
@@ -78,21 +79,20 @@ def refuse_unclear(row: Sequence[Symbol], text: str) -> None:
 
 def _refuse_slips(row: Sequence[Symbol]) -> None:
     known = lexicon.lexicon()
-    for symbol in row:
-        if symbol.kind == "unknown" and spelling.slipped(symbol.words, known):
-            raise RefusedError(f"words that are known; '{symbol.words}' may be a slip")
     for one, two in itertools.pairwise(row):
         if one.kind == "dismiss" and two.kind == "unknown":
             raise RefusedError(f"words that are known after '{one.words}'; '{two.words}' is not")
     stops = [k for k, symbol in enumerate(row) if symbol.kind == "stop"]
     for start, end in itertools.pairwise(stops):
         clause = row[start + 1 : end]
-        unknown = next((symbol.words for symbol in clause if symbol.kind == "unknown"), None)
-        judged = _JUDGING & {symbol.kind for symbol in clause}
-        if unknown and judged and not lexicon.objectives_in(clause):
-            raise RefusedError(
-                f"words that are known where something is judged; '{unknown}' is not"
-            )
+        unknown = [symbol.words for symbol in clause if symbol.kind == "unknown"]
+        named = lexicon.objectives_in(clause)
+        for word in unknown:
+            if named and spelling.slipped(word, known):
+                raise RefusedError(f"words that are known; '{word}' may be a slip")
+        reason = any(symbol.words in _SO for symbol in row[end : end + 2])
+        if unknown and not named and not reason and _JUDGING & {s.kind for s in clause}:
+            raise RefusedError(f"words that are known where something is judged, as '{unknown[0]}'")
 
 
 def refuse_measured(row: Sequence[Symbol], text: str) -> None:

@@ -144,11 +144,11 @@ def _mixed(row: Sequence[Symbol], text: str) -> dict[str, Fraction]:
         ends = [k for k, symbol in enumerate(row) if symbol.words in _CLAUSE_ENDS]
         clauses = [row[a : b + 1] for a, b in itertools.pairwise([0, *ends, len(row) - 1])]
         told = [c for c in clauses if shares.NUMERIC & {symbol.kind for symbol in c}]
-        if refused.sure or len(clauses) == 1 or len(told) != 1:
+        whole = [clause for clause in told if len(lexicon.objectives_in(clause)) == 2]
+        others = [clause for clause in told if 0 < len(lexicon.objectives_in(clause)) < 2]
+        if refused.sure or len(clauses) == 1 or len(whole) != 1 or others:
             raise
-        if len(lexicon.objectives_in(told[0])) != 2:
-            raise
-        return shares.read(told[0], text)
+        return shares.read(whole[0], text)
 
 
 def _corrected(row: Sequence[Symbol]) -> list[Symbol]:

@@ -51,7 +51,7 @@ _FORMS = {
     "rest": ("V,?M_Z,?M", "M,?V_Z,?M", "M,?V_M,?Z", "V,?M_M,?Z"),
     "rest_first": ("Z,?M_V,?M", "M,?Z_M,?V", "Z,?M_M,?V", "M,?Z_V,?M"),
     "parts": ("Q,?M_Q,?M", "M,?Q_M,?Q", "Q,?M_V,?M", "Q,?M_M,?V"),
-    "ratio": ("R,?M_M", "M_M,?R", "M,?R<*M"),
+    "ratio": ("R[,<]?M_M", "M_M,?R", "M,?R<*M"),
     "times": ("MT<*M", "T<?M<+M"),
     "mostly": ("HM_IM", "HM_MI", "MH_MI", "MH_IM"),
     "little": ("IM_HM", "MI_HM", "IM_MH"),

@@ -21,7 +21,7 @@ from lambo_env.prompts.objectives import OBJECTIVES, PAIR, ObjectiveKind, regist
 DATA = Path(__file__).parents[2] / "data"
 ROWS = [
     json.loads(line)
-    for name in ("", "-fresh", "-third", "-fourth", "-fifth", "-sixth")
+    for name in ("", "-fresh", "-third", "-fourth", "-fifth", "-sixth", "-seventh")
     for line in (DATA / f"prompts{name}.jsonl").read_text(encoding="utf-8").splitlines()
 ]
 PROPER = [row for row in ROWS if row["latency_weight"] is not None]
