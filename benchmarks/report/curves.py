@@ -117,6 +117,8 @@ def draw(runs: Sequence[Run]) -> Figure:
         axes.yaxis.set_major_formatter(plain)
         axes.yaxis.set_minor_formatter(plain if _narrow(axes) else nothing)
     panels[-1].set_xlabel("updates")
+    for panel in panels:
+        panel.xaxis.get_major_locator().set_params(integer=True)
     figure.supylabel("gap (%); dashed: its own shares", fontsize="medium")
     panels[0].legend(fontsize=6)
     return figure
