@@ -79,7 +79,7 @@ def _spaced(words: list[str], known: Lexicon) -> list[str]:
         if word.isalpha() and one.isalpha() and not whole:
             splits = ((one[:-1], one[-1] + word), (one + word[0], word[1:]), (one + word, ""))
             for left, right in splits:
-                if left and left in known.every and (not right or right in known.every):
+                if min(len(left), len(right) or 2) > 1 and {left, right or left} <= known.every:
                     out[-1], word = left, right
                     break
         if word:
