@@ -101,7 +101,7 @@ def draw(runs: Sequence[Run]) -> Figure:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.recipe, []).append(run)
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
     plain, nothing = FuncFormatter(lambda value, _: f"{value:g}"), NullFormatter()
     figure, panels = new(COLUMN, 1.9 * len(kinds), len(kinds))
@@ -118,7 +118,7 @@ def draw(runs: Sequence[Run]) -> Figure:
         axes.yaxis.set_minor_formatter(plain if _narrow(axes) else nothing)
     panels[-1].set_xlabel("updates")
     for panel in panels:
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.supylabel("gap (%); dashed: its own shares", fontsize="medium")
     panels[0].legend(fontsize=6)
     return figure
