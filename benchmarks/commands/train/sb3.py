@@ -63,14 +63,16 @@ def train(options: TrainSB3Options = TrainSB3Options(), telling: Telling | None 
     """
     from baselines.sb3.train import validation_of
     from baselines.sb3.vec_env import spawned_seeds
+    from lambo_agents.testing.validation import Validation
     from lambo_env.utils import validate
 
     config = _config(options)
     count = validate.integer("seeds", options.seeds)
     seeds = [config.seed] if count == 1 else spawned_seeds(config.seed, count)
     root = options.out or f"runs/sb3-{config.algo}-{Path(config.scenario).stem}"
-    print(f"{config.algo} on {config.env_id}, {config.scenario}; gaps are to LocalSearch, in %")
     validation = validation_of(config.scenario)
+    best = "LocalSearch" if isinstance(validation, Validation) else "LeastCost"
+    print(f"{config.algo} on {config.env_id}, {config.scenario}; gaps are to {best}, in %")
     ends = {}
     for seed in seeds:
         folder = Path(root if options.out and len(seeds) == 1 else f"{root}-{seed}")
