@@ -47,6 +47,8 @@ class Browser:
         self.devtools("Emulation.setDeviceMetricsOverride", size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.devtools("Emulation.setEmulatedMedia", {"features": [scheme]})
+        # a window without the desktop's focus would tell a page of no element's
+        self.devtools("Emulation.setFocusEmulationEnabled", {"enabled": True})
         self._ask("/url", {"url": path if isinstance(path, str) else path.resolve().as_uri()})
 
     def devtools(self, command: str, parameters: dict[str, Any]) -> Any:
