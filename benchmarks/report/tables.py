@@ -295,12 +295,16 @@ def cells_of(line: AgentLine) -> tuple[str, ...]:
     )
 
 
+_OTHERS = (DASH,) * (len(HEADER) + len(EXTRA) - 2)  # what a row has none of, beside its first two
+
+
+def bound_cells(table: Table) -> tuple[str, ...]:
+    """Return the texts of the certified bound's line."""
+    return ("certified bound", f"{digits(table.bound)} {table.unit}".strip(), *_OTHERS)
+
+
 def rows_of(table: Table) -> list[tuple[str, ...]]:
     """Return a table's rows of texts: agents, those not trained, the certified bound last."""
     rows = [cells_of(line) for line in table.lines]
-    others = [DASH] * (len(HEADER) + len(EXTRA) - 2)
-    rows += [(agent, "not trained", *others) for agent in table.not_trained]
-    if table.bound is not None:
-        value = f"{digits(table.bound)} {table.unit}".strip()
-        rows.append(("certified bound", value, *others))
-    return rows
+    rows += [(agent, "not trained", *_OTHERS) for agent in table.not_trained]
+    return [*rows, bound_cells(table)] if table.bound is not None else rows

@@ -290,7 +290,8 @@ def _spoken(rng: np.random.Generator) -> tuple[str, float, bool, int]:
     """Return a sentence that somebody said as a whole, at times with words around it."""
     common = words("sentences")
     name = list(_SPOKEN)[int(np.searchsorted(np.cumsum(list(_SPOKEN.values())), rng.random()))]
-    text = _pick({name: lines("spoken", name)}, name, rng)
+    said = lines("spoken", name)
+    text = said[int(rng.random() * len(said))]
     if rng.random() < _AROUND / 2:
         text = f"{_pick(common, 'polite', rng)} {text}"
     if rng.random() < _AROUND / 2:

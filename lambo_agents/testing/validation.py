@@ -29,6 +29,7 @@ class Validation:
 
     instances: Instances  # [B]
     best: dict[str, Costs]  # name of the prompt -> [B] bound, or the solver's cost
+    reference: str  # class of the solver
 
     @classmethod
     def of(
@@ -46,7 +47,7 @@ class Validation:
                 if isinstance(solver, Solver)
                 else decision_cost(drawn, prompts, solver.decide(drawn, prompts, rng))
             )
-        return cls(drawn, best)
+        return cls(drawn, best, type(solver).__name__)
 
     def gaps(self, decide: Callable[[Instances, Prompts], Decision]) -> dict[str, float]:
         """Return the mean relative gap of decisions in per cent, under each prompt."""
@@ -69,13 +70,14 @@ class EpisodeValidation:
     episodes: int
     seed: int
     best: dict[str, float]  # name of the prompt -> mean cost per task of the agent
+    reference: str  # class of the agent
 
     @classmethod
     def of(
         cls, scenario: Any, episodes: int, agent: Any, rng: np.random.Generator
     ) -> EpisodeValidation:
         """Draw a seed of the episodes and let the agent play them."""
-        drawn = cls(scenario, episodes, int(rng.integers(2**31)), {})
+        drawn = cls(scenario, episodes, int(rng.integers(2**31)), {}, type(agent).__name__)
         best = drawn._costs(agent)
         return dataclasses.replace(drawn, best=best)
 

@@ -1,6 +1,6 @@
 """What is refused before a sentence is read, whatever its words: questions, accounts, slips.
 
-Each refusal leaves a text to who can read more into it; none is ever wrong.
+A text that is refused is left to who can read more into it: a refusal is never the wrong weight.
 """
 
 from __future__ import annotations

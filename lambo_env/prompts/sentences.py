@@ -31,13 +31,8 @@ _QUIET = ("only_not", "bit", "both", "rather", "weight", "pair")
 # where an unknown word could turn the meaning round
 _WEIGHED = {"than", "rather", "sell", "whatever"}
 _JOINTS = ("and", "both", "only_not")  # of two objectives that are asked for alike
-_ONLY = (
-    "only",
-    "solely",
-    "nothing but",
-    "all of the weight on",
-    "all the weight on",
-)  # said twice, it contradicts itself
+# said twice, they contradict each other
+_ONLY = ("only", "solely", "nothing but", "all of the weight on", "all the weight on")
 _CLAUSE_ENDS = (":", ";", ".", "!", "but", "so")
 _HALF = Fraction(1, 2)
 _NEITHER = ("neither", "none of")

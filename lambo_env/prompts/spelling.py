@@ -7,7 +7,8 @@ one that turns a sentence round.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lambo_env.prompts.number_words import Symbol
@@ -47,7 +48,9 @@ _LONG = 8  # letters of a word in which two may be wrong
 
 def meant(words: Sequence[str], known: Lexicon) -> list[str]:
     """Return the words that misspelt, joined or parted ones were meant to be."""
-    return [part for word in _spaced(list(words), known) for part in _parted(word, known)]
+    spelt = functools.cache(lambda word: _spelt(word, known))
+    spaced = _spaced(list(words), known, spelt)
+    return [part for word in spaced for part in _parted(word, known, spelt)]
 
 
 def slipped(word: str, known: Lexicon) -> bool:
@@ -70,12 +73,12 @@ def _kind(word: str, known: Lexicon) -> str:
     return known.phrases.get((word,), Symbol("")).kind
 
 
-def _spaced(words: list[str], known: Lexicon) -> list[str]:
+def _spaced(words: list[str], known: Lexicon, spelt: Callable[[str], str]) -> list[str]:
     """Return the words with a space moved, or left out, where only so both sides are known."""
     out = words[:1]
     for word in words[1:]:
         one = out[-1]
-        whole = all(_spelt(part, known) in known.every for part in (word, one))
+        whole = all(spelt(part) in known.every for part in (word, one))
         if word.isalpha() and one.isalpha() and not whole:
             splits = ((one[:-1], one[-1] + word), (one + word[0], word[1:]), (one + word, ""))
             for left, right in splits:
@@ -110,15 +113,15 @@ def _spelt(word: str, known: Lexicon) -> str:
     return best[0] if best else word
 
 
-def _parted(word: str, known: Lexicon) -> tuple[str, ...]:
+def _parted(word: str, known: Lexicon, spelt: Callable[[str], str]) -> tuple[str, ...]:
     """Return the word as it was meant, or two words that lost the space between them."""
     if word not in known.every:
         for k in range(1, len(word)):
             if {word[:k], word[k:]} <= _SMALL:
                 return word[:k], word[k:]
-    spelt = _spelt(word, known)
-    if spelt in known.every or not word.isalpha():
-        return (spelt,)
+    whole = spelt(word)
+    if whole in known.every or not word.isalpha():
+        return (whole,)
     for k in range(1, len(word)):
         for part, other in ((word[:k], word[k:]), (word[k:], word[:k])):
             kind = _kind(part, known)
@@ -126,4 +129,4 @@ def _parted(word: str, known: Lexicon) -> tuple[str, ...]:
             long = len(part) >= _NAME and len(other) >= _SHORTEST and kind in _WEIGHTY
             if small or (long and other in known.every):
                 return word[:k], word[k:]
-    return (spelt,)
+    return (whole,)

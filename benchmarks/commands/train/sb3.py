@@ -63,7 +63,6 @@ def train(options: TrainSB3Options = TrainSB3Options(), telling: Telling | None 
     """
     from baselines.sb3.train import validation_of
     from baselines.sb3.vec_env import spawned_seeds
-    from lambo_agents.testing.validation import Validation
     from lambo_env.utils import validate
 
     config = _config(options)
@@ -71,8 +70,8 @@ def train(options: TrainSB3Options = TrainSB3Options(), telling: Telling | None 
     seeds = [config.seed] if count == 1 else spawned_seeds(config.seed, count)
     root = options.out or f"runs/sb3-{config.algo}-{Path(config.scenario).stem}"
     validation = validation_of(config.scenario)
-    best = "LocalSearch" if isinstance(validation, Validation) else "LeastCost"
-    print(f"{config.algo} on {config.env_id}, {config.scenario}; gaps are to {best}, in %")
+    where = f"{config.algo} on {config.env_id}, {config.scenario}"
+    print(f"{where}; gaps are to {validation.reference}, in %")
     ends = {}
     for seed in seeds:
         folder = Path(root if options.out and len(seeds) == 1 else f"{root}-{seed}")

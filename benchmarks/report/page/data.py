@@ -18,8 +18,8 @@ from benchmarks.report.tables import (
     AgentLine,
     Results,
     Table,
+    bound_cells,
     cells_of,
-    rows_of,
     values,
 )
 from lambo_env.utils.gaps import gap_percent
@@ -45,7 +45,7 @@ def page_json(results: Results, tables: Sequence[Table], pairs: Sequence[Pair] |
 def _table(results: Results, table: Table) -> dict[str, Any]:
     shown = {name: getattr(table, name) for name in ("scenario", "scenario_hash", "prompt", "unit")}
     lines = [_line(results, line) for line in table.lines]
-    bound = None if table.bound is None else rows_of(table)[-1]
+    bound = None if table.bound is None else bound_cells(table)
     return {**shown, "bound": bound, "lines": lines}
 
 
