@@ -54,6 +54,7 @@ class PolicyAgent:
     ) -> None:
         self.policy = policy
         self.env_id = validate.known(env_id, registration.ENVIRONMENTS, "environment")
+        self.world = registration.ENVIRONMENTS[env_id].world
         self.batch = validate.integer("PolicyAgent.batch", batch)
         self._spaces = getattr(getattr(policy, "observation_space", None), "spaces", {})
         observe = observe or ("objective" if "objective" in self._spaces else None)

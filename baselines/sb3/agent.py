@@ -94,7 +94,9 @@ class SB3Agent:
 
     def __init__(self, weights: str | Path = SHIPPED) -> None:
         self.policy, self.config, _ = load_policy(weights_io.weights_path(weights, WEIGHTS))
-        self._players: dict[Size, PolicyAgent] = {(None, None): self._playing(self.policy)}
+        played = self._playing(self.policy)
+        self.world = played.world
+        self._players: dict[Size, PolicyAgent] = {(None, None): played}
 
     @property
     def num_parameters(self) -> int:

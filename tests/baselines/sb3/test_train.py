@@ -24,7 +24,9 @@ from baselines.sb3 import config, train, tune
 from baselines.sb3.algorithms import ALGORITHMS
 from baselines.sb3.vec_env import spawned_seeds
 from benchmarks import cli
+from benchmarks.commands.evaluate import evaluate
 from lambo_agents.adapter import PolicyAgent
+from lambo_agents.protocol import worlds
 from lambo_agents.registry import make_agent
 from lambo_agents.testing.agent_checks import check_agent
 from lambo_agents.testing.validation import Validation
@@ -73,11 +75,18 @@ def test_a_policy_learns_where_tasks_wait(tmp_path):
     for name, given in algorithms.items():
         shipped = config.load_config(name, scenario=str(path), num_envs=8, timesteps=128)
         shipped = shipped.replace(algorithm={**shipped.algorithm, **given})
-        model, rows = train.train(shipped, scores=1, validation=train.validation_of(str(path), 16))
+        run, validation = tmp_path / name, train.validation_of(str(path), 16)
+        model, rows = train.train(shipped, run, scores=1, validation=validation)
         assert {"latency", "energy", "mix", "mean"} <= set(rows[-1])
         agent = PolicyAgent(model, shipped.env_id)
         outcome = lambo_env.play(scenario, agent, 0.5, 2, np.random.default_rng(0))
         assert np.isfinite(outcome.cost).any() and not np.isinf(outcome.cost).any()
+        again = make_agent("maskable-ppo", weights=str(run / "last.safetensors"))
+        assert worlds(again) == worlds(agent) == ("queueing",)
+        played = lambo_env.play(scenario, again, 0.5, 2, np.random.default_rng(0))
+        np.testing.assert_array_equal(played.cost, outcome.cost)
+        asked = {"scenario": str(path), "weights": str(run / "last.safetensors"), "bound": False}
+        assert evaluate("maskable-ppo", instances=2, **asked) == 0
 
 
 @pytest.mark.parametrize("algo", SHORT)
