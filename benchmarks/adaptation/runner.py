@@ -8,16 +8,17 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from baselines.search.exact import Exact
 from benchmarks.adaptation.plan import FORMAT, Adaptation, StreamCell
 from benchmarks.sweep import bounds, provenance
 from benchmarks.sweep.engines.choice import EngineChoice
 from benchmarks.sweep.results import MANIFEST
 from lambo_agents import guard, registry
-from lambo_agents.protocol import Adaptive, Solver, unsupported
+from lambo_agents.protocol import Adaptive, unsupported
 from lambo_env.cell import seeding
 from lambo_env.offloading import drift as suite
 from lambo_env.offloading import physics
@@ -225,8 +226,7 @@ class _Bounds:
 
     def __init__(self, path: Path) -> None:
         self.path, self.found = path, _arrays(path)
-        exact = registry.make_agent("exact", gap=BOUND_GAP, time_limit_s=BOUND_LIMIT_S)
-        self.solver = cast(Solver, exact)
+        self.solver = Exact(gap=BOUND_GAP, time_limit_s=BOUND_LIMIT_S)
 
     def of(self, slot: int, instances: Instances, prompts: Prompts) -> np.ndarray:
         """Return the bounds [B] of a slot; new ones are written at once, for all methods."""

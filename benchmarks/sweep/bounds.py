@@ -11,15 +11,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.queueing.bound import lower_bound
+from baselines.search.exact import Exact
 from benchmarks.sweep.instance_sources import Episodes
-from lambo_agents import registry
-from lambo_agents.protocol import Solver, unsupported
+from lambo_agents.protocol import unsupported
 from lambo_env import registration
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Instances
@@ -123,7 +122,7 @@ def write(key: str, bounds: Bounds, instances: Instances, folder: Path) -> None:
 def prove(instances: Instances, prompt: str, gap: float, limit_s: float) -> Bounds:
     """Return the bounds of instances under a prompt to a relative ``gap``.
 
-    The agent named ``exact`` proves them.
+    Exact proves them.
     """
     if isinstance(instances, Episodes):
         return _hindsight(instances, prompt, limit_s)
@@ -133,7 +132,7 @@ def prove(instances: Instances, prompt: str, gap: float, limit_s: float) -> Boun
         if "bound" in world.offers:
             lower = world.get("bound")(instances, prompts)
             return Bounds(lower, np.ones(lower.shape, dtype=bool), limit_s=limit_s)
-        solver = cast(Solver, registry.make_agent("exact", gap=gap, time_limit_s=limit_s))
+        solver = Exact(gap=gap, time_limit_s=limit_s)
         reason = unsupported(solver, instances, prompts)
         if reason is not None:
             return none(instances.batch_size, reason)

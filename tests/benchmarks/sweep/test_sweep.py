@@ -5,6 +5,7 @@ empty cells.
 """
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import signal
@@ -493,6 +494,15 @@ def test_bounds_are_below_every_agent_and_shared_by_all(tmp_path: Path):
             np.testing.assert_allclose(row.cost, row.bound, rtol=2e-3)
     assert all(len(found) == 1 for found in by_task.values())
     assert all(all(row.proven) for row in rows)
+
+
+def test_bounds_need_no_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node of a cluster may have the code and not be installed."""
+    none = importlib.metadata.EntryPoints(())
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **group: none)
+    instances = scenario_source("tiny").load(0, 0, 2)
+    found = bounds.prove(instances, "minimum latency", 1e-2, 10.0)
+    assert found.reason is None and found.proven.all()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
