@@ -87,9 +87,9 @@ def number_of_ues(field: str, value: Any) -> int:
 
 def channel_model(field: str, value: Any) -> str:
     """One of CHANNELS, to which rows may be added, or of what other packages offer."""
-    known = isinstance(value, str) and channel(value) is not None
-    validate.check(field, value, known, f"one of {', '.join(channel_names())}")
-    return str(value)
+    if not isinstance(value, str) or channel(value) is None:
+        validate.refuse(field, value, f"one of {', '.join(channel_names())}")
+    return value
 
 
 true_or_false = such_that(lambda value: isinstance(value, bool), "true or false")

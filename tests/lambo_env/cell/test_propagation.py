@@ -1,5 +1,6 @@
 """The standard's tables by hand, and site plans."""
 
+import importlib.metadata
 import math
 import pickle
 import re
@@ -146,6 +147,11 @@ def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     CHANNELS.clear()
     CHANNELS.update(before)
     sys.modules.pop("street_of_a_test", None)
+
+
+def test_a_scenario_of_the_table_reads_no_metadata(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.metadata, "entry_points", None)
+    assert PAPER.replace(channel="indoor").channel == "indoor"
 
 
 def test_a_package_brings_a_channel(street: None):
