@@ -14,10 +14,13 @@ the extra that the agent needs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import inspect
+import os
 import pkgutil
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -173,7 +176,26 @@ def validate_arguments(owner: str, factory: Callable[..., Any], given: Mapping[s
 
 
 def _entry_points() -> dict[str, list[importlib.metadata.EntryPoint]]:
-    """Return the entry points of every name; more than one where packages quarrel."""
+    """Return the entry points of every name; more than one where packages quarrel.
+
+    They are read again once a folder of the import path has changed.
+    """
+    return _read(tuple(_state(folder) for folder in sys.path))
+
+
+def _state(folder: str) -> tuple[str, int]:
+    """Return a folder's path and when its list of files changed, in ns; -1 where there is none."""
+    try:
+        path = os.path.abspath(folder)
+        return path, os.stat(path).st_mtime_ns
+    except OSError:
+        return folder, -1
+
+
+@functools.lru_cache(maxsize=1)
+def _read(
+    folders: tuple[tuple[str, int], ...],
+) -> dict[str, list[importlib.metadata.EntryPoint]]:
     found: dict[str, list[importlib.metadata.EntryPoint]] = {}
     for point in importlib.metadata.entry_points(group=GROUP):
         others = found.setdefault(point.name, [])

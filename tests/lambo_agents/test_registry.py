@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -264,6 +265,20 @@ def test_what_a_row_leaves_open_is_read_from_its_class(plugins: Plugins):
     assert spec.summary == "Sends everything to server one."
 
 
+def test_metadata_are_read_once_until_a_package_comes_or_goes(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+):
+    plugins.add("open-agents", "mine = open_mine:Mine", "open_mine", GOOD)
+    assert "mine" in list_agents()
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.metadata, "entry_points", None)
+        assert "mine" in list_agents() and agent_spec("mine").origin == "open-agents"
+    plugins.add("other-agents", "other = open_mine:Mine")
+    assert {"mine", "other"} <= set(list_agents())
+    shutil.rmtree(plugins.folder / "open_agents-1.0.dist-info")
+    assert "mine" not in list_agents() and "other" in list_agents()
+
+
 def test_a_spec_travels_to_another_process_and_makes_the_agent():
     register_agent("mine", "baselines.heuristics.random:Random", feasible=False)
     spec = pickle.loads(pickle.dumps(agent_spec("mine")))
@@ -272,6 +287,7 @@ def test_a_spec_travels_to_another_process_and_makes_the_agent():
 
 def test_missing_metadata_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda **_: ())
+    monkeypatch.setattr(registry, "_read", registry._read.__wrapped__)  # what was read is kept
     with pytest.raises(
         ValueError, match=r"unknown agent 'greedy': .*metadata is missing.*pip install -e"
     ):
