@@ -1,5 +1,7 @@
 """No accepted decision lies below the bound: at the brink, and at no cost at all."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,12 +9,14 @@ from hypothesis import strategies as st
 
 from baselines.search.exact import Exact
 from lambo_agents import make_agent
+from lambo_agents.protocol import Solved
 from lambo_env.offloading import physics
 from lambo_env.offloading.instances import Decision, Instances
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils.gaps import gap_percent
+from lambo_env.utils.rows import read_only
 
 TEXTS = ["minimum latency", "minimum energy", "70% latency, 30% energy"]
 
@@ -115,6 +119,19 @@ def test_at_the_brink_no_accepted_decision_costs_less_than_the_bound(
     assert min(accepted) >= bound[0] * (1 - 1e-9)
 
 
+@functools.cache  # for every agent the same
+def free_and_solved(field: str, text: str) -> tuple[Instances, Prompts, Solved]:
+    """Return three instances, the second with zeros in a field, and what `exact` says of them."""
+    instances = sample_instances(load_scenario("tiny"), 3, np.random.default_rng(0))
+    zeros = np.array(getattr(instances, field))
+    zeros[1] = 0.0
+    instances, prompts = read_only(instances.replace(**{field: zeros})), Prompts.of(text, 3)
+    return instances, prompts, Exact().solve(instances, prompts)
+
+
+SMALL = {"de": {"generations": 5, "population": 8}}
+
+
 @pytest.mark.parametrize("agent", ["exact", "local-search", "de", "policy-gradient", "greedy"])
 @pytest.mark.parametrize("field", ["data_bits", "tx_power_w", "local_power_w"])
 @pytest.mark.parametrize("text", TEXTS)
@@ -122,12 +139,9 @@ def test_at_the_brink_no_accepted_decision_costs_less_than_the_bound(
 def test_what_costs_nothing_is_solved_and_costs_no_other_row_its_bound(
     agent: str, field: str, text: str
 ):
-    instances = sample_instances(load_scenario("tiny"), 3, np.random.default_rng(0))
-    zeros = np.array(getattr(instances, field))
-    zeros[1] = 0.0
-    instances, prompts = instances.replace(**{field: zeros}), Prompts.of(text, 3)
-    solved = Exact().solve(instances, prompts)
-    decision = make_agent(agent).decide(instances, prompts, np.random.default_rng(0))
+    instances, prompts, solved = free_and_solved(field, text)
+    player = make_agent(agent, **SMALL.get(agent, {}))
+    decision = player.decide(instances, prompts, np.random.default_rng(0))
     cost = cost_of(instances, decision, prompts)
     assert solved.proven.all()
     gap = gap_percent(cost, solved.lower_bound)
