@@ -12,6 +12,7 @@ from baselines.queueing.evolution import Strategy
 from baselines.queueing.linear import KNOTS, LinearRule, places
 from baselines.queueing.rules import ShortestFinish
 from lambo_agents.registry import make_agent
+from lambo_env import load_scenario
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.queueing.policies.columns import COLUMNS, PlaceColumns, latency_share
 from lambo_env.queueing.policies.turns import turns
@@ -100,11 +101,13 @@ def test_the_strategy_finds_a_minimum():
     np.testing.assert_allclose(search.mean, target, atol=1e-3)
 
 
-SHORT = {"scenarios": ("queue",), "generations": 2, "population": 4, "episodes": 1, "pool": 2}
+SHORT = {"generations": 2, "population": 4, "episodes": 1, "pool": 2}
 
 
 def test_a_stopped_tuning_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    options = tuning.LinearTuning(**SHORT)
+    cell = tmp_path / "cell.toml"
+    cell.write_text(load_scenario("queue").replace(num_ues=10, num_slots=20).to_toml())
+    options = tuning.LinearTuning(**SHORT, scenarios=(str(cell),))
     whole = tuning.tune(options, tmp_path / "whole")
 
     def stop(row):

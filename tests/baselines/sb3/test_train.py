@@ -52,9 +52,28 @@ def short(algo: str, **fields: Any) -> config.SB3Config:
     return shipped.replace(algorithm={**shipped.algorithm, **SHORT[algo]})
 
 
+SMALL_AED = {
+    **{"d_model": 16, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1},
+    **{"encoder_ff": 16, "decoder_ff": 16},
+}
+
+
+def small(algo: str) -> config.SB3Config:
+    """The same of a small network, for what asks nothing of the network."""
+    made = short(algo)
+    return made.replace(policy_kwargs={"aed": SMALL_AED}) if algo in ("ppo", "a2c") else made
+
+
 @pytest.fixture(scope="module")
 def validation() -> Validation:
     return train.validation_of("tiny", 4)
+
+
+@pytest.fixture
+def few_instances(validation: Validation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands and searches measure on those four instances in place of 64."""
+    for module in (train, tune):
+        monkeypatch.setattr(module, "validation_of", lambda scenario: validation)
 
 
 def test_every_algorithm_has_a_config_a_space_to_tune_and_a_test():
@@ -116,7 +135,7 @@ def test_a_stopped_and_killed_training_ends_with_the_same_bytes(
     algo: str, tmp_path: Path, validation: Validation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGTERM saves and stops; an exception in place of kill -9 does not save."""
-    config = short(algo).replace(timesteps=120)
+    config = small(algo).replace(timesteps=120)
     train.train(config, tmp_path / "whole", validation=validation, scores=3)
     before, rng, stops = train.Curve._on_rollout_start, random.Random(1), []
 
@@ -355,12 +374,13 @@ def test_the_shipped_agent_is_near_local_search_under_every_prompt():
     assert not physics.evaluate(given, decision, prompts.objective(given)).late.any()
 
 
-def test_tuning_goes_on_where_it_stopped(tmp_path: Path, validation: Validation):
+@pytest.mark.usefixtures("few_instances")
+def test_tuning_goes_on_where_it_stopped(tmp_path: Path):
     pytest.importorskip("optuna")
     lines: list[str] = []
     for trials in (1, 2):
         best = tune.tune(
-            short("a2c"),
+            small("a2c"),
             tmp_path / "journal.log",
             trials=trials,
             best=1,
@@ -375,6 +395,7 @@ def test_tuning_goes_on_where_it_stopped(tmp_path: Path, validation: Validation)
     assert best[0].luck == pytest.approx(np.median(best[0].fresh) - best[0].chosen_by)
 
 
+@pytest.mark.usefixtures("few_instances")
 def test_trials_of_a_round_are_found_alike_in_any_order_and_after_a_stop(tmp_path: Path):
     pytest.importorskip("optuna")
     done: list[str] = []
@@ -390,7 +411,7 @@ def test_trials_of_a_round_are_found_alike_in_any_order_and_after_a_stop(tmp_pat
 
     def found(folder: str, **where: Any) -> list[tune.Tuned]:
         return tune.tune(
-            short("a2c"), tmp_path / folder / "journal.log", trials=2, best=1, seeds=2,
+            small("a2c"), tmp_path / folder / "journal.log", trials=2, best=1, seeds=2,
             together=2, report=lambda line: None, **where,
         )  # fmt: skip
 
@@ -400,7 +421,7 @@ def test_trials_of_a_round_are_found_alike_in_any_order_and_after_a_stop(tmp_pat
     assert found("stopped", engine=backwards) == found("whole")
     assert sorted(name for name in done if "seed" not in name) == ["trial-0", "trial-1"]
     with pytest.raises(ValueError, match="together"):
-        tune.tune(short("a2c"), tmp_path / "whole" / "journal.log", trials=2)
+        tune.tune(small("a2c"), tmp_path / "whole" / "journal.log", trials=2)
 
 
 def test_falling_rates_and_noise():
@@ -424,6 +445,7 @@ def test_falling_rates_and_noise():
             train.build(short("td3").replace(algorithm=bad))
 
 
+@pytest.mark.usefixtures("few_instances")
 def test_the_command_line_trains_and_tunes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -459,6 +481,7 @@ def test_the_command_line_trains_and_tunes(
     assert cli.main(["train", "sb3", "--algo", "a3c"]) == 2
 
 
+@pytest.mark.usefixtures("few_instances")
 def test_several_seeds_give_a_median_and_are_not_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
