@@ -1,6 +1,7 @@
 """RLlib: episodes through its env runner (flattened).
 
-Also its own multi-agent check of the PettingZoo form.
+Also its own multi-agent check of the PettingZoo form. RLlib pins a Gymnasium of its own: give it
+an environment of its own, with `pip install "lambo-mec[multiagent,sb3]" "ray[rllib]"`.
 """
 
 from typing import Any

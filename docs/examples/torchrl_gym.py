@@ -1,7 +1,8 @@
 """Masked PPO of TorchRL on the association: it learns.
 
 The observation shows mask and objective, rewards are relative to all-local play. Features and
-checks are a GymWrapper's; the gap is that of the policy that keeps to its likeliest place.
+checks are a GymWrapper's; the gap is that of the policy that keeps to its likeliest place. It
+needs `pip install "lambo-mec[sb3]" torchrl`.
 
 python torchrl_gym.py 7680
 """
