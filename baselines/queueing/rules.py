@@ -177,16 +177,24 @@ class Lyapunov:
         validate.generator(rng)
         now, objective = turns(instances), prompts.objective(instances)
         scale = local_cost(instances, objective)[:, None]
-        size = now.cycles / instances.mean_cycles[:, None]
 
         def choose(j: int, finish_s: Floats, work_s: Floats) -> Ints:
             idle_s = over_places(now.local_run_s[:, j], now.upload_s[:, j] + now.run_s[:, j], np)
-            wait_s = over_places(now.local_wait_s[:, j], now.uplink_wait_s[:, j, None] + work_s, np)
-            drift = wait_s / now.deadline_s[:, j, None] * size[:, j, None]
             penalty = _cost(objective, idle_s, energy_j(now, j)) / scale
-            return np.argmin(self.v * penalty + drift, axis=1)
+            return np.argmin(self.v * penalty + drift(instances, now, j, work_s), axis=1)
 
         return _answer(decide(instances, now, choose))
+
+
+def drift(instances: QueueInstances, now: Turns, j: int, work_s: Floats) -> Floats:
+    """Return how far turn j would push the squares of queues at each place [B, P].
+
+    The deadlines that the place's queues last, times the task's size in mean tasks.
+    """
+    wait_s = over_places(now.local_wait_s[:, j], now.uplink_wait_s[:, j, None] + work_s, np)
+    size = now.cycles[:, j, None] / instances.mean_cycles[:, None]
+    pushed: Floats = wait_s / now.deadline_s[:, j, None] * size
+    return pushed
 
 
 def local_cost(instances: QueueInstances, objective: Objective) -> NDArray[np.float64]:

@@ -6,19 +6,21 @@ from queue_slots import finish, queue_slots
 
 torch = pytest.importorskip("torch")
 
-from baselines.neural.droo.queueing import DrooSlot, DrooSlotConfig, _promised
+from baselines.neural.droo.queueing import DrooSlot, DrooSlotConfig, Pricing, _promised
 from lambo_agents.protocol import unsupported
 from lambo_env.offloading.scenario import load_scenario
 from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.queueing.policies.turns import turns
+from lambo_env.queueing.policies.turns import decide, turns
 
 RNG = np.random.default_rng
 
 
-def plain_promise(shown, row, place, per_s, per_j):
-    """Return what a plan [N] of one row is estimated to cost."""
+def plain_promise(shown, row, place, per_s, per_j, v):
+    """Return what the critic says of a plan [N] of one row: penalty times v, plus drift."""
     work, total = (shown.edge_wait_cycles + shown.coming_cycles)[row].sum(axis=0), 0.0
+    hz, power, mean = shown.local_cpu_hz[row], shown.local_power_w[row], shown.mean_cycles[row]
+    scale = (mean * (per_s + per_j * power) / hz).mean()
     for ue in np.flatnonzero(shown.has_task[row]):
         p, d = place[ue], shown.deadline_s[row, ue]
         end = finish(shown, row, ue, work)[p]
@@ -26,7 +28,11 @@ def plain_promise(shown, row, place, per_s, per_j):
         sent_s = 0 if p == 0 else shown.data_bits[row, ue] / shown.uplink_bps[row, ue, p - 1]
         energy = local_j if p == 0 else shown.tx_power_w[row, ue] * sent_s
         late = (1 + shown.late_penalty[row]) * (per_s * d + per_j * local_j)
-        total += per_s * end + per_j * energy if end <= d else late * end / d
+        cost = per_s * end + per_j * energy if end <= d else late * end / d
+        wait_s = shown.cpu_wait_cycles[row, ue] / hz[ue]
+        if p > 0:
+            wait_s = shown.uplink_wait_s[row, ue] + work[p - 1] / shown.server_cpu_hz[row, p - 1]
+        total += v * cost / scale + wait_s / d * shown.cycles[row, ue] / mean
         if p > 0:
             work[p - 1] += shown.cycles[row, ue]
     return total
@@ -38,11 +44,11 @@ def test_promises_are_those_of_a_plain_loop():
     objective, now = prompts.objective(shown), turns(shown)
     place = RNG(0).integers(0, 5, (2, 3, 14))
     plans = np.take_along_axis(place, now.ue[:, None].repeat(3, axis=1), axis=2)
-    told = _promised(shown, objective, now, plans)
+    told = _promised(shown, objective, plans, 0.7)
     for row in range(2):
         per_s, per_j = objective.cost_per_s[row], objective.cost_per_j[row]
         for k in range(3):
-            want = plain_promise(shown, row, place[row, k], per_s, per_j)
+            want = plain_promise(shown, row, place[row, k], per_s, per_j, 0.7)
             assert np.isclose(told[row, k], want)
 
 
@@ -53,11 +59,22 @@ def test_more_candidates_promise_no_more():
     costs = []
     for count in (1, 5, 40):
         agent = DrooSlot(DrooSlotConfig(candidates=count), online=False)
+        draws = torch.Generator().manual_seed(0)
+        torch.nn.init.normal_(agent.net[-1].weight, std=20.0, generator=draws)  # a poor first guess
         place = agent.decide(shown, prompts, RNG(0)).place
         assert not place[~shown.has_task].any()
         plans = np.take_along_axis(place, now.ue, axis=1)[:, None]
-        costs.append(_promised(shown, objective, now, plans)[:, 0])
+        costs.append(_promised(shown, objective, plans, 0.4)[:, 0])
     assert (np.diff(costs, axis=0) <= 1e-12).all() and (costs[2] < costs[0]).all()
+
+
+def test_its_first_guess_is_the_critics_turn_by_turn():
+    shown = queue_slots(3, seed=2, slots=5, num_ues=14)
+    prompts = Prompts.of(["minimum latency", "minimum energy", "30% latency, 70% energy"])
+    price = Pricing(shown, prompts.objective(shown), 0.4)
+    want = decide(shown, price.turns, lambda *turn: price(*turn).argmin(axis=1))
+    alone = DrooSlot(DrooSlotConfig(candidates=1), online=False)
+    assert np.array_equal(alone.decide(shown, prompts, RNG(0)).place, want)
 
 
 def test_it_learns_what_it_played_unless_it_is_frozen():
