@@ -7,6 +7,7 @@ import functools
 import math
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,6 +31,8 @@ def _begin(recipe: Recipe, parent: int) -> None:
     """Set up a worker so that it computes as the process that learns does."""
     global _draw
     runs.die_with(parent)
+    if sys.platform != "win32":
+        os.setsid()  # what signals a whole group, as `timeout` does, is the parent's to answer
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     _draw = functools.partial(data.draw, recipe, teacher_of(recipe))
@@ -68,11 +71,11 @@ def drawing(recipe: Recipe, processes: Processes) -> Iterator[Draw | None]:
     asked: dict[tuple[int, int], Future[Any]] = {}
 
     def draw(step: int, piece: int) -> Any:
-        for later in range(step, min(step + ahead + 1, recipe.updates)):
-            for each in mine:
-                if (later, each) not in asked and (later, each) >= (step, piece):
-                    asked[later, each] = pool.submit(_drawn, later, each)
         try:
+            for later in range(step, min(step + ahead + 1, recipe.updates)):
+                for each in mine:
+                    if (later, each) not in asked and (later, each) >= (step, piece):
+                        asked[later, each] = pool.submit(_drawn, later, each)
             batch, rng = asked.pop((step, piece)).result()
         except BrokenProcessPool as error:
             text = "a worker process is gone, perhaps for want of memory"

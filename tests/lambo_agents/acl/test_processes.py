@@ -1,6 +1,7 @@
 """Trainings of several processes: equal to one, ended together, resumed by another number."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -250,6 +251,22 @@ def test_workers_that_run_ahead_draw_the_same(tmp_path: Path) -> None:
             ends.append((trainer.labels, trainer.mean))
     assert ends[0][0] == ends[1][0] > 0
     assert all(torch.equal(ends[0][1][name], weight) for name, weight in ends[1][1].items())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes have no groups there")
+def test_a_worker_hears_no_signal_of_its_group_and_one_that_is_gone_is_told() -> None:
+    """It is gone between two updates, when nobody waits for what it draws."""
+    with drawing(tiny(STEADY | {"updates": 99}, shards=1, workers=1), ALONE) as draw:
+        assert draw is not None
+        draw(0, 0)
+        (worker,) = multiprocessing.active_children()
+        assert worker.pid is not None
+        assert os.getpgid(worker.pid) != os.getpgid(0)
+        os.kill(worker.pid, signal.SIGKILL)
+        while multiprocessing.active_children():
+            time.sleep(0.01)
+        with pytest.raises(LostProcessError, match="a worker process is gone"):
+            draw(1, 0)
 
 
 @pytest.mark.parametrize("preset", ["lambo_xs", "lambo_m"])
