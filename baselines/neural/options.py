@@ -15,7 +15,7 @@ from lambo_env.offloading.slots import sample_instances
 from lambo_env.offloading.variation import Variation, counts, known_scenario
 from lambo_env.prompts.prompts import Prompts
 from lambo_env.utils import rules, validate
-from lambo_env.utils.rules import count, name_of, optional, ruled
+from lambo_env.utils.rules import name_of, optional, ruled
 
 SOME = optional(validate.integer)
 GROUP = 25  # slots that are drawn of a relative at once
@@ -43,7 +43,7 @@ class NetTraining(Variation):
     """Of the network's hidden layers."""
     batch: int | None = ruled(None, SOME)
     """Slots of an update."""
-    seed: int = ruled(0, count)
+    seed: int = ruled(0, rules.seed)
     """Of the weights and of all draws."""
     learning_rate: float | None = ruled(None, optional(validate.positive))
     """Adam's, at first; it falls linearly to a hundredth."""

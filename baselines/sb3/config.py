@@ -6,6 +6,7 @@ A frozen dataclass, from TOML presets by algorithm or from a file.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import os
 import pkgutil
@@ -60,7 +61,7 @@ class SB3Config(Ruled):
     reward: str = "relative"
     num_envs: int = ruled(64, validate.integer)
     timesteps: int = ruled(200_000, validate.integer)
-    seed: int = ruled(0, rules.count)
+    seed: int = ruled(0, functools.partial(rules.seed, bits=32))
     # arguments of the algorithm
     algorithm: Mapping[str, Any] = dataclasses.field(
         default_factory=dict, metadata={"rule": _table}

@@ -33,10 +33,10 @@ def decode(
     from lambo_env.offloading.scenario import load_scenario
     from lambo_env.offloading.slots import sample_instances
     from lambo_env.prompts.prompts import Prompts
+    from lambo_env.utils import rules
     from lambo_env.utils.timing import measure
-    from lambo_env.utils.validate import integer
 
-    integer("--seed", seed, low=0)
+    rules.seed("--seed", seed)
     prompts = Prompts.of(prompt, 1)
     instances = sample_instances(load_scenario(scenario), 1, np.random.default_rng(seed))
     torch.manual_seed(seed)

@@ -108,7 +108,7 @@ class Recipe(Ruled):
     network: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Fields of ``AEDConfig`` in place of the preset's."""
 
-    seed: int = ruled(0, rules.count)
+    seed: int = ruled(0, rules.seed)
     """Root of every draw; what an update draws depends on it and the update's number alone."""
 
     start: str | None = None

@@ -123,11 +123,19 @@ def _free(last: Path, recipe: Recipe) -> set[str]:
     """Return the fields that may change at a resumption, since what was done would be the same.
 
     Those of phases that have not begun, and how long the present one lasts if its rate is steady.
+
+    Raises:
+        ValueError: ``last`` is no checkpoint of a training, or the recipe ends where an unfinished
+            one stands: no update would be left whose weights are measured.
     """
     free, done, told = set(_FREE), 0, recipe
     if last.exists():
-        meta = checkpoint.load(last).meta
-        done, told = meta["clock"]["step"], Recipe.from_dict(meta["recipe"])
+        with _reading(last):
+            meta = checkpoint.load(last).meta
+            done, told = int(meta["clock"]["step"]), Recipe.from_dict(meta["recipe"])
+        allowed = f"> {done}, those that are done in {last}; or another --out"
+        measured = recipe.updates > done or told.updates == done  # at its end
+        validate.check("updates of all phases", recipe.updates, measured, allowed)
     begun = 0  # phases
     for index, stage in enumerate(told.phases):
         if done > 0:
@@ -153,10 +161,9 @@ def _train(
     if (last := out / LAST).exists():
         restore(trainer, last)
     processes = trainer.processes
-    steps, seen = processes.total([trainer.step])[0], out.exists() and trainer.step
-    validate.check(
-        "--out", f"{out} after {seen} updates", steps == trainer.step * processes.count, _SEEN
-    )
+    steps = processes.total([trainer.step])[0]
+    seen = f"{out} after {trainer.step} updates"
+    validate.check("--out", seen, steps == trainer.step * processes.count, _SEEN)
     if not processes.first:
         _loop(trainer, None, out, [])
         return out / WEIGHTS
@@ -279,8 +286,12 @@ def restore(trainer: Trainer, path: str | Path) -> None:
     Raises:
         ValueError: the file is not such a checkpoint, or its training had another config.
     """
-    with weights_io.reading(path, "checkpoint", "that of this very training; or another --out"):
+    with _reading(path):
         _restore(trainer, Path(path))
+
+
+def _reading(path: str | Path) -> contextlib.AbstractContextManager[None]:
+    return weights_io.reading(path, "checkpoint", "that of this very training; or another --out")
 
 
 def _restore(trainer: Trainer, path: Path) -> None:

@@ -77,7 +77,7 @@ class QueueRecipe(Ruled):
     updates: int = ruled(150, validate.integer)
     """How many; a run can be extended."""
 
-    seed: int = ruled(0, rules.count)
+    seed: int = ruled(0, rules.seed)
     """Root of every draw; what an update draws depends on it and the update's number alone."""
 
     start: str | None = None

@@ -78,6 +78,13 @@ class Ruled:
 count = functools.partial(validate.integer, low=0)  # an integer >= 0
 
 
+def seed(field: str, value: Any, bits: int = 64) -> int:
+    """Return a seed that torch takes, too; other libraries want fewer bits."""
+    number = validate.integer(field, value, low=0)
+    validate.check(field, value, number < 2**bits, f"an integer from 0 to 2**{bits} - 1")
+    return number
+
+
 def whole(field: str, value: Any) -> int:
     """An integer >= 1."""
     return validate.integer(field, value)

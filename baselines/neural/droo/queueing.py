@@ -51,7 +51,7 @@ class DrooSlotConfig(Ruled):
     learning_rate: float = ruled(1e-3, validate.positive)
     # of the estimated cost against the drift; the default is the best of a few on training seeds
     v: float = ruled(0.4, validate.positive)
-    seed: int = ruled(0, rules.count)  # of the network's weights
+    seed: int = ruled(0, rules.seed)  # of the network's weights
 
 
 class Pricing:

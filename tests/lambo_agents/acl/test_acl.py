@@ -345,6 +345,7 @@ def test_the_paper_form_trains_by_the_same_phases() -> None:
         ({"kinds": ("delay",)}, "Recipe.kinds is"),
         ({"kinds": ()}, "Recipe.kinds is"),
         ({"seed": -1}, "Recipe.seed is -1"),
+        ({"seed": 2**64}, "Recipe.seed is 18446744073709551616; allowed: an integer from 0 to"),
         ({"minutes": 3}, "Recipe.minutes: unknown field"),
     ],
 )
@@ -453,6 +454,30 @@ def test_phases_to_come_may_change_and_a_steady_one_may_last_longer(tmp_path: Pa
     ):
         with pytest.raises(ValueError, match=text):
             acl_run.train(TINY.replace(phases=phases), tmp_path / "parts", report=quiet)
+
+
+def test_a_recipe_that_ends_where_an_unfinished_training_stands_is_refused(tmp_path: Path) -> None:
+    """Its weights would be those of an earlier measurement, or of a later one."""
+    steady = IMITATION | {"final_rate": 1e-3, "updates": 4}
+    whole, ended = (TINY.replace(phases=(steady | {"updates": n},)) for n in (4, 2))
+
+    def stop(row: dict[str, Any]) -> None:
+        if row["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        acl_run.train(whole, tmp_path, report=quiet, tellers=[stop])
+    with pytest.raises(ValueError, match="updates of all phases is 2; allowed: > 2, those that"):
+        acl_run.train(ended, tmp_path, report=quiet)
+    acl_run.train(whole, tmp_path, report=quiet)
+    acl_run.train(whole, tmp_path, report=quiet)
+
+
+def test_a_checkpoint_that_is_no_trainings_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    path.write_bytes((checkpoint.WEIGHTS / "lambo-xs.safetensors").read_bytes())
+    with pytest.raises(ValueError, match=r"checkpoint is .*last\.safetensors'; allowed: that of"):
+        acl_run.train(TINY, tmp_path, report=quiet)
 
 
 def test_layers_kinds_and_order_are_what_a_training_was_told() -> None:
