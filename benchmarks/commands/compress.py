@@ -29,14 +29,14 @@ def compress(
         weights, Path(out), student, instances, lambda row: tell(f"{row.name}: done")
     )
     print_table(
-        ("form", "latency %", "energy %", "mix %", "CPU ms", "file MB", "memory MB"),
+        ("form", "latency %", "energy %", "mix %", "CPU ms", "file MB", "memory MiB"),
         [
             (
                 row.name,
                 *(f"{gap:.3f}" for gap in row.gap_percent),
                 f"{row.cpu_ms:.2f}",
                 f"{row.file_mb:.2f}",
-                f"{row.memory_mb:.0f}",
+                f"{row.memory_mib:.0f}",
             )
             for row in rows
         ],

@@ -68,7 +68,7 @@ class FormRow:
     gap_percent: tuple[float, ...]  # by prompt, as ``model_card.PROMPTS`` has them
     cpu_ms: float  # of a decision at batch 1 on one core
     file_mb: float
-    memory_mb: float  # largest of the process that decides
+    memory_mib: float  # largest of the process that decides
 
 
 def forms(weights: str, folder: Path, student: str | None = None) -> Iterator[Form]:
@@ -87,8 +87,9 @@ def forms(weights: str, folder: Path, student: str | None = None) -> Iterator[Fo
     yield saved("fp32", weights)
     yield saved("bf16 weights", weights, "bf16")
     yield saved("int8 weights", weights, "int8")
-    kept = _layers(weights)
-    while len(kept) > 1 and len(kept) > _layers_of(weights) - 2:
+    layers = checkpoint.load_network(checkpoint.weights_path(weights))[0].config.encoder_layers
+    kept = list(range(layers))
+    while len(kept) > 1 and len(kept) > layers - 2:
         kept = _without_one(weights, folder, kept)
         yield saved(f"{len(kept)} encoder layers", weights, "fp32", kept)
     for precision, what in (("fp32", "ONNX"), ("int8", "ONNX, int8 weights and activations")):
@@ -98,16 +99,6 @@ def forms(weights: str, folder: Path, student: str | None = None) -> Iterator[Fo
     if student is not None:
         yield saved("student", student)
         yield saved("student, int8 weights", student, "int8")
-
-
-def _layers_of(weights: str) -> int:
-    from lambo_agents.network import checkpoint
-
-    return checkpoint.load_network(checkpoint.weights_path(weights))[0].config.encoder_layers
-
-
-def _layers(weights: str) -> list[int]:
-    return list(range(_layers_of(weights)))
 
 
 def _without_one(weights: str, folder: Path, kept: list[int]) -> list[int]:
@@ -153,7 +144,8 @@ def compression_table(
         checkpoint.load(checkpoint.weights_path(given))
     options = {"weights": str(weights), "student": student, "instances": count}
     with runs.opened(folder, "compress", options):
-        for form in forms(weights, folder, student):
+        made = list(forms(weights, folder, student))  # what cannot be made is told at once
+        for form in made:
             row = _row(form, count)
             rows.append(row)
             tell(row)
@@ -167,7 +159,7 @@ def _row(form: Form, count: int) -> FormRow:
     gap = tuple(float(row["gap_percent"]) for row in gaps({form.name: agent}, count))
     command = [sys.executable, "-c", _TIMED, form.agent, str(form.weights)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    cpu_ms, memory_mb = json.loads(done.stdout)
+    cpu_ms, memory_mib = json.loads(done.stdout)
     parts = form.weights.iterdir() if form.weights.is_dir() else [form.weights]
     size = sum(path.stat().st_size for path in parts)
-    return FormRow(form.name, gap, cpu_ms, size / 1e6, memory_mb)
+    return FormRow(form.name, gap, cpu_ms, size / 1e6, memory_mib)

@@ -51,10 +51,11 @@ def pruned(tensors: Tensors, config: AEDConfig, kept: Sequence[int]) -> dict[str
     """Return the weights of a network with the encoder layers ``kept``, in their order.
 
     Raises:
-        ValueError: no layer, or one that there is not.
+        ValueError: no layer, one that there is not, or one twice.
     """
-    known = len(kept) > 0 and set(kept) <= set(range(config.encoder_layers))
-    validate.check("kept", list(kept), known, f"some of 0..{config.encoder_layers - 1}")
+    known = 0 < len(kept) == len({*kept} & {*range(config.encoder_layers)})
+    allowed = f"some of 0..{config.encoder_layers - 1}, each once"
+    validate.check("kept", list(kept), known, allowed)
     number = {str(layer): str(index) for index, layer in enumerate(kept)}
     found = {}
     for name, tensor in tensors.items():

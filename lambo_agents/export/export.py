@@ -31,7 +31,8 @@ def export(
 ) -> Exported:
     """Write the graphs of a network and their manifest; return what it says.
 
-    The manifest is written last, so that a folder without one is no network.
+    A manifest without graphs comes first, the whole one last: so an export that was killed is no
+    network, and its folder may be written again.
 
     Args:
         weights: name of shipped weights, or a checkpoint.
@@ -59,7 +60,11 @@ def export(
         raise ValueError(f"{error}; {_OF}") from error
     graphs.check_config(aed.config, target)
     network = graphs.packed(aed) if target == "onnx" else aed
-    digests = {}
+    labels = LABELS.get(path.stem) if path.parent == checkpoint.WEIGHTS else None
+    labels = int(meta.get("row", {}).get("labels", 0)) if labels is None else labels
+    bins, size, digests = aed.config.prompt_bins, aed.num_parameters, dict[str, str]()
+    exported = Exported(target, precision, str(weights), bins, size, labels, digests)
+    exported.write(where)
     for name, graph in graphs.graphs(network).items():
         file = graph_path(where, name, target)
         with _quiet():
@@ -67,10 +72,6 @@ def export(
         with files.atomic_writer(file) as out:
             out.write(content)
         digests[name] = sha256(file)
-    labels = LABELS.get(path.stem) if path.parent == checkpoint.WEIGHTS else None
-    labels = int(meta.get("row", {}).get("labels", 0)) if labels is None else labels
-    bins, size = aed.config.prompt_bins, aed.num_parameters
-    exported = Exported(target, precision, str(weights), bins, size, labels, digests)
     exported.write(where)
     return exported
 

@@ -62,7 +62,8 @@ class Exported:
         exported = cls(**{field.name: found[field.name] for field in dataclasses.fields(cls)})
         validate.check(f"{name}: target", exported.target, exported.target == target, target)
         names = sorted(exported.graphs)
-        validate.check(f"{name}: graphs", names, names == sorted(GRAPHS), ", ".join(GRAPHS))
+        allowed = f"{', '.join(GRAPHS)}; an export that did not end is to be run again"
+        validate.check(f"{name}: graphs", names, names == sorted(GRAPHS), allowed)
         for graph, digest in exported.graphs.items():
             path = graph_path(folder, graph, target)
             same = path.is_file() and sha256(path) == digest
@@ -71,7 +72,7 @@ class Exported:
         return exported
 
     def write(self, folder: Path) -> None:
-        """Write the manifest, which makes the folder whole."""
+        """Write the manifest; one that names all graphs makes the folder whole."""
         text = json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2) + "\n"
         files.write_text(folder / MANIFEST, text, _MARK)
 

@@ -109,6 +109,27 @@ def test_an_agent_that_has_no_graphs_is_refused(tmp_path: Path, weights: str) ->
     assert not (tmp_path / "out").exists()
 
 
+def test_an_export_that_was_killed_is_no_network_and_may_be_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="export needs torch")
+    from lambo_agents.export import export
+
+    def killed(graph: Any, name: str) -> bytes:
+        if name == GRAPHS[1]:
+            raise KeyboardInterrupt
+        return b"a graph"
+
+    monkeypatch.setattr(export, "_writer", lambda target, precision: killed)
+    with pytest.raises(KeyboardInterrupt):
+        export.export("lambo-xs", "pt2", tmp_path)
+    assert (tmp_path / "read.pt2").exists()
+    with pytest.raises(ValueError, match=r"an export that did not end is to be run again"):
+        Exported.read(tmp_path, "pt2")
+    monkeypatch.setattr(export, "_writer", lambda target, precision: lambda graph, name: b"graph")
+    assert export.export("lambo-xs", "pt2", tmp_path) == Exported.read(tmp_path, "pt2")
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
     for module in ("torch", "onnx", "onnxscript", "onnxruntime"):
