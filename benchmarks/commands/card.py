@@ -20,7 +20,7 @@ def card(
     """Copy the weights, measure them, write the card and print its table.
 
     Args:
-        weights: best.safetensors of a training.
+        weights: weights.safetensors of a training.
         name: Name that they ship under.
         out: Folder that they ship in.
         trained_by: The command that trained them, for the card.

@@ -95,13 +95,19 @@ def _unreached(address: str | None, error: object) -> str:
 @contextlib.contextmanager
 def _in_time(address: str | None) -> Iterator[None]:
     """Give up on a cluster that takes the connection and then says nothing."""
-    gone = threading.Timer(_SILENT_S, lambda: os.kill(os.getpid(), signal.SIGINT))
+    silent = threading.Event()
+
+    def give_up() -> None:
+        silent.set()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    gone = threading.Timer(_SILENT_S, give_up)
     gone.daemon = True
     gone.start()
     try:
         yield
     except KeyboardInterrupt as error:
-        if gone.is_alive():
+        if not silent.is_set():
             raise
         raise OSError(_unreached(address, f"silent for {_SILENT_S:g} s")) from error
     except Exception as error:  # Ray raises what it likes, plain exceptions too

@@ -58,6 +58,12 @@ def test_what_ray_raises_at_its_start_is_one_clear_error(address: str | None, to
         raise Exception("The current node timed out\nduring startup.")
 
 
+def test_a_cluster_that_says_nothing_is_given_up(monkeypatch) -> None:
+    monkeypatch.setattr(ray_engine, "_SILENT_S", 0.1)
+    with pytest.raises(OSError, match=r"silent for 0\.1 s"), ray_engine._in_time("auto"):
+        time.sleep(30.0)
+
+
 def test_an_address_needs_the_engine() -> None:
     with pytest.raises(ValueError, match=r"--address is 'auto'; allowed: nothing without"):
         EngineChoice("joblib", "auto")
