@@ -27,7 +27,7 @@ from lambo_env.offloading.slots import sample_instances
 from lambo_env.prompts.grammar import catalogue
 from lambo_env.prompts.objectives import EVEN_PROMPT, MIX, PAIR, PURE_PROMPTS
 from lambo_env.prompts.prompts import Prompts
-from lambo_env.utils import files, jsons
+from lambo_env.utils import files, jsons, validate
 from lambo_env.utils.gaps import gap_percent
 from lambo_env.utils.timing import measure
 
@@ -59,7 +59,7 @@ def write_card(
     from lambo_agents.network import checkpoint  # torch: only those who make a card pay
 
     aed, meta = checkpoint.load_network(weights)
-    shipped = ship(weights, out / f"{name}.safetensors", checkpoint.FORMAT)
+    shipped = ship(weights, meta, out / f"{name}.safetensors", checkpoint.FORMAT)
     agents = {
         setting: make_agent("lambo-s", weights=str(shipped), device=device, **options)
         for setting, options in SETTINGS.items()
@@ -171,8 +171,15 @@ def _cost(agent: Any, instances: Instances, prompts: Prompts) -> NDArray[np.floa
     return np.asarray(physics.evaluate(instances, decision, prompts.objective(instances)).cost)
 
 
-def ship(weights: Path, shipped: Path, kind: str) -> Path:
-    """Copy weights of a format to where they ship, unless they lie there; return that file."""
+def ship(weights: Path, meta: Mapping[str, Any], shipped: Path, kind: str) -> Path:
+    """Copy weights of a format to where they ship, unless they lie there; return that file.
+
+    Raises:
+        ValueError: their JSON values say nothing of how they were trained and measured.
+    """
+    measured = {"recipe", "row"} <= {*meta}
+    allowed = "the weights.safetensors of a training, which say how they were trained and measured"
+    validate.check("card.weights", str(weights), measured, allowed)
     if weights != shipped:
         with files.atomic_writer(shipped, kind.encode()) as file:
             file.write(weights.read_bytes())

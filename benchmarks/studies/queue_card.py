@@ -42,7 +42,7 @@ def write_card(
     from lambo_agents.queueing.agent import QueueLambo
 
     meta = weights_io.load(weights, checkpoint.FORMAT).meta
-    shipped = ship(weights, out / f"{name}.safetensors", checkpoint.FORMAT)
+    shipped = ship(weights, meta, out / f"{name}.safetensors", checkpoint.FORMAT)
     agent = QueueLambo(shipped)
     card = {
         "name": name,

@@ -1,4 +1,4 @@
-"""The card of weights of the world where tasks wait."""
+"""The card of weights: of the world where tasks wait, and what gets none."""
 
 import hashlib
 import json
@@ -9,6 +9,9 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import cli
 from benchmarks.studies import queue_card
+from lambo_agents.network import checkpoint as aed_checkpoint
+from lambo_agents.network.aed import AED
+from lambo_agents.network.config import preset
 from lambo_agents.queueing import checkpoint
 from lambo_agents.queueing.network import QueueNet, QueueNetConfig
 from lambo_agents.queueing.recipe import QueueRecipe
@@ -45,3 +48,19 @@ def test_the_command_ships_weights_with_their_card(short, tmp_path, capsys):
     assert card["sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
     assert card["parameters"] == net.num_parameters and card["clock"]["step"] == 3
     assert len(card["measured"]["rows"]) == 3
+
+
+@pytest.mark.parametrize("world", ["offloading", "queueing"])
+def test_weights_that_do_not_say_how_they_were_trained_get_no_card(world, tmp_path, capsys):
+    """Such as last.safetensors, whose weights are not those that were measured."""
+    source, out = tmp_path / "last.safetensors", tmp_path / "cards"
+    if world == "queueing":
+        net = QueueNet(QueueNetConfig(d_model=4, hidden=3))
+        checkpoint.save(source, net.state_dict(), net.config, recipe={})
+    else:
+        config = preset("lambo_xs").replace(d_model=8, pair_width=4, memory_width=2)
+        aed_checkpoint.save(source, AED(config).state_dict(), config, recipe={})
+    assert cli.main(["card", str(source), "--out", str(out), "--instances", "2"]) == 2
+    assert "card.weights is " in (told := capsys.readouterr().err)
+    assert "allowed: the weights.safetensors of a training" in told
+    assert not out.exists()
