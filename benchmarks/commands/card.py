@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lambo_env.utils import validate
+from lambo_env.utils import files, validate
 
 
 def card(
@@ -39,7 +39,8 @@ def card(
         Path(weights).is_file(),
         "an existing .safetensors file",
     )
-    count = validate.integer("card.instances", instances)
+    validate.check("card.name", name, files.safe_name(name) == name, "letters, digits, _ and -")
+    count = validate.integer("card.instances", instances, low=2)  # one has no interval
     if weights_io.form_of(weights) == FORMAT:
         validate.check("--device", device, device == "cpu", "cpu for this network")
         _queue_card(Path(weights), name, trained_by, count, Path(out), note)

@@ -129,14 +129,16 @@ def joined(device: str) -> Iterator[Processes]:
         device: that the network is on; of "cuda", each process on a machine has a GPU of its own.
 
     Raises:
-        ValueError: there are fewer GPUs than processes.
+        ValueError: there are fewer GPUs than processes, or no rank among them.
         LostProcessError: the others do not come.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count, rank = (_whole(name, default) for name, default in (("WORLD_SIZE", 1), ("RANK", -1)))
     if count == 1:
         yield ALONE
         return
-    rank, cuda = int(os.environ["RANK"]), device.partition(":")[0] == "cuda"
+    allowed = f"0 .. {count - 1}, as torchrun sets it beside WORLD_SIZE {count}"
+    validate.check("RANK", os.environ.get("RANK"), 0 <= rank < count, allowed)
+    cuda = device.partition(":")[0] == "cuda"
     if cuda:
         local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         allowed = f"a device that each process has one of: there are {gpus} GPUs here"
@@ -146,6 +148,13 @@ def joined(device: str) -> Iterator[Processes]:
         distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
     yield Processes(rank, count, "cuda" if cuda else "cpu")
     distributed.destroy_process_group()
+
+
+def _whole(name: str, default: int) -> int:
+    """Return a whole number of the environment."""
+    told = os.environ.get(name, str(default))
+    validate.check(name, told, told.removeprefix("-").isdecimal(), "a whole number")
+    return int(told)
 
 
 def launch(module: str, arguments: Sequence[str], count: int) -> None:

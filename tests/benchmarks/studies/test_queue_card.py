@@ -50,6 +50,17 @@ def test_the_command_ships_weights_with_their_card(short, tmp_path, capsys):
     assert len(card["measured"]["rows"]) == 3
 
 
+@pytest.mark.parametrize(
+    "asked", [("--name", "a/b"), ("--name", ""), ("--name", ".."), ("--instances", "1")]
+)
+def test_a_name_that_is_a_path_and_a_single_instance_are_refused(asked, tmp_path, capsys):
+    source = tmp_path / "weights.safetensors"
+    source.write_bytes(b"")
+    assert cli.main(["card", str(source), "--out", str(tmp_path / "cards"), *asked]) == 2
+    assert f"card.{asked[0][2:]} is" in capsys.readouterr().err
+    assert not (tmp_path / "cards").exists()
+
+
 @pytest.mark.parametrize("world", ["offloading", "queueing"])
 def test_weights_that_do_not_say_how_they_were_trained_get_no_card(world, tmp_path, capsys):
     """Such as last.safetensors, whose weights are not those that were measured."""

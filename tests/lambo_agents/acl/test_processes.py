@@ -21,7 +21,7 @@ from lambo_agents.acl import run as acl_run
 from lambo_agents.acl.ahead import drawing
 from lambo_agents.acl.config import Recipe
 from lambo_agents.acl.flop import counted
-from lambo_agents.acl.processes import ALONE, LostProcessError, Processes, launch
+from lambo_agents.acl.processes import ALONE, LostProcessError, Processes, joined, launch
 from lambo_agents.acl.trainer import Trainer, flushed
 from lambo_agents.network import checkpoint
 from lambo_agents.registry import make_agent
@@ -193,6 +193,24 @@ def test_processes_end_together_and_the_same_training_goes_on(
         acl_run.train(recipe, tmp_path / "run", report=quiet)
         acl_run.train(recipe, tmp_path / "whole", report=quiet)
         same(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK is None; allowed: 0 .. 1"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK is '2'"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'; allowed: a whole number"),
+    ],
+)
+def test_half_of_an_environment_is_refused(
+    told: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=named), joined("cpu"):
+        pass
 
 
 @pytest.mark.parametrize("shards", [1, 3])
