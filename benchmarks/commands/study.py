@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from benchmarks.sweep.engines.choice import EngineChoice, Name
@@ -57,7 +58,12 @@ def table_row(name: str, about: str, results: list[dict[str, object]]) -> tuple[
     from benchmarks.studies.ablations.study import summary
 
     rows: Any = results
-    means = (f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in summary(rows))
+    means = (_told(one.mean, one.low, one.high) for one in summary(rows))
     clock = rows[0]["clock"]
     seconds = f"{statistics.median(row['cpu_s'] for row in rows):.0f}"
     return (name, about, f"{clock['parameters']:,}", *means, seconds, f"{clock['rollouts']:,}")
+
+
+def _told(mean: float, low: float, high: float) -> str:
+    """Return a mean with its interval, which one seed has none of."""
+    return f"{mean:.3f}" if math.isnan(low) else f"{mean:.3f} [{low:.3f}, {high:.3f}]"

@@ -156,4 +156,4 @@ def test_a_study_of_the_world_where_tasks_wait_measures_against_the_rule(
     assert found["whole"][0]["percent"] != found["bare"][0]["percent"]
     row = table_row("bare", "", found["bare"])
     assert len(row) == len(header(queueing.TITLES))
-    assert row[3].startswith(f"{found['bare'][0]['percent'][0]:.3f} [")
+    assert row[3] == f"{found['bare'][0]['percent'][0]:.3f}"  # one seed has no interval
