@@ -132,7 +132,7 @@ def joined(device: str) -> Iterator[Processes]:
         ValueError: there are fewer GPUs than processes, or no rank among them.
         LostProcessError: the others do not come.
     """
-    count, rank = (_whole(name, default) for name, default in (("WORLD_SIZE", 1), ("RANK", -1)))
+    count, rank = _whole("WORLD_SIZE", 1), _whole("RANK", -1)
     if count == 1:
         yield ALONE
         return
@@ -140,7 +140,7 @@ def joined(device: str) -> Iterator[Processes]:
     validate.check("RANK", os.environ.get("RANK"), 0 <= rank < count, allowed)
     cuda = device.partition(":")[0] == "cuda"
     if cuda:
-        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        local, gpus = _whole("LOCAL_RANK", 0), torch.cuda.device_count()
         allowed = f"a device that each process has one of: there are {gpus} GPUs here"
         validate.check("Recipe.device", device, local < gpus and device == "cuda", allowed)
         torch.cuda.set_device(local)

@@ -20,17 +20,8 @@ return [...document.querySelectorAll(".table-wrapper")]
 @pytest.mark.skipif(browser.found() is None, reason=browser.MISSING)
 def test_no_table_scrolls_in_a_window_of_common_width(tmp_path: Path):
     pytest.importorskip("sphinx")
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-b",
-        "html",
-        str(ROOT / "docs"),
-        str(tmp_path),
-    ]
-    subprocess.run(command, check=True)
+    build = [sys.executable, "-m", "sphinx", "-q", "-b", "html"]
+    subprocess.run([*build, str(ROOT / "docs"), str(tmp_path)], check=True)
     pages = [page for page in sorted(tmp_path.rglob("*.html")) if "_modules" not in page.parts]
     assert len(pages) > 30
     wide = {}

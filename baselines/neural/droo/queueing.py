@@ -114,7 +114,7 @@ class DrooSlot:
         slot = _Slot(instances, objective, self.config.v)
         there = np.take_along_axis(instances.has_task, slot.turns.ue, axis=1)
         with torch.inference_mode():
-            scores = slot.play(lambda j, columns, price: self._scores(columns, price).numpy())
+            scores = slot.play(lambda j, columns, price: self._scores(columns, price).numpy())[0]
         closed = ~there[..., None] & (np.arange(scores.shape[-1]) > 0)
         plans = order_preserving(np.where(closed, -np.inf, scores), self.config.candidates)
         best = np.argmin(_promised(instances, objective, plans, self.config.v), axis=1)
@@ -131,8 +131,10 @@ class DrooSlot:
         return learned - _SHARPNESS * torch.as_tensor(price, dtype=torch.float32)
 
     def _learn(self, slot: _Slot, chosen: Ints, there: Floats, rng: np.random.Generator) -> None:
-        slot.play(lambda j, columns, price: chosen[:, j, None] == np.arange(price.shape[1]))
-        self.memory.extend(zip(slot.columns, slot.prices, chosen, there, strict=True))
+        _, columns, prices = slot.play(
+            lambda j, columns, price: chosen[:, j, None] == np.arange(price.shape[1])
+        )
+        self.memory.extend(zip(columns, prices, chosen, there, strict=True))
         self.slots += 1
         if self.slots % self.config.every:
             return
@@ -149,24 +151,27 @@ class DrooSlot:
 
 
 class _Slot:
-    """A slot's turns, with the columns and prices that they had when it was last played."""
+    """A slot's turns, and what they look like as they are played; what plays share is kept."""
 
     def __init__(self, instances: QueueInstances, objective: Objective, v: float) -> None:
         self.instances, self.price = instances, Pricing(instances, objective, v)
         self.turns = self.price.turns
         self.share = latency_share(instances, objective)
-        self.columns = self.prices = np.zeros(0)  # [B, J, P, C + 1], [B, J, P]
+        self.at = PlaceColumns(self.turns, instances.slot_s).at
 
-    def play(self, score: Callable[[int, Floats, Floats], Any]) -> Floats:
-        """Take the place of the highest score in turn; return the scores [B, J, P].
+    def play(self, score: Callable[[int, Floats, Floats], Any]) -> tuple[Floats, Floats, Floats]:
+        """Take the place of the highest score in turn.
 
-        ``score`` gets a turn, the columns [B, P, C + 1] and the prices [B, P] of its places.
+        Args:
+            score: gets a turn, the columns [B, P, C + 1] and the prices [B, P] of its places.
+
+        Returns:
+            The scores [B, J, P], columns [B, J, P, C + 1] and prices [B, J, P] of all turns.
         """
-        at = PlaceColumns(self.turns, self.instances.slot_s).at
         columns, prices, scores = [], [], []
 
         def choose(j: int, finish_s: Floats, work_s: Floats) -> Ints:
-            seen = at(j, finish_s, work_s)
+            seen = self.at(j, finish_s, work_s)
             asked = np.broadcast_to(self.share[:, None, None], (*seen.shape[:-1], 1))
             columns.append(np.concatenate([seen, asked], axis=-1))
             prices.append(self.price(j, finish_s, work_s))
@@ -174,8 +179,7 @@ class _Slot:
             return np.argmax(scores[-1], axis=1)
 
         decide(self.instances, self.turns, choose)
-        self.columns, self.prices = np.stack(columns, axis=1), np.stack(prices, axis=1)
-        return np.stack(scores, axis=1)
+        return np.stack(scores, axis=1), np.stack(columns, axis=1), np.stack(prices, axis=1)
 
 
 def _promised(instances: QueueInstances, objective: Objective, plans: Ints, v: float) -> Floats:
